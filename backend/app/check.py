@@ -1,0 +1,55 @@
+"""Looking at something that may hang, on behalf of many who ask often."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+LIFETIME = 1.0  # seconds for which a result is good
+PATIENCE = 1.0  # seconds after which a look that has not ended counts as failed
+
+Result = TypeVar("Result")
+
+
+class Check(Generic[Result]):
+    """Looks something up at most once per `LIFETIME`, however many ask, and never twice at once."""
+
+    def __init__(self, look: Callable[[], Result]) -> None:
+        self._look = look
+        self._result: Result | None = None
+        self._ended = float("-inf")
+        self._started = 0.0
+        self._running: asyncio.Future[None] | None = None
+
+    async def result(self) -> Result | None:
+        """What was seen less than `LIFETIME` ago; None when looking failed, or takes too long."""
+        now = time.monotonic()
+        if self._running is None:
+            if now - self._ended < LIFETIME:
+                return self._result
+            running = asyncio.get_running_loop().create_future()
+            # A daemon, so that a name server that does not answer cannot delay the exit.
+            threading.Thread(target=self._run, args=[running], daemon=True).start()
+            self._running = running
+            self._started = now
+        left = max(0.0, self._started + PATIENCE - now)
+        ended, _ = await asyncio.wait([self._running], timeout=left)
+        return self._result if ended else None
+
+    def _run(self, running: asyncio.Future[None]) -> None:
+        try:
+            result = self._look()
+        except Exception:  # whatever it was: the answer is that it did not work
+            result = None
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            running.get_loop().call_soon_threadsafe(self._end, running, result)
+
+    def _end(self, running: asyncio.Future[None], result: Result | None) -> None:
+        self._result = result
+        self._ended = time.monotonic()
+        self._running = None
+        running.set_result(None)

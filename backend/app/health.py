@@ -1,0 +1,123 @@
+"""Whether Postgres, Redis and the schema are all right, known within about a second at any time.
+
+Every check runs in a thread and on a connection of its own, away from the domain's traffic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import psycopg2
+
+from app import VERSION, boot, broker, database, schema
+from app.check import PATIENCE, Check
+from app.settings import Settings
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the checks found."""
+
+    db: bool
+    queue_depth: int | None  # None when Redis does not answer
+    schema: schema.Schema
+    boot_failed: bool  # the entrypoint gave up on the migrations
+
+    @property
+    def redis(self) -> bool:
+        return self.queue_depth is not None
+
+    @property
+    def ok(self) -> bool:
+        return self.db and self.redis
+
+    @property
+    def ready(self) -> bool:
+        return self.ok and self.migrations == "current"
+
+    @property
+    def migrations(self) -> str:
+        """`current`, `behind`, `ahead`, `failed` or `unknown`."""
+        if self.schema.ahead:
+            return "ahead"
+        one_head = len(self.schema.head or ()) == 1
+        if one_head and self.schema.pending == ():
+            return "current"
+        if self.boot_failed:
+            return "failed"
+        return "behind" if one_head and self.schema.pending else "unknown"
+
+    def body(self) -> dict[str, object]:
+        return {
+            "ok": self.ok,
+            "db": self.db,
+            "redis": self.redis,
+            "queue_depth": self.queue_depth,
+            "version": VERSION,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "phase": "serving",
+            "migrations": self.migrations,
+        }
+
+
+class Monitor:
+    """Asks the dependencies that `settings` name. One a process; make and use it in its loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._run_dir = settings.run_dir
+        self._scripts: schema.Scripts | None = None
+        self._current: tuple[str, ...] | None = None
+        self._known = (schema.Schema(), False)
+
+        database_session = _Session(settings)
+        # A migration may lock alembic_version for long: give up early, and keep what was known.
+        schema_session = _Session(settings, lock_timeout="250ms", statement_timeout="1s")
+        client = broker.client(settings, PATIENCE)
+        self._db = Check(lambda: database_session.use(_select_one))
+        self._queue = Check(lambda: broker.depth(client))
+        self._schema = Check(lambda: self._look_at_schema(schema_session))
+
+    async def read(self) -> Health:
+        """The state now; it takes little more than `PATIENCE` at worst."""
+        db, queue_depth, known = await asyncio.gather(
+            self._db.result(), self._queue.result(), self._schema.result()
+        )
+        self._known = known or self._known
+        return Health(db or False, queue_depth, *self._known)
+
+    def _look_at_schema(self, session: _Session) -> tuple[schema.Schema, bool]:
+        with suppress(psycopg2.Error):
+            self._current = session.use(schema.read_current)
+        if self._scripts is None:
+            with suppress(Exception):  # a broken revision may raise anything
+                self._scripts = schema.load_scripts()
+        boot_failed = boot.read(self._run_dir).get("migrations") == "failed"
+        return schema.compare(self._scripts, self._current), boot_failed
+
+
+class _Session:
+    """One connection, opened when it is needed and again after it was lost."""
+
+    def __init__(self, settings: Settings, **session: object) -> None:
+        self._settings = settings
+        self._session = session
+        self._connection: psycopg2.extensions.connection | None = None
+
+    def use(self, ask: Callable[[psycopg2.extensions.connection], Result]) -> Result:
+        if self._connection is None or self._connection.closed:
+            self._connection = database.connect(self._settings, "health", PATIENCE, **self._session)
+            self._connection.autocommit = True
+        return ask(self._connection)
+
+
+def _select_one(connection: psycopg2.extensions.connection) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return cursor.fetchone() == (1,)

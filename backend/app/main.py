@@ -1,0 +1,46 @@
+"""The API: `uvicorn app.main:app`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import VERSION, metrics, problems
+from app.health import Monitor
+from app.routes import deals, probes, scouts
+from app.settings import load
+from app.startup import end_responder
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def not_a_probe(record: logging.LogRecord) -> bool:
+    """Whether a line of the access log is worth its place: probes come every few seconds."""
+    path = str(record.args[2]) if isinstance(record.args, tuple) and len(record.args) > 2 else ""
+    return path.partition("?")[0] not in ("/health", "/live", "/ready", "/metrics", "/migrations")
+
+
+logging.getLogger("uvicorn.access").addFilter(not_a_probe)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.monitor = Monitor(load())
+    await app.state.monitor.read()  # so that the first answer finds its connections open
+    # It shares our socket. A daemon thread, so that one which does not end cannot hold us either.
+    ending = threading.Thread(target=end_responder, daemon=True)
+    ending.start()
+    await asyncio.to_thread(ending.join, 2)
+    yield
+
+
+app = FastAPI(title="Deal Scout", version=VERSION, lifespan=lifespan)
+app.add_middleware(metrics.Requests)
+problems.install(app)
+for routes in (probes, deals, scouts):
+    app.include_router(routes.router)

@@ -1,0 +1,108 @@
+"""Check the settings, listen on PORT, let the responder answer there, then become COMMAND.
+
+    python -m app.startup -- COMMAND...
+
+COMMAND runs in this very process, with the listening socket as file descriptor 3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import socket
+import sys
+
+from app import boot, settings, words
+from app.settings import BadSetting, Settings
+
+LISTENER = 3  # the file descriptor, as in systemd's socket activation
+BACKLOG = 2048  # Uvicorn's own
+
+
+def main(command: list[str]) -> int:
+    # A container's first process ignores every signal that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        config = settings.load()
+        _check_entrypoint()
+        listener = _listen(config)
+    except BadSetting as error:
+        print(f"[entrypoint] {error}", file=sys.stderr)
+        return 2
+    boot.begin(config.run_dir)
+    entrypoint = os.getpid()
+    responder = os.fork()
+    if responder == 0:
+        from app.responder import answer  # slow to import, and only this process needs it
+
+        answer(listener, BACKLOG, config, entrypoint)
+        os._exit(0)  # without waiting for a check that hangs
+    if listener.fileno() != LISTENER:
+        os.dup2(listener.fileno(), LISTENER)
+    os.set_inheritable(LISTENER, True)
+    os.environ.update(
+        ENTRYPOINT_PID=str(entrypoint),
+        RESPONDER_PID=str(responder),
+        DB_HOST=config.db_host,
+        DB_PORT=str(config.db_port),
+        PORT=str(config.port),
+    )
+    return os.execvp(command[0], command)  # noqa: S606  no shell, on purpose
+
+
+def end_responder() -> None:
+    """End the responder and wait until it is gone, about a second at most. Harmless without one.
+
+    For the process that was the entrypoint: it alone is the responder's parent.
+    """
+    with contextlib.suppress(KeyError, ProcessLookupError, ChildProcessError):
+        responder = int(os.environ["RESPONDER_PID"])
+        if os.waitpid(responder, os.WNOHANG) == (0, 0):  # ours, and running
+            os.kill(responder, signal.SIGTERM)
+            os.waitpid(responder, 0)
+
+
+def _check_entrypoint() -> None:
+    """Check the variables that only the entrypoint reads. Raises `BadSetting`."""
+    seconds = r"\d+(\.\d+)?"
+    rules = {
+        "DB_WAIT_TIMEOUT": (r"[1-9]\d*", "a whole number of seconds, such as 60"),
+        "MIGRATE_TIMEOUT": (seconds, "a number of seconds, such as 600, or 0 for no limit"),
+        "MIGRATE_DELAYS": (rf"\s*{seconds}(\s+{seconds})*\s*", "seconds, such as 2 4 8 16 32 64"),
+    }
+    for name, (pattern, form) in rules.items():
+        value = os.environ[name]
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise BadSetting(f"{name} is {value!r}: it must be {form}")
+    words.split("ALEMBIC_CMD")
+    if not words.split("UVICORN_CMD"):
+        raise BadSetting(
+            "UVICORN_CMD is blank: it must be a command, such as uvicorn app.main:app --fd 3"
+        )
+
+
+def _listen(config: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        listener = socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        raise BadSetting(_why(getattr(error, "errno", None), config)) from None
+    # Accepted sockets inherit it. Uvicorn does not set it: it takes any descriptor for a Unix one.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _why(error: int | None, config: Settings) -> str:
+    if error == errno.EADDRINUSE:
+        other = 8000 if config.port != 8000 else 8001
+        return f"PORT {config.port} is in use: stop what listens there, or set another, such as {other}"
+    if error == errno.EACCES:
+        return f"PORT {config.port} is not allowed to this user: take one above 1023, such as 8000"
+    return f"HOST is {config.host!r}: it must be an address of this machine, such as 0.0.0.0"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[sys.argv.index("--") + 1 :]))

@@ -1,0 +1,97 @@
+"""The Celery application: `celery -A app.worker worker` and `celery -A app.worker beat`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from celery import Celery, bootsteps
+from celery.utils.log import get_task_logger
+
+from app import deals, heartbeat, scouting
+from app.database import transaction
+from app.problems import DATABASE_AWAY
+from app.settings import BadSetting, load
+
+try:
+    settings = load()
+except BadSetting as error:
+    sys.exit(str(error))
+log = get_task_logger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, which may hold keys
+
+celery = Celery("deal_scout", broker=settings.redis_url)
+celery.conf.update(
+    # A task ends in time, or it is somebody else's: what a killed worker had is delivered again
+    # after `visibility_timeout`, found by a look every `unacked_restore_interval`.
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_soft_time_limit=50,
+    task_time_limit=60,
+    task_ignore_result=True,
+    worker_prefetch_multiplier=1,
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    broker_transport_options={
+        "visibility_timeout": 100,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        # No Redis that is away, frozen or cut off may hang a request, the worker or beat.
+        "socket_timeout": 2,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "max_retries": 0,  # of a publisher; the worker's consumer goes on for ever
+    },
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_pool_limit=40,  # as many as the API has threads, so that none waits for another
+    beat_scheduler="app.beat:Scheduler",
+    beat_schedule_filename=str(settings.run_dir / "beat-schedule"),
+    beat_max_loop_interval=heartbeat.INTERVAL,
+    beat_sync_every=1,
+    beat_schedule={
+        "scout": {
+            "task": "app.scout",
+            "schedule": settings.scout_interval,
+            "args": [settings.scout_feed],
+            # What no worker took in time is superseded by the next one.
+            "options": {"expires": settings.scout_interval},
+        }
+    },
+)
+
+
+@celery.task(
+    name="app.scout",
+    throws=(scouting.BadFeed,),
+    autoretry_for=DATABASE_AWAY,
+    max_retries=5,
+    retry_backoff=2,
+    retry_backoff_max=30,
+)
+def scout(feed: str) -> None:
+    """Read a feed and bring the deals up to date. May run any number of times."""
+    found, rejected = scouting.read(feed)
+    with transaction() as session:
+        new, known = deals.update_or_add(session, found)
+    log.info(
+        "scouted %s: %d new, %d known, %d rejected", scouting.shown(feed), new, known, rejected
+    )
+
+
+class Heartbeat(bootsteps.StartStopStep):
+    """Touches the worker's heartbeat file while the consumer is connected and its loop turns."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer: object) -> None:
+        heartbeat.touch("worker")
+        self._timer = consumer.timer.call_repeatedly(
+            heartbeat.INTERVAL, heartbeat.touch, ["worker"]
+        )
+
+    def stop(self, consumer: object) -> None:
+        self._timer.cancel()
+
+
+celery.steps["consumer"].add(Heartbeat)

@@ -1,0 +1,152 @@
+"""Invoke's configuration, the environment and `.env` → one typed, checked Config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ops.errors import BadInput
+
+RUNTIMES = ("auto", "compose", "local", "swarm")
+
+DEFAULTS: dict[str, Any] = {"runtime": "auto", "service": "backend"}
+"""What `invoke.yaml` (under `ops:`) and `INVOKE_OPS_*` may set."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the verbs need to know of the project."""
+
+    root: Path  # the checkout
+    runtime: str  # one of RUNTIMES
+    service: str  # the one that restart-backend, logs and health speak of
+    variables: Mapping[str, str]  # the stack's, as set in the environment or in .env
+
+    @property
+    def state(self) -> Path:
+        """The folder for everything that we write into the checkout."""
+        return self.root / ".local"
+
+
+def load(
+    root: Path, settings: Mapping[str, Any], environ: Mapping[str, str], runtime: str = ""
+) -> Config:
+    """Build the Config. `runtime` is the flag and wins. Raises `BadInput` naming what is wrong."""
+    chosen = runtime or str(settings["runtime"])
+    if chosen not in RUNTIMES:
+        where = "--runtime" if runtime else "ops.runtime in invoke.yaml or INVOKE_OPS_RUNTIME"
+        raise BadInput(f"{where} is {chosen!r}", f"use one of: {', '.join(RUNTIMES)}")
+    service = str(settings["service"])
+    if not service:
+        raise BadInput("ops.service in invoke.yaml is empty", "name a service, such as: backend")
+    return Config(root, chosen, service, stack_variables(root, environ))
+
+
+def stack_variables(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `.env.example` that the environment or `.env` sets, the former first."""
+    known = read_env_file(root / ".env.example")
+    ours = read_env_file(root / ".env")
+    merged = ours | {name: environ[name] for name in known if name in environ}
+    for name, value in merged.items():
+        _check(name, value, ".env" if name not in environ else "the environment")
+    return merged
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """A file of `NAME=value` lines, quotes as in Compose; empty when there is none.
+
+    Raises `BadInput` naming the first line that cannot be read.
+    """
+    from dotenv.parser import parse_stream
+
+    try:
+        with path.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path.name} cannot be read: {error}", "save it as UTF-8 text") from None
+    values = {}
+    for binding in bindings:
+        if binding.error:
+            raise BadInput(
+                f"{path.name} line {binding.original.line} is not NAME=value",
+                'write it as NAME=value, with quotes around blanks: NAME="two words"',
+            )
+        if binding.key is not None:
+            values[binding.key] = binding.value or ""
+    return values
+
+
+def _check(name: str, value: str, where: str) -> None:
+    """Refuse a value that the services would only trip over later. Empty means: the default."""
+    if not value:
+        return
+    if name == "PORT" or name.endswith("_PORT"):
+        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 65535):
+            raise BadInput(f"{name} in {where} is {value!r}", "use a port from 1 to 65535: 8000")
+    elif name in _SECONDS and not _NUMBER.fullmatch(value):
+        raise BadInput(f"{name} in {where} is {value!r}", f"use seconds, such as: {_SECONDS[name]}")
+    elif name == "MIGRATE_DELAYS" and not all(_NUMBER.fullmatch(word) for word in value.split()):
+        raise BadInput(f"{name} in {where} is {value!r}", "use seconds: 2 4 8 16 32 64")
+
+
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_SECONDS = {"DB_WAIT_TIMEOUT": "60", "MIGRATE_TIMEOUT": "600", "SCOUT_INTERVAL": "300"}
+
+
+def count(flag: str, text: str) -> int:
+    """A whole number of at least 0, or BadInput naming the flag."""
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    raise BadInput(f"{flag} is {text!r}", f"use a whole number of at least 0: {flag} 100")
+
+
+def seconds(flag: str, text: str) -> float:
+    """A positive number of seconds, `10` or with a unit `10s`, `5m`, `2h`, `1d`."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)(s|m|h|d|)", text, re.ASCII)
+    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if value <= 0:
+        raise BadInput(f"{flag} is {text!r}", f"use a positive time: {flag} 30 or {flag} 10m")
+    return value
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def since(flag: str, text: str, now: datetime) -> str:
+    """A time as in `LogLine.time`, from an age (`10m`) or an RFC 3339 time."""
+    try:
+        if text[:1].isdigit() and "T" in text:
+            moment = datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        else:
+            moment = now - timedelta(seconds=seconds(flag, text))
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    except (BadInput, ValueError, OverflowError):
+        raise BadInput(
+            f"{flag} is {text!r}",
+            f"use an age or a time: {flag} 10m or {flag} 2026-01-31T12:00:00Z",
+        ) from None
+
+
+def pattern(flag: str, text: str) -> re.Pattern[str]:
+    """A regular expression, or BadInput with what is wrong in it."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise BadInput(
+            f"{flag} {text!r}: {error}", f"use a regular expression: {flag} 'err|warn'"
+        ) from None
+
+
+def base_url(flag: str, text: str) -> str:
+    """An http(s) address without a path; one of the backend's endpoints may stand behind it."""
+    match = re.fullmatch(r"(https?://[^/?#\s]+?)(/|/health|/ready|/live)?", text)
+    if not match:
+        raise BadInput(f"{flag} is {text!r}", f"use an address: {flag} http://127.0.0.1:8000")
+    return match[1]

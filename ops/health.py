@@ -1,0 +1,150 @@
+"""The HTTP probe, and the state that its answers mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ops.model import Answer, Health, Replica, Schema, State
+from ops.runtime import Runtime
+
+_WORST_LAST = tuple(State)
+
+
+def check(runtime: Runtime, replica: Replica, timeout: float) -> Health:
+    """Look at one replica's `/ready`, which has the same body as `/health`, within `timeout` s."""
+    answer = runtime.get(replica, "/ready", timeout)
+    return read(answer, replica.service, replica.replica, replica.node)
+
+
+def read(answer: Answer, service: str, replica: str, node: str) -> Health:
+    """What an answer of `/ready` means."""
+    body = answer.body
+    problem = answer.problem
+    if answer.status is None:
+        state = State.UNREACHABLE
+    elif answer.status == 200:
+        state = State.HEALTHY
+    elif "db" not in body:
+        state = State.UNREACHABLE
+        problem = f"HTTP {answer.status} without a health body: something else answers there"
+    elif body.get("phase") not in (None, "serving"):
+        state = State.STARTING
+    elif body.get("db") and body.get("redis"):
+        state = State.DEGRADED
+    else:
+        state = State.UNHEALTHY
+    return Health(
+        service=service,
+        replica=replica,
+        node=node,
+        state=state,
+        url=answer.url,
+        http_status=_health_status(answer, state),
+        latency_ms=None if answer.status is None else round(answer.seconds * 1000, 1),
+        checked_at=datetime.now(UTC),
+        body=body,
+        problem=problem,
+    )
+
+
+def of(look: Health, state: State) -> Health:
+    """The same look, with a state that something other than the endpoints told."""
+    return replace(look, state=state)
+
+
+def _health_status(answer: Answer, state: State) -> int | None:
+    """The status that `/health` has with this body: it depends on db and redis alone."""
+    if answer.status is None or state is State.UNREACHABLE:
+        return answer.status
+    return 200 if answer.body.get("db") and answer.body.get("redis") else 503
+
+
+def worst(healths: Sequence[Health]) -> Health:
+    """The one that the whole service is judged by."""
+    return max(healths, key=lambda health: _WORST_LAST.index(health.state))
+
+
+def explain(health: Health) -> str:
+    """In a few words, why a service is not healthy."""
+    body = health.body
+    match health.state:
+        case State.HEALTHY:
+            return ""
+        case State.UNREACHABLE:
+            return health.problem or "no answer"
+        case State.STARTING:
+            return _phase(body)
+        case State.DEGRADED:
+            return f"the schema is not current (migrations: {body.get('migrations')})"
+        case State.UNHEALTHY:
+            away = [name for name in ("db", "redis") if not body.get(name)]
+            names = {"db": "the database", "redis": "Redis"}
+            return " and ".join(names[name] for name in away) + (
+                " does not answer" if len(away) == 1 else " do not answer"
+            )
+
+
+def _phase(body: Mapping[str, Any]) -> str:
+    what = {"waiting": "waiting for the database", "migrating": "applying migrations"}
+    told = what.get(str(body.get("phase")), str(body.get("phase")))
+    if body.get("attempt") and body.get("attempts"):
+        told += f", attempt {body['attempt']} of {body['attempts']}"
+    return told
+
+
+def fetch(url: str, timeout: float) -> Answer:
+    """GET a URL within `timeout` seconds, without proxies and without following redirects."""
+    import httpx
+
+    start = time.perf_counter()
+    try:
+        # A bound on the whole exchange: httpx's own bounds each read, and a slow drip has many.
+        # Certificates are read only where they are needed: that takes 30 ms.
+        secure = url.startswith("https:")
+        with httpx.Client(timeout=timeout, trust_env=False, verify=secure) as client:
+            with client.stream("GET", url) as response:
+                content = b""
+                for chunk in response.iter_raw():
+                    content += chunk
+                    if time.perf_counter() - start > timeout or len(content) > 1 << 20:
+                        break
+        body = _json(content)
+        return Answer(url, response.status_code, body, time.perf_counter() - start)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        problem = _problem(error, timeout)
+        return Answer(url, None, {}, time.perf_counter() - start, problem)
+
+
+def _json(content: bytes) -> dict[str, object]:
+    import json
+
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _problem(error: Exception, timeout: float) -> str:
+    import httpx
+
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer within {timeout:g} s"
+    if isinstance(error, httpx.ConnectError):
+        return "connection refused" if "refused" in str(error).lower() else "cannot connect"
+    return str(error) or type(error).__name__
+
+
+def schema(runtime: Runtime, replica: Replica, timeout: float) -> Schema:
+    """Where the schema stands, as the backend tells it; all None when it does not answer."""
+    body = runtime.get(replica, "/migrations", timeout).body
+    pending = body.get("pending")
+    return Schema(
+        current=body.get("current"),
+        head=body.get("head"),
+        pending=tuple(pending) if isinstance(pending, list) else None,
+    )

@@ -1,0 +1,148 @@
+"""The nouns that everything speaks: what runs, what it says, how it booted, how it feels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Status(StrEnum):
+    """What a replica's process or container does, in the words of Docker."""
+
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    CREATED = "created"
+    PAUSED = "paused"
+
+
+class State(StrEnum):
+    """What a service's endpoints say of it, from best to worst."""
+
+    HEALTHY = "healthy"  # /ready answers 200
+    DEGRADED = "degraded"  # it serves, but the schema is not current
+    STARTING = "starting"  # it is not serving yet
+    UNHEALTHY = "unhealthy"  # it serves, but the database or Redis does not answer
+    UNREACHABLE = "unreachable"  # no answer
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process or container of a service."""
+
+    service: str
+    replica: str  # its own name, such as `backend-1`
+    node: str  # the machine that it runs on
+    status: Status
+    health: str | None = None  # healthy, unhealthy or starting; None when nothing probes it
+    started_at: datetime | None = None  # UTC; None when it does not run
+    restarts: int = 0  # by the runtime, since somebody asked for a start
+    image: str = ""
+    ports: tuple[str, ...] = ()
+    exit_code: int | None = None
+    reason: str = ""  # why it does not run, or is not healthy, in a few words
+    identity: str = ""  # what the runtime knows it by: a container's id
+
+    @property
+    def running(self) -> bool:
+        return self.status is Status.RUNNING
+
+
+class LogLine(NamedTuple):
+    """One line of output. A tuple, because there may be millions."""
+
+    time: str  # RFC 3339 in UTC with nine decimals, so that text order is time order
+    service: str
+    replica: str
+    node: str
+    stream: str  # stdout or stderr
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an endpoint answered, or why it did not."""
+
+    url: str
+    status: int | None  # HTTP status; None when nothing answered
+    body: Mapping[str, Any]
+    seconds: float
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Health:
+    """One look at a replica's endpoints."""
+
+    service: str
+    replica: str
+    node: str
+    state: State
+    url: str
+    http_status: int | None
+    latency_ms: float | None
+    checked_at: datetime  # UTC
+    body: Mapping[str, Any]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a boot: `database`, `migrations` or `application`."""
+
+    name: str
+    seconds: float
+    attempts: int
+    outcome: str  # see ops/boot.py; empty while the phase lasts
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What the log lines of a start tell."""
+
+    phases: tuple[Phase, ...] = ()
+    serving_since: str | None = None  # the time of the line that announced the application
+
+    @property
+    def current(self) -> Phase | None:
+        """The phase that has not ended yet."""
+        return next((phase for phase in self.phases if not phase.outcome), None)
+
+
+class Outcome(StrEnum):
+    """What `restart` says in the end."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the restart of one replica went, with the evidence."""
+
+    service: str
+    replica: str
+    node: str
+    outcome: Outcome
+    previous_started_at: datetime | None
+    started_at: datetime | None
+    total_seconds: float
+    phases: tuple[Phase, ...]
+    health: Health | None
+    reason: str = ""
+    remedy: str = ""
+    evidence: tuple[LogLine, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Where the database's schema stands. Every part is None when nobody could tell."""
+
+    current: str | None = None
+    head: str | None = None
+    pending: tuple[str, ...] | None = None

@@ -1,0 +1,75 @@
+"""What every place that can run the stack does for us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from ops.model import Answer, LogLine, Replica
+
+Say = Callable[[str], None]
+"""Shows one line of progress to the user."""
+
+
+class Runtime(Protocol):
+    """One place where the stack runs. Every method raises `OutOfReach` when the place is away."""
+
+    name: str
+
+    def is_up(self) -> bool:
+        """Whether this project's stack is up here. Quick, and never raises."""
+        ...
+
+    def services(self) -> tuple[str, ...]:
+        """The names of the services that the stack consists of, in the order they start."""
+        ...
+
+    def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
+        """The replicas of one service or of all, with their health if `probe`.
+
+        Raises `OutOfReach`, for an unknown service naming those that there are.
+        """
+        ...
+
+    def get(self, replica: Replica, path: str, timeout: float) -> Answer:
+        """GET a path of a replica's HTTP port within `timeout` seconds; never raises."""
+        ...
+
+    def logs(
+        self,
+        services: Sequence[str],
+        *,
+        tail: int | None,
+        since: str | None,
+        follow: bool,
+        say: Say,
+    ) -> Iterator[LogLine | None]:
+        """The lines of these services in order of time.
+
+        `tail` counts over all of them together; None means all lines. `since` is a time as in
+        `LogLine.time`. With `follow` the lines go on for ever, across restarts, and None is
+        yielded at least every 0.1 s while there is nothing new, the first time when the present
+        has been reached; so the caller never blocks for long. `say` is told when the place goes
+        away meanwhile, and when it is back.
+        """
+        ...
+
+    def restart(self, service: str) -> None:
+        """Stop all replicas of a service and start them again; returns once they were started."""
+        ...
+
+    def staleness(self, service: str) -> str:
+        """Why what runs is not what `up` would start now, in a few words; empty if it is."""
+        ...
+
+    def up(self, *, build: bool, say: Say) -> None:
+        """Start what does not run and recreate what changed; `ops.up` waits until it is ready."""
+        ...
+
+    def down(self, *, volumes: bool, say: Say) -> None:
+        """Stop the stack; its data stays unless `volumes`."""
+        ...
+
+    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
+        """Run a command beside a service, with its environment; returns what it printed."""
+        ...

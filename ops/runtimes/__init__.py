@@ -1,0 +1,48 @@
+"""Picks the runtime. Each is imported only when it is needed: some are slow to import."""
+
+from __future__ import annotations
+
+from ops.config import Config
+from ops.errors import BadInput, OpsError
+from ops.runtime import Runtime, Say
+
+
+def pick(config: Config, say: Say) -> Runtime:
+    """The runtime that the flag or the configuration names, or the one that fits best.
+
+    `auto` takes the runtime that has this project's stack up, else `compose` when an engine answers
+    and the images are there or can be had, else `local`; `say` is told which, and why.
+    """
+    if config.runtime != "auto":
+        return _make(config.runtime, config)
+    found, why = _find(config)
+    say(f"runtime: {found.name} ({why})")
+    return found
+
+
+def _find(config: Config) -> tuple[Runtime, str]:
+    local = _make("local", config)
+    if local.is_up():  # first, because it takes a millisecond
+        return local, "its stack is up"
+    from ops.runtimes.compose import ComposeRuntime
+
+    compose = ComposeRuntime(config)
+    try:
+        if compose.is_up():
+            return compose, "its stack is up"
+        lacking = compose.lacks()
+    except OpsError as error:
+        return local, error.message
+    return (local, lacking) if lacking else (compose, "an engine answers and the images can be had")
+
+
+def _make(name: str, config: Config) -> Runtime:
+    if name == "local":
+        from ops.runtimes.local import LocalRuntime
+
+        return LocalRuntime(config)
+    if name == "compose":
+        from ops.runtimes.compose import ComposeRuntime
+
+        return ComposeRuntime(config)
+    raise BadInput(f"the runtime {name!r} is not built yet", "use: --runtime compose or local")

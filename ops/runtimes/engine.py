@@ -1,0 +1,160 @@
+"""Docker Engine, for the runtimes that use it: finding it, reading its containers, its errors."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ops.errors import OutOfReach
+from ops.model import Replica, Status
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+TIMEOUT = 30  # seconds for one call that is not a stream
+_LOCAL = ("unix", "npipe", "http+unix", "")
+
+
+def connect(environ: Mapping[str, str] = os.environ) -> APIClient:
+    """A client of the engine that the `docker` command would use: DOCKER_HOST, else its context.
+
+    The SDK takes the default engine when the context does not exist; that is an error here.
+    Raises `OutOfReach` when there is no such engine, or it does not answer.
+    """
+    import docker
+
+    with errors():
+        if not environ.get("DOCKER_HOST"):
+            _check_context(environ.get("DOCKER_CONTEXT", ""))
+        client = docker.from_env(timeout=TIMEOUT, use_ssh_client=True, environment=dict(environ))
+        client.ping()
+        return client.api
+
+
+def _check_context(wanted: str) -> None:
+    from docker.context import ContextAPI
+    from docker.context.config import get_current_context_name
+
+    name = wanted or get_current_context_name()
+    known = [context.Name for context in ContextAPI.contexts()]
+    if name not in known:
+        raise OutOfReach(
+            f"there is no Docker context {name!r}",
+            f"there are: {', '.join(known)}; choose with: docker context use NAME",
+        )
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Turn what the SDK and the connection below it raise into `OutOfReach` with a remedy."""
+    import requests
+    from docker.errors import APIError, DockerException
+
+    try:
+        yield
+    except APIError as error:
+        said = str(error.explanation or error).strip()
+        raise OutOfReach(f"Docker refused: {said}", "see: docker events, or inv status") from None
+    except (DockerException, requests.RequestException, OSError) as error:
+        text = str(error)
+        if "permission denied" in text.lower() or "PermissionError" in text:
+            raise OutOfReach(
+                "Docker's socket may not be opened by this user",
+                "join its group and log in again: sudo usermod -aG docker $USER",
+            ) from None
+        raise OutOfReach(f"Docker does not answer: {_reason(text)}", _START) from None
+
+
+_START = "start it, or look where the client looks: docker context ls"
+
+
+def _reason(text: str) -> str:
+    for sign, meaning in (
+        ("No such file", "its socket does not exist"),
+        ("FileNotFound", "its socket does not exist"),
+        ("refused", "connection refused"),
+        ("timed out", "no answer in time"),
+    ):
+        if sign in text:
+            return meaning
+    return text.splitlines()[0][:120] if text else "unknown error"
+
+
+def node_name(client: APIClient) -> str:
+    """The machine that the engine runs on, as far as the client's address tells."""
+    address = urlsplit(client.base_url)
+    local = address.scheme in _LOCAL or address.hostname in ("localhost", "127.0.0.1", "localnpipe")
+    return platform.node() if local else address.hostname or platform.node()
+
+
+def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: str) -> Replica:
+    """A container as the engine describes it."""
+    state = inspected["State"]
+    status = _STATUS.get(state["Status"], Status.EXITED)
+    probe = (state.get("Health") or {}).get("Status")
+    running = status is Status.RUNNING
+    return Replica(
+        service=service,
+        replica=replica,
+        node=node,
+        status=status,
+        health=None if probe in (None, "none", "") or not running else probe,
+        started_at=time(state["StartedAt"]) if running else None,
+        restarts=inspected.get("RestartCount", 0),
+        image=inspected["Config"]["Image"],
+        ports=tuple(_published(inspected)),
+        exit_code=None if running else state.get("ExitCode"),
+        reason=_why(state, running, probe),
+        identity=inspected["Id"],
+    )
+
+
+_STATUS = {
+    "running": Status.RUNNING,
+    "paused": Status.PAUSED,
+    "restarting": Status.RESTARTING,
+    "created": Status.CREATED,
+}
+
+
+def _why(state: Mapping[str, Any], running: bool, probe: str | None) -> str:
+    if state.get("OOMKilled"):
+        return "it ran out of memory"
+    if running and probe in ("unhealthy", "starting"):
+        said = [entry["Output"].strip() for entry in state["Health"].get("Log") or ()]
+        return said[-1].splitlines()[-1][:200] if said and said[-1] else ""
+    if running or state["Status"] == "created":
+        return state.get("Error", "") or ""
+    return state.get("Error") or f"exit code {state.get('ExitCode')}"
+
+
+def _published(inspected: Mapping[str, Any]) -> Iterator[str]:
+    ports = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
+    for bindings in ports.values():
+        for binding in bindings or ():
+            address = binding["HostIp"]
+            if ":" in address:
+                continue  # the same port again, for IPv6
+            yield f"{'127.0.0.1' if address in ('', '0.0.0.0') else address}:{binding['HostPort']}"  # noqa: S104
+
+
+def time(text: str) -> datetime:
+    """The engine's RFC 3339 with up to nine decimals, in UTC."""
+    whole, _, rest = text.partition(".")
+    decimals = re.match(r"\d*", rest)
+    micros = (decimals[0] if decimals else "")[:6].ljust(6, "0")
+    offset = re.search(r"[+-]\d\d:\d\d$", text)
+    base = whole[:19] + "." + micros + (offset[0] if offset else "+00:00")
+    return datetime.fromisoformat(base).astimezone(UTC)
+
+
+def is_reachable_by_address(client: APIClient) -> bool:
+    """Whether containers' own addresses can be reached from here: an engine on this Linux."""
+    return sys.platform == "linux" and urlsplit(client.base_url).scheme in ("http+docker", "unix")

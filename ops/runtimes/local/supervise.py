@@ -1,0 +1,288 @@
+"""supervisord: its configuration, a client for its socket, and what it left behind when it died."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.errors import OutOfReach
+from ops.runtimes.local.stack import Program
+
+if TYPE_CHECKING:
+    import psutil
+
+COLLECTOR = "logs"  # the collector's name among the programs
+MARK = "DEAL_SCOUT_STATE"  # in the environment of all that we start: whose stack it belongs to
+_SOCKET_LIMIT = 90  # bytes; a socket's path has 108 (104 on macOS), supervisord appends its pid
+
+
+def socket_path(run: Path) -> Path:
+    """Where the socket is: in `run`, or in a private folder elsewhere when that path is too long.
+
+    Raises `OutOfReach` when that folder exists and is not ours alone.
+    """
+    path = run / "supervisor.sock"
+    if len(os.fsencode(path)) <= _SOCKET_LIMIT:
+        return path
+    key = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"deal-scout-{os.getuid()}-{key}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    info = folder.lstat()
+    if info.st_uid != os.getuid() or info.st_mode & 0o077 or not folder.is_dir():
+        raise OutOfReach(f"{folder} is not a private folder of yours", f"remove {folder}")
+    return folder / "supervisor.sock"
+
+
+def configuration(run: Path, programs: Iterable[Program]) -> str:
+    """supervisord's configuration file.
+
+    Every path is relative to `run`, its working directory, so that no character of a checkout's
+    path needs an escape. The revision in a command makes a changed script a changed program.
+    """
+    parts = [
+        "; Written by `inv up`.",
+        "[supervisord]",
+        "nodaemon=true",
+        "silent=true",
+        "logfile=supervisord.log",
+        "logfile_maxbytes=5MB",
+        "logfile_backups=1",
+        "pidfile=supervisord.pid",
+        *(["user=root"] if os.geteuid() == 0 else []),
+        "[unix_http_server]",
+        f"file={_escaped(socket_path(run))}",
+        "chmod=0700",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+        f"[program:{COLLECTOR}]",
+        f"command=/bin/sh {COLLECTOR}.sh",
+        "priority=1",
+        *_COMMON,
+    ]
+    for program in programs:
+        text = (run / f"{program.name}.sh").read_bytes()
+        parts += [
+            f"[program:{program.name}]",
+            f"command=/bin/sh {program.name}.sh {hashlib.sha256(text).hexdigest()[:12]}",
+            f"priority={program.priority}",
+            f"stopsignal={program.stop_signal}",
+            f"stopwaitsecs={program.grace}",
+            *_COMMON,
+        ]
+    return "\n".join(parts) + "\n"
+
+
+_COMMON = (
+    "autostart=false",
+    "autorestart=true",
+    "startsecs=1",
+    "startretries=1000000",  # as `restart: unless-stopped`; each wait is a second longer
+    "killasgroup=true",
+    "stdout_logfile=NONE",
+    "stderr_logfile=NONE",
+)
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")
+
+
+class Supervisor:
+    """A client of one supervisord. Every call raises `OutOfReach` when it does not answer."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """One XML-RPC call. Raises `xmlrpc.client.Fault` for what supervisord refuses."""
+        try:
+            # The socket's path is too long for some URLs, and its transport needs none.
+            with xmlrpc.client.ServerProxy("http://supervisor", _Transport(self.run)) as proxy:
+                return getattr(proxy, method)(*arguments)
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
+            raise OutOfReach("the stack is not up", "start it with: inv up") from None
+
+    def answers(self) -> bool:
+        with suppress(OutOfReach):
+            return bool(self.call("supervisor.getPID"))
+        return False
+
+    def processes(self) -> dict[str, Mapping[str, Any]]:
+        """supervisord's own description of each program, by name."""
+        return {info["name"]: info for info in self.call("supervisor.getAllProcessInfo")}
+
+    def start(self, name: str) -> None:
+        """Ask for a start; nothing happens when it runs already."""
+        self._tolerating(_ALREADY_STARTED, "supervisor.startProcess", name, False)
+
+    def stop(self, *names: str) -> None:
+        """Ask for stops, and wait until they have happened; the grace periods bound that."""
+        for name in names:
+            self._tolerating(_NOT_RUNNING, "supervisor.stopProcess", name, False)
+
+        def at_rest() -> bool:
+            processes = self.processes()
+            return all(processes[name]["statename"] in _AT_REST for name in names)
+
+        poll(at_rest)
+
+    def shut_down(self) -> None:
+        """End supervisord and whatever it still runs, and wait until it is gone."""
+        pid = self.call("supervisor.getPID")
+        self.call("supervisor.shutdown")
+
+        def gone() -> bool:
+            # Each call wakes its loop, which otherwise takes a second for each program.
+            with suppress(OutOfReach, xmlrpc.client.Fault):
+                self.call("supervisor.getPID")
+            return not _is_alive(pid)
+
+        poll(gone)
+
+    def apply(self, names: Iterable[str]) -> list[str]:
+        """Take over a changed configuration file; returns the programs that changed.
+
+        Those are stopped, and known by their new command afterwards.
+        """
+        added, changed, removed = self.call("supervisor.reloadConfig")[0]
+        for name in (*changed, *removed):
+            self.stop(name)
+            self.call("supervisor.removeProcessGroup", name)
+        for name in (*changed, *added):
+            self.call("supervisor.addProcessGroup", name)
+        return [name for name in names if name in {*added, *changed}]
+
+    def _tolerating(self, code: int, method: str, *arguments: Any) -> None:
+        try:
+            self.call(method, *arguments)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != code:
+                raise OutOfReach(f"supervisord: {fault.faultString}", "look at: inv logs") from None
+
+
+_ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
+_AT_REST = ("STOPPED", "EXITED", "FATAL")
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, run: Path) -> None:
+        super().__init__()
+        self.run = run
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(str(socket_path(self.run)))
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("supervisor", timeout=10)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def launch(run: Path, mark: str) -> Supervisor:
+    """Start a supervisord that outlives us, and wait until it answers."""
+    supervisor = Supervisor(run)
+    with (run / "supervisord.out").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
+            cwd=run,
+            env=clean_environment() | {MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            umask=0o077,
+        )
+    with suppress(TimeoutError):
+        poll(lambda: process.poll() is not None or supervisor.answers(), seconds=30)
+    if not supervisor.answers():
+        process.kill()
+        last = (run / "supervisord.out").read_text("utf-8", "replace").strip().splitlines()[-1:]
+        raise OutOfReach(f"supervisord did not start: {' '.join(last)}", f"look into {run}")
+    return supervisor
+
+
+def clean_environment() -> dict[str, str]:
+    """What services get of the caller's environment: nothing that could lead them elsewhere."""
+    kept = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or name.startswith(("LC_", "SSL_CERT_")) or name.upper().endswith("_PROXY")
+    }
+
+
+def end_orphans(state: Path) -> int:
+    """End what a supervisord that was killed left running; returns how many processes that were."""
+    import psutil
+
+    count = 0
+    for ask in ("terminate", "kill", "kill"):
+        if not (orphans := processes(state)):
+            break
+        count = count or len(orphans)
+        for process in orphans:
+            with suppress(psutil.Error):
+                process.resume()
+                # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for its clients.
+                if ask == "terminate" and process.name() == "postgres":
+                    process.send_signal(2)
+                else:
+                    getattr(process, ask)()
+        psutil.wait_procs(orphans, timeout=10)
+    return count
+
+
+def processes(state: Path) -> list[psutil.Process]:
+    """All processes of the stack whose state folder this is, whoever their parent is now.
+
+    They are known by the mark in their environment. PostgreSQL and Valkey overwrite theirs, and
+    are known by their names and working directories.
+    """
+    import psutil
+
+    found = []
+    us = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    servers = {"postgres": state / "postgres", "valkey-server": state / "redis"}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid not in us and (
+                process.environ().get(MARK) == str(state)
+                or (process.name() in servers and Path(process.cwd()) == servers[process.name()])
+            ):
+                found.append(process)
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def poll(done: Callable[[], object], seconds: float = 120.0, pause: float = 0.02) -> None:
+    """Wait until `done()`. Raises `TimeoutError` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(pause)

@@ -1,0 +1,74 @@
+"""Waiting for the stack: until every service is ready, telling for which and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from ops.errors import NotHealthy
+from ops.model import Replica
+from ops.restart import Clock
+from ops.runtime import Runtime, Say
+
+LOOK_EVERY = 0.1  # seconds
+TELL_EVERY = 5.0  # seconds
+RESTARTS = 3  # after so many, a service that does not run will not come up by waiting
+
+
+def wait(
+    runtime: Runtime, service: str, *, timeout: float, say: Say, clock: Clock = time
+) -> list[Replica]:
+    """Wait until every service of the stack is ready; returns its replicas.
+
+    `service` is the one whose `/ready` decides, where the others have the runtime's own probe.
+    Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.
+    """
+    begin = told = clock.monotonic()
+    ready: set[str] = set()
+    while True:
+        replicas = runtime.replicas()
+        waiting = [replica for replica in replicas if not is_ready(replica)]
+        now = clock.monotonic()
+        for name in runtime.services():
+            if name not in ready and name not in {each.service for each in waiting}:
+                ready.add(name)
+                say(f"{name}: ready after {now - begin:.1f} s")
+        if not waiting:
+            return replicas
+        for replica in waiting:
+            _give_up_on(replica, service)
+        if now - begin > timeout:
+            raise NotHealthy(
+                f"not ready within {timeout:g} s: {_reasons(waiting)}",
+                f"see: inv logs {waiting[0].service}",
+            )
+        if now - told >= TELL_EVERY:
+            told = now
+            left = timeout - (now - begin)
+            say(f"waiting {now - begin:.0f} s, {left:.0f} s left, for {_reasons(waiting)}")
+        time.sleep(LOOK_EVERY)
+
+
+def is_ready(replica: Replica) -> bool:
+    """Whether it runs, and its probe, if it has one, is content."""
+    return replica.running and replica.health in ("healthy", None)
+
+
+def _reasons(replicas: Iterable[Replica]) -> str:
+    return "; ".join(
+        f"{replica.replica}: {replica.reason or replica.health or replica.status}"
+        for replica in replicas
+    )
+
+
+def _give_up_on(replica: Replica, service: str) -> None:
+    if not replica.running and replica.restarts >= RESTARTS:
+        raise NotHealthy(
+            f"{replica.replica} does not stay up: {replica.reason}",
+            f"see: inv logs {replica.service}",
+        )
+    if replica.service == service and "migrations: failed" in replica.reason:
+        raise NotHealthy(
+            f"{replica.replica} is degraded: its migrations failed",
+            f'see: inv logs {replica.service} --grep "entrypoint|FAILED"',
+        )

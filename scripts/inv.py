@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Runs `inv` with the words that it was given; makes `.venv` from the hashed lock first.
+
+Standard library only, for Python 3.11 and newer on Linux, macOS and Windows. The `.venv` is made
+once: a stamp of the lock and of the Python that made it decides.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements.lock"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+
+
+def main() -> int:
+    if sys.version_info < (3, 11):
+        return fail(
+            f"this is Python {sys.version.split()[0]}; 3.11 or newer is needed",
+            "run the same command with a newer one, such as: python3.12 scripts/inv.py up",
+        )
+    stamp = VENV / "lock.sha256"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest() + " " + sys.version.split()[0]
+    if not (stamp.is_file() and stamp.read_text() == wanted and PYTHON.exists()):
+        problem = install()
+        if problem:
+            return problem
+        stamp.write_text(wanted)
+    os.chdir(ROOT)
+    command = [str(PYTHON), "-m", "invoke", *sys.argv[1:]]
+    if os.name != "nt":
+        os.execv(command[0], command)  # one process: signals and exit code are inv's own
+    try:
+        return subprocess.call(command)
+    except KeyboardInterrupt:
+        return 130
+
+
+def install() -> int:
+    """Make `.venv`; 0, or the exit code after telling what went wrong."""
+    begin = time.monotonic()
+    say("making .venv (once; about half a minute)")
+    shutil.rmtree(VENV, ignore_errors=True)
+    try:
+        # pip of the new environment, or ours where the system ships `venv` without it.
+        venv.create(VENV, with_pip=has_module("ensurepip"), symlinks=os.name != "nt")
+    except (OSError, subprocess.CalledProcessError) as error:
+        shutil.rmtree(VENV, ignore_errors=True)
+        return fail(f".venv cannot be made: {error}", "free the folder, then try again")
+    if has_module("ensurepip"):
+        pip = [str(PYTHON), "-m", "pip"]
+    elif has_module("pip"):
+        pip = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
+    else:
+        shutil.rmtree(VENV, ignore_errors=True)
+        return fail(
+            "this Python comes without pip and ensurepip",
+            "install them; on Debian and Ubuntu: apt install python3-venv",
+        )
+    command = [*pip, "install", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
+    command += ["--disable-pip-version-check", "--progress-bar", "off"]
+    count, last = 0, []
+    total = sum(line[0].isalnum() for line in LOCK.read_text().splitlines() if line)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        try:
+            for line in process.stdout:
+                last = [*last[-4:], line.rstrip()]
+                if line.startswith("Collecting "):
+                    count += 1
+                    progress(f"  {count} of at most {total}: {line.split()[1]}")
+                elif line.startswith("Installing "):
+                    progress(
+                        f"  installing {count} packages, {time.monotonic() - begin:.0f} s so far"
+                    )
+        except KeyboardInterrupt:
+            process.terminate()
+            shutil.rmtree(VENV, ignore_errors=True)
+            progress("")
+            return 130
+    progress("")
+    if process.returncode:
+        return fail("pip failed:\n  " + "\n  ".join(last), "check the network, then try again")
+    say(f".venv is ready after {time.monotonic() - begin:.0f} s")
+    return 0
+
+
+def has_module(name: str) -> bool:
+    return subprocess.call([sys.executable, "-c", f"import {name}"], stderr=subprocess.DEVNULL) == 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def progress(text: str) -> None:
+    """One line that changes on a terminal; elsewhere only every tenth."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(
+            "\r" + text[:width].ljust(width),
+            end="\r" if not text else "",
+            file=sys.stderr,
+            flush=True,
+        )
+    elif text and (" 0 of" not in text) and (text.split()[0].endswith("0") or "installing" in text):
+        say(text)
+
+
+def fail(what: str, now: str) -> int:
+    say(f"{what}\n  {now}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

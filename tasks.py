@@ -1,0 +1,40 @@
+"""deal-scout's verbs: those of the ops toolkit, and the developers' own."""
+
+import sys
+from pathlib import Path
+
+from invoke import Context, Exit, task
+
+from ops.tasks import namespace
+
+ROOT = Path(__file__).resolve().parent
+
+
+@task(help={"k": "only tests whose name matches this expression", "x": "stop at the first failure"})
+def test(c: Context, k: str = "", x: bool = False) -> None:
+    """Run the test suite, on real servers of its own."""
+    words = [sys.executable, "-m", "pytest", *(["-k", k] if k else []), *(["-x"] if x else [])]
+    _run(words)
+
+
+@task
+def lint(c: Context) -> None:
+    """Check style, types and shell scripts."""
+    folders = [".", "backend", "scripts", "tests/engine"]
+    scripts = sorted(str(path) for folder in folders for path in (ROOT / folder).glob("*.sh"))
+    scripts += [str(ROOT / ".ci" / "run"), *map(str, (ROOT / "tests/engine/images").glob("*/*.sh"))]
+    _run([sys.executable, "-m", "ruff", "check", "."])
+    _run([sys.executable, "-m", "ruff", "format", "--check", "."])
+    _run([sys.executable, "-m", "mypy"])
+    _run([str(Path(sys.executable).with_name("shellcheck")), *scripts])
+
+
+def _run(words: list[str]) -> None:
+    import subprocess
+
+    code = subprocess.run(words, cwd=ROOT).returncode
+    if code:
+        raise Exit(code=code)
+
+
+ns = namespace(test, lint, root=ROOT)

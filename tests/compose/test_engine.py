@@ -1,0 +1,202 @@
+"""Engines that are away, and log streams in every shape that the engine sends."""
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.errors import OutOfReach
+from ops.runtimes import engine, engine_logs
+from ops.runtimes.compose import project_name
+from tests import dockerized
+from tests.servers import clean_environment, wait_until
+
+ROOT = Path(__file__).parents[2]
+STAMP = "2026-01-01T00:00:00.000000001Z"
+
+
+# Engines that are away (F28)
+
+
+def status(**env):
+    begin = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "invoke", "status", "--runtime", "compose"],
+        cwd=ROOT,
+        env=clean_environment() | env,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 4, result
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
+    return result.stderr, time.monotonic() - begin
+
+
+def test_a_socket_that_is_missing():
+    said, seconds = status(DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert "its socket does not exist" in said
+    assert seconds < 5  # F28 says 2 s for the command itself; this machine may be busy
+
+
+def test_a_socket_that_may_not_be_opened(tmp_path):
+    with socket.socket(socket.AF_UNIX) as sock:
+        path = tmp_path / "docker.sock"
+        sock.bind(str(path))
+        said, _ = status(DOCKER_HOST=f"unix://{path}")
+    assert "refused" in said
+
+
+def test_a_permission_that_is_missing_is_told_with_its_remedy():
+    def denied():
+        with engine.errors():
+            raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(OutOfReach) as caught:
+        denied()
+    assert "usermod -aG docker" in caught.value.hint
+
+
+def test_a_context_that_does_not_exist(tmp_path):
+    said, _ = status(DOCKER_CONTEXT="misspelt", DOCKER_HOST="", DOCKER_CONFIG=str(tmp_path))
+    assert "there is no Docker context 'misspelt'" in said
+    assert "default" in said
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("folder", "environ", "file", "name"),
+    [
+        ("Deal Scout", {}, "services: {}\n", "dealscout"),
+        ("x", {"COMPOSE_PROJECT_NAME": "mine"}, "name: other\n", "mine"),
+        ("x", {}, "name: other\nservices: {}\n", "other"),
+        ("_-x.y", {}, "", "xy"),
+    ],
+)
+def test_the_projects_name_follows_composes_rules(tmp_path, folder, environ, file, name):
+    root = tmp_path / folder
+    root.mkdir()
+    (root / "docker-compose.yml").write_text(file)
+    assert project_name(root, environ) == name
+
+
+# Streams
+
+
+def frame(stream, payload):
+    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+def records(pieces):
+    return [record for batch in engine_logs._records(iter(pieces)) for record in batch]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50)), max_size=20),
+    st.lists(st.integers(1, 200), max_size=30),
+)
+def test_frames_are_found_however_the_stream_is_cut(lines, cuts):
+    lines = [(stream, data.replace(b"\n", b"")) for stream, data in lines]
+    data = b"".join(frame(s, f"{STAMP} ".encode() + text + b"\n") for s, text in lines)
+    ends = [0, *itertools.accumulate(cuts), len(data)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(ends) if data[a:b]]
+    if ends[-2] > len(data):
+        pieces = [data[i : i + 7] for i in range(0, len(data), 7)]
+    expected = [(stream, STAMP, text.decode("utf-8", "replace")) for stream, text in lines]
+    assert records(pieces) == expected
+
+
+def test_a_long_line_in_several_frames_is_one_line():
+    parts = [frame(1, f"{STAMP} ".encode() + part) for part in (b"a" * 10, b"b" * 10, b"c\n")]
+    between = frame(2, f"{STAMP} other\n".encode())
+    found = records([parts[0] + between, parts[1], parts[2]])
+    assert found == [(2, STAMP, "other"), (1, STAMP, "a" * 10 + "b" * 10 + "c")]
+
+
+def test_a_last_line_without_an_end_is_not_lost():
+    assert records([frame(1, f"{STAMP} half".encode())]) == [(1, STAMP, "half")]
+
+
+# Real containers
+
+
+@pytest.fixture(scope="module")
+def client():
+    dockerized.find_engine()
+    return engine.connect(os.environ)
+
+
+def source(client, identity, tty=False):
+    return engine_logs.Source(identity, "s", "s", "n", tty, True, "")
+
+
+def run(command, *options):
+    return dockerized.docker("run", "-d", *options, "redis:7", "sh", "-c", command).stdout.strip()
+
+
+def texts(client, identity, *, tty=False, tail=None):
+    found = engine_logs.history(client, [source(client, identity, tty)], tail=tail, since=None)
+    return [(line.stream, line.text) for line in found]
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_any_bytes_of_a_container(client, tty):
+    script = r"printf 'plain\n\351\303\n'; printf 'caf\303\251\n'; printf '\033[31mred\033[0m\n'"
+    script += "; head -c 40000 /dev/zero | tr '\\0' x; echo; printf end"
+    identity = run(script, *(["-t"] if tty else []))
+    try:
+        wait_until("its end", lambda: ("stdout", "end") in texts(client, identity, tty=tty))
+        lines = [text for _, text in texts(client, identity, tty=tty)]
+        assert lines[0] == "plain"
+        assert "café" in lines
+        assert "\x1b[31mred\x1b[0m" in lines
+        assert len(max(lines, key=len)) >= 16_000
+        assert texts(client, identity, tty=tty, tail=1) == [("stdout", "end")]
+    finally:
+        dockerized.docker("rm", "-f", identity)
+
+
+def test_following_shows_every_line_once_across_restarts(client):
+    identity = run(
+        "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $$-$i; sleep 0.01; done; sleep 60"
+    )
+    seen = []
+
+    def find():
+        found = client.inspect_container(identity)
+        state = found["State"]
+        return [
+            engine_logs.Source(identity, "s", "s", "n", False, state["Running"], state["StartedAt"])
+        ]
+
+    try:
+        lines = engine_logs.follow(client, find, tail=None, since=None, say=seen.append)
+        shown = []
+
+        def gather(wanted):
+            deadline = time.monotonic() + 60
+            for line in lines:
+                if line is not None:
+                    shown.append(line.text)
+                if len(shown) >= wanted or time.monotonic() > deadline:
+                    break
+
+        for start in range(1, 4):
+            gather(60 * start)
+            dockerized.docker("restart", "-t", "0", identity)
+        gather(240)
+        complete = texts(client, identity)
+        assert shown == [text for _, text in complete]
+        assert len(shown) == 240
+        assert seen == []
+    finally:
+        dockerized.docker("rm", "-f", identity)

@@ -1,0 +1,64 @@
+"""The entrypoint with the real Alembic, the real migrations and the real application."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.entrypoint.boots import ROOT, Boot
+
+
+@pytest.fixture
+def real(boot: Boot) -> Boot:
+    """A boot with nothing but the real things, in a folder like the image's."""
+    for name in ("alembic", "uvicorn"):
+        (boot.bin / name).unlink()
+    (boot.folder / "backend").symlink_to(ROOT / "backend")
+    shutil.copy(ROOT / "alembic.ini", boot.folder)
+    shutil.copytree(ROOT / "alembic", boot.folder / "alembic")
+    return boot
+
+
+def break_a_revision(folder: Path) -> Path:
+    file = folder / "alembic" / "versions" / "9999_broken.py"
+    file.write_text("def upgrade() -> None:\n    this is no Python\n")
+    return file
+
+
+def test_a_boot_to_a_ready_application(real: Boot, postgres: servers.Postgres) -> None:
+    real.start().listens()
+    servers.wait_until("/ready", lambda: real.ask("/ready")[0] == 200)
+    health = real.health()
+    assert (health["ok"], health["phase"], health["migrations"]) == (True, "serving", "current")
+    with contextlib.closing(postgres.connect(real.environ["POSTGRES_DB"])) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT count(*) FROM alembic_version")
+        assert cursor.fetchone() == (1,)
+    assert real.err.count("Running upgrade") >= 1
+    code, took = real.end()
+    assert (code in (0, -15), took <= 10) == (True, True)
+    assert real.commands() == []
+
+
+def test_a_degraded_start_heals_without_a_restart(real: Boot) -> None:
+    """F12 and F13 with a revision that is broken, then mended."""
+    broken = break_a_revision(real.folder)
+    real.start(MIGRATE_DELAYS="0.1 0.5").until_it_serves()
+    causes = [marker for marker in real.markers if marker.startswith("Cause: ")]
+    assert "9999_broken.py:2: SyntaxError" in causes[0]
+    assert causes[1] == "Cause: the same as before."
+    assert (real.out + real.err).count("SyntaxError") == 2  # Alembic's own line, and ours
+
+    def health() -> dict[str, object]:
+        return json.loads(real.ask("/ready")[2])
+
+    servers.wait_until("it serves", lambda: health()["phase"] == "serving")
+    assert health()["migrations"] in ("failed", "unknown")
+    broken.unlink()
+    real.until("✓ Migrations applied successfully.")
+    servers.wait_until("/ready", lambda: real.ask("/ready")[0] == 200)

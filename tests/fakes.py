@@ -1,0 +1,108 @@
+"""What cannot be had for real in a test: a clock to turn by hand, and a runtime that plays a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from ops.model import Answer, LogLine, Replica, Status
+
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    """Stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def moment(seconds: float) -> datetime:
+    return DAY + timedelta(seconds=seconds)
+
+
+def stamp(seconds: float) -> str:
+    return moment(seconds).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
+def line(seconds: float, text: str, replica: str = "backend", stream: str = "stdout") -> LogLine:
+    return LogLine(stamp(seconds), "backend", replica, "node", stream, text)
+
+
+def body(phase: str = "serving", **more: object) -> dict[str, object]:
+    return {"ok": True, "db": True, "redis": True, "queue_depth": 0, "version": "0.1.0"} | {
+        "phase": phase,
+        "migrations": "current",
+        **more,
+    }
+
+
+READY = (200, body())
+
+
+@dataclass
+class ScriptedRuntime:
+    """Plays what happens to a backend after a restart: everything at its second of the clock.
+
+    `lines` come at their own time; `starts`, `ends` and `answers` are (second, …) in order.
+    """
+
+    clock: FakeClock
+    lines: list[LogLine] = field(default_factory=list)
+    starts: list[tuple[float, str]] = field(default_factory=list)  # second, replica
+    ends: list[tuple[float, str, int]] = field(default_factory=list)  # second, replica, exit code
+    answers: list[tuple[float, tuple[int, dict[str, object]] | None]] = field(default_factory=list)
+    replica_names: Sequence[str] = ("backend",)
+    asked: int = 0
+    name = "scripted"
+    step = 0.05
+
+    def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
+        return [self._replica(name) for name in self.replica_names]
+
+    def _replica(self, name: str) -> Replica:
+        now = self.clock.seconds
+        result = Replica("backend", name, "node", Status.RUNNING, started_at=moment(-3600))
+        events = [(at, None) for at, which in self.starts if which == name and at <= now]
+        events += [(at, code) for at, which, code in self.ends if which == name and at <= now]
+        for at, code in sorted(events, key=lambda event: event[0]):
+            if code is None:
+                result = replace(result, status=Status.RUNNING, started_at=moment(at))
+            else:
+                result = replace(
+                    result,
+                    status=Status.RESTARTING,
+                    started_at=None,
+                    exit_code=code,
+                    restarts=result.restarts + 1,
+                )
+        return result
+
+    def get(self, replica: Replica, path: str, timeout: float) -> Answer:
+        said = [answer for at, answer in self.answers if at <= self.clock.seconds]
+        if not said or said[-1] is None:
+            return Answer("http://x/ready", None, {}, 0.0, "connection refused")
+        return Answer("http://x/ready", said[-1][0], said[-1][1], 0.001)
+
+    def logs(
+        self,
+        services: Sequence[str],
+        *,
+        tail: int | None,
+        since: str | None,
+        follow: bool,
+        say: object,
+    ) -> Iterator[LogLine | None]:
+        rest = sorted(self.lines, key=lambda each: each.time)
+        while True:
+            yield None
+            self.clock.seconds = round(self.clock.seconds + self.step, 6)
+            while rest and rest[0].time <= stamp(self.clock.seconds):
+                yield rest.pop(0)
+
+    def restart(self, service: str) -> None:
+        self.asked += 1

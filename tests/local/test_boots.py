@@ -1,0 +1,247 @@
+"""Boots that go wrong, on the whole stack: what the verdict says, and how it heals by itself."""
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.servers import wait_until
+from tests.stacks import local_stack
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime")
+
+SETTINGS = "MIGRATE_DELAYS=0.3 0.3 0.3\nDB_WAIT_TIMEOUT=4\n"
+BROKEN = '''"""A migration that cannot work."""
+
+from alembic import op
+
+revision = "9999_broken"
+down_revision = "{head}"
+
+
+def upgrade():
+    op.execute("ALTER TABLE no_such_table ADD COLUMN x int")
+
+
+def downgrade():
+    pass
+'''
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    with local_stack(tmp_path_factory.mktemp("boots")) as running:
+        (running.root / ".env").write_text(SETTINGS)
+        running.ok("up")
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _healthy_again(stack):
+    yield
+    wait_until("the stack is healthy again", stack.is_healthy, 60)
+
+
+@contextlib.contextmanager
+def frozen(stack, service):
+    """Every process of a service stopped, as on a machine that hangs: it accepts, and never answers."""
+    processes = [psutil.Process(pid) for pid in stack.pids(service)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+@contextlib.contextmanager
+def broken_migration(stack):
+    """A revision that fails; afterwards it is mended, applied by itself, and taken away again."""
+    head = stack.json("migrations")["head"]
+    path = stack.root / "alembic" / "versions" / "9999_broken.py"
+    path.write_text(BROKEN.format(head=head))
+    try:
+        yield
+    finally:
+        path.write_text(re.sub(r"op\.execute\(.*\)", "pass", BROKEN.format(head=head)))
+        wait_until("it heals without a restart", stack.is_healthy, 60)
+        script = str(stack.state / "run" / "backend.sh")
+        subprocess.run(["sh", script, "run", "alembic", "downgrade", "-1"], check=True)
+        path.unlink()
+        stack.ok("restart-backend")
+
+
+def test_a_migration_that_fails_for_good_is_degraded_and_heals_by_itself(stack):
+    with broken_migration(stack):
+        result = stack.inv("restart-backend")
+        assert result.returncode == 3
+        for marker in (
+            "Alembic attempt 1/3 (delay: 0.3s)...",
+            "✗ Alembic exited with code 1.",
+            "Retrying in 0.3s...",
+            "Alembic attempt 3/3 (delay: 0.3s)...",
+            "⚠️  Migrations did not complete after 3 attempts.",
+            "WARNING: Service will start but may have incomplete schema.",
+            "Starting Uvicorn application...",
+        ):
+            assert f"[entrypoint] {marker}" in result.stdout
+        card = result.stdout[result.stdout.index("! backend serves, but degraded") :]
+        assert re.search(r"migrations +\d+\.\d s +3 attempts +failed", card)
+        assert "migrations: failed" in card
+        assert "inv migrations" in card
+        assert "no_such_table" in result.stdout  # the cause
+        assert stack.inv("health").returncode == 3
+        seen = stack.json("health")
+        assert (seen["state"], seen["http_status"]) == ("degraded", 200)
+        assert stack.json("migrations")["pending"] == ["9999_broken"]
+        assert "1 behind 9999_broken" in stack.inv("status").stdout
+
+
+def test_up_tells_of_a_degraded_backend_at_once(stack):
+    with broken_migration(stack):
+        stack.ok("down")
+        result = stack.inv("up")
+        assert result.returncode == 3
+        assert "backend is degraded: its migrations failed" in result.stderr
+
+
+def test_a_slow_database_is_waited_for(stack):
+    with frozen(stack, "postgres"):
+        process = subprocess.Popen(
+            stack.command("restart-backend"),
+            cwd=stack.root,
+            env=stack.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        shown = []
+        for line in process.stdout:
+            shown.append(line)
+            if "Attempt 2/4... (waiting)" in line:
+                break
+    shown += process.stdout.readlines()
+    text = "".join(shown)
+    assert process.wait(60) == 0, text
+    assert re.search(r"database +[2-5]\.\d s +[2-4] attempts +answered", text)
+    assert "✓ backend is healthy" in text
+
+
+def test_a_database_that_stays_away_ends_in_a_degraded_start_that_heals(stack):
+    with frozen(stack, "postgres"):
+        result = stack.inv("restart-backend")
+        assert result.returncode == 3
+        assert "✗ backend failed after" in result.stdout
+        assert "the database does not answer" in result.stdout
+        assert re.search(r"database +\d+\.\d s +4 attempts +timed out", result.stdout)
+        assert "inv logs postgres" in result.stdout
+        seen = stack.json("health")
+        assert (seen["state"], seen["http_status"]) == ("unhealthy", 503)
+        assert stack.inv("health").returncode == 3
+        assert stack.service("postgres")["health"] == "unhealthy"
+        assert stack.inv("status").returncode == 3
+    wait_until("it heals without a restart", stack.is_healthy, 60)
+
+
+def test_a_boot_that_takes_longer_than_the_time_limit(stack):
+    with frozen(stack, "postgres"):
+        result = stack.inv("restart-backend", "--timeout", "2")
+        assert result.returncode == 3
+        assert "is still not ready after 2 s" in result.stdout
+        assert "backend: database" in result.stdout
+        seen = stack.json("health")
+        assert seen["state"] == "starting"
+        assert seen["health"]["phase"] == "waiting"
+
+
+def test_a_port_that_is_taken_fails_at_once_with_the_reason(stack):
+    port = int(stack.url().rpartition(":")[2])
+    old = psutil.Process(stack.pids("backend")[0])
+    with socket.socket() as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        old.kill()
+
+        def taken():
+            with contextlib.suppress(OSError):
+                thief.bind(("127.0.0.1", port))
+                return True
+            return False
+
+        with contextlib.suppress(AssertionError):
+            wait_until("the port is ours", taken, 5)
+        if thief.getsockname()[1] != port:
+            pytest.skip("the backend was faster")
+        thief.listen()
+        result = stack.inv("restart-backend")
+        assert result.returncode == 3
+        assert "✗ backend failed" in result.stdout
+        assert "exit status 2" in result.stdout
+        assert str(port) in result.stdout
+    wait_until("it comes back", stack.is_healthy, 60)
+
+
+def test_ctrl_c_ends_a_restart_and_leaves_the_terminal_as_it_was(stack):
+    with frozen(stack, "postgres"):
+        code, shown = in_a_terminal(
+            stack, "restart-backend", until="Attempt 1/4", then=signal.SIGINT
+        )
+    assert code == 130
+    assert "Traceback" not in shown
+    hidden, visible = shown.rfind("\x1b[?25l"), shown.rfind("\x1b[?25h")
+    assert hidden < visible or hidden == -1
+
+
+def test_a_terminal_gets_colour_and_a_pipe_does_not(stack):
+    code, shown = in_a_terminal(stack, "health")
+    assert code == 0
+    assert "\x1b[32m" in shown
+    code, shown = in_a_terminal(stack, "health", NO_COLOR="1")
+    assert "\x1b[32m" not in shown
+    assert "backend is healthy" in shown
+    code, shown = in_a_terminal(stack, "logs", "--tail", "200", "--grep", "entrypoint")
+    assert "\x1b[36m[entrypoint]\x1b[0m" in shown
+    assert "\x1b" not in stack.ok("logs", "--tail", "200", "--grep", "entrypoint")
+
+
+def in_a_terminal(stack, *words, until="", then=None, **env):
+    """Run `inv` in a terminal of 80 columns; its exit code and everything it wrote."""
+    master, slave = pty.openpty()
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        stack.command(*words),
+        cwd=stack.root,
+        env=stack.environment | {"TERM": "xterm-256color"} | env,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+        if then and until.encode() in shown:
+            process.send_signal(then)
+            then = None
+    os.close(master)
+    return process.wait(30), shown.decode()

@@ -1,0 +1,138 @@
+"""Words and files are refused before anything happens, with a value that works."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops import config
+from ops.errors import BadInput
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def load(tmp_path, settings=None, environ=None, runtime=""):
+    return config.load(tmp_path, config.DEFAULTS | (settings or {}), environ or {}, runtime)
+
+
+def test_the_flag_wins_over_the_configuration(tmp_path):
+    assert load(tmp_path).runtime == "auto"
+    assert load(tmp_path, {"runtime": "local"}).runtime == "local"
+    assert load(tmp_path, {"runtime": "local"}, runtime="compose").runtime == "compose"
+
+
+@pytest.mark.parametrize(("settings", "flag"), [({}, "docker"), ({"runtime": "x"}, "")])
+def test_an_unknown_runtime_is_refused(tmp_path, settings, flag):
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path, settings, runtime=flag)
+    assert "auto, compose, local, swarm" in caught.value.hint
+
+
+def test_the_environment_wins_over_the_file(tmp_path):
+    (tmp_path / ".env.example").write_text("PORT=\nALEMBIC_CMD=\nDB_PORT=\n")
+    (tmp_path / ".env").write_text("PORT=9000\nALEMBIC_CMD='alembic upgrade +1'\nMORE=x\n")
+    found = load(tmp_path, environ={"PORT": "9001", "HOME": "/root"}).variables
+    assert found == {"PORT": "9001", "ALEMBIC_CMD": "alembic upgrade +1", "MORE": "x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "abc"),
+        ("PORT", "70000"),
+        ("DB_PORT", "0"),
+        ("PORT", "٣"),
+        ("MIGRATE_DELAYS", "2 x"),
+        ("MIGRATE_TIMEOUT", "-1"),
+        ("DB_WAIT_TIMEOUT", "soon"),
+    ],
+)
+def test_a_bad_value_is_named_with_one_that_works(tmp_path, name, value):
+    (tmp_path / ".env").write_text(f"{name}={value}\n", encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        load(tmp_path)
+    assert name in caught.value.message
+    assert ".env" in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_line_that_is_no_assignment_is_named(tmp_path):
+    (tmp_path / ".env").write_text('PORT=9000\nthis is "not it\n')
+    with pytest.raises(BadInput, match="line 2"):
+        load(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
+    with pytest.raises(BadInput):
+        load(tmp_path)
+
+
+@given(st.text())
+def test_no_file_breaks_the_reader(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.env"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        values = config.read_env_file(path)
+    except BadInput:
+        return
+    assert all(isinstance(value, str) for value in values.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10", 10), ("1.5", 1.5), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400)],
+)
+def test_times(text, seconds):
+    assert config.seconds("--timeout", text) == seconds
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_positive_time_or_refused(text):
+    try:
+        assert 0 < config.seconds("--timeout", text) < 1e15
+    except BadInput as error:
+        assert "--timeout" in error.message
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_count_or_refused(text):
+    try:
+        assert 0 <= config.count("--tail", text) < 1e9
+    except BadInput as error:
+        assert "--tail" in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10m", "2026-01-31T11:50:00.000000000Z"),
+        ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00.000000000Z"),
+        ("2026-01-31T10:00:00+02:00", "2026-01-31T08:00:00.000000000Z"),
+    ],
+)
+def test_since(text, expected):
+    assert config.since("--since", text, NOW) == expected
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_moment_or_refused(text):
+    try:
+        assert config.since("--since", text, NOW).endswith("Z")
+    except BadInput as error:
+        assert "--since" in error.message
+
+
+def test_addresses():
+    assert config.base_url("--url", "http://h:1/health") == "http://h:1"
+    assert config.base_url("--url", "https://h/") == "https://h"
+    for wrong in ("h:1", "ftp://h", "http://", "http://h/other", "http://h/?q"):
+        with pytest.raises(BadInput):
+            config.base_url("--url", wrong)
+
+
+def test_patterns():
+    assert config.pattern("--grep", "a|b").search("xb")
+    with pytest.raises(BadInput):
+        config.pattern("--grep", "(")

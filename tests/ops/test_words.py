@@ -1,0 +1,28 @@
+"""Bare words after a verb."""
+
+import pytest
+
+from ops.words import name_services
+
+VERBS = {
+    "logs": {"--tail": True, "-t": True, "--follow": False, "--services": True, "--grep": True},
+    "restart": {"--json": False, "--services": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("logs", "logs"),
+        ("logs worker,beat", "logs --services worker,beat"),
+        ("logs --tail 5 worker", "logs --tail 5 --services worker"),
+        ("logs --tail=5 worker", "logs --tail=5 --services worker"),
+        ("logs --follow worker --tail 5", "logs --follow --services worker --tail 5"),
+        ("logs --services worker", "logs --services worker"),
+        ("restart worker --json", "restart --services worker --json"),
+        ("health --timeout 3", "health --timeout 3"),
+        ("logs -t 5 logs", "logs -t 5 --services logs"),
+    ],
+)
+def test_the_first_bare_word_is_the_service(words, expected):
+    assert name_services(words.split(), VERBS) == expected.split()

@@ -1,0 +1,100 @@
+"""The arrows of docs/architecture.md, and the docs that the code must agree with."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.tasks import VERBS
+
+ROOT = Path(__file__).parents[1]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def users_of(package, where):
+    found = set()
+    for path in (ROOT / where).rglob("*.py"):
+        if any(name == package or name.startswith(package + ".") for name in imports(path)):
+            found.add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_ops_and_backend_do_not_know_each_other():
+    assert users_of("app", "ops") == users_of("backend", "ops") == set()
+    assert users_of("ops", "backend") == set()
+
+
+def test_each_library_has_its_place():
+    assert users_of("invoke", "ops") == {"ops/tasks.py"}
+    assert users_of("rich", "ops") <= {"ops/tasks.py", "ops/render.py"}
+    for package in ("docker", "subprocess", "xmlrpc", "psutil"):
+        assert all(user.startswith("ops/runtimes/") for user in users_of(package, "ops")), package
+
+
+def test_pure_modules_do_nothing_but_compute():
+    for name in ("model", "boot", "logs", "render", "words"):
+        path = ROOT / "ops" / f"{name}.py"
+        assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), name
+
+
+def test_nothing_shadows_alembic_or_the_tasks():
+    assert not (ROOT / "alembic" / "__init__.py").exists()
+    assert not (ROOT / "tasks").exists()
+
+
+@pytest.mark.parametrize("heavy", ["docker", "httpx", "rich", "psutil"])
+def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
+    code = f"import ops.tasks, sys; sys.exit('{heavy}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("task", VERBS, ids=lambda task: task.name)
+def test_every_verb_and_flag_has_help_and_every_verb_stands_in_the_readme(task):
+    assert task.__doc__
+    for argument in task.get_arguments():
+        assert argument.help, (task.name, argument.name)
+    assert f"`inv {task.name}" in (ROOT / "README.md").read_text("utf-8")
+
+
+def variables_of_the_backend():
+    text = (ROOT / "backend" / "app" / "settings.py").read_text("utf-8")
+    text += (ROOT / "backend" / "entrypoint.sh").read_text("utf-8")
+    found = set(re.findall(r"(?:text|number|whole)\(\"([A-Z_]+)\"", text))
+    return found | set(re.findall(r"^export ([A-Z_]+)=", text, re.MULTILINE))
+
+
+def test_every_variable_stands_in_the_example_and_in_the_readme():
+    example = set(
+        re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
+    )
+    readme = (ROOT / "README.md").read_text("utf-8")
+    # HOST and RUN_DIR belong to whoever runs the backend, not to the user.
+    wanted = variables_of_the_backend() - {"HOST", "RUN_DIR"}
+    assert len(wanted) > 10
+    assert wanted <= example
+    assert all(f"`{name}`" in readme for name in wanted | example)
+
+
+def test_scripts_keep_their_line_ends_and_their_executable_bit():
+    said = subprocess.run(
+        ["git", "ls-files", "--stage", "--", "*.sh", ".ci/run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if said.returncode:
+        pytest.skip("no git checkout")
+    for line in said.stdout.splitlines():
+        mode, _, _, name = line.split(maxsplit=3)
+        assert b"\r" not in (ROOT / name).read_bytes(), name
+        assert mode == "100755" or name.startswith("tests/engine/"), name
