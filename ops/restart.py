@@ -76,7 +76,10 @@ def restart(
             break
         if now < next_look:
             continue
-        for replica in runtime.replicas(service, probe=not by_http):
+        # A start before the request is answered may be one that the runtime made by itself, and
+        # that the request is about to end.
+        answered = request.done()
+        for replica in runtime.replicas(service, probe=not by_http) if answered else ():
             if replica.replica not in watches:
                 watches[replica.replica] = _Watch(None, by_http)
             watches[replica.replica].look(replica, runtime, audience, clock)
@@ -208,8 +211,8 @@ class _Watch:
 
     def _is_new(self, replica: Replica) -> bool:
         if replica.started_at is None:
-            # It may have ended before anybody looked: a runtime that restarts it says so.
-            return replica.status is Status.RESTARTING and bool(self.old and self.old.running)
+            # It has ended before anybody looked.
+            return replica.status in (Status.RESTARTING, Status.EXITED)
         return self.old is None or replica.started_at != self.old.started_at
 
     def _has_ended(self, replica: Replica) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -57,6 +58,8 @@ class ScriptedRuntime:
     ends: list[tuple[float, str, int]] = field(default_factory=list)  # second, replica, exit code
     answers: list[tuple[float, tuple[int, dict[str, object]] | None]] = field(default_factory=list)
     replica_names: Sequence[str] = ("backend",)
+    restarts_itself: bool = True  # what has ended is started again, some time later
+    answered_at: float = 0.0  # when the request to restart returns
     asked: int = 0
     name = "scripted"
     step = 0.05
@@ -75,7 +78,7 @@ class ScriptedRuntime:
             else:
                 result = replace(
                     result,
-                    status=Status.RESTARTING,
+                    status=Status.RESTARTING if self.restarts_itself else Status.EXITED,
                     started_at=None,
                     exit_code=code,
                     restarts=result.restarts + 1,
@@ -106,3 +109,5 @@ class ScriptedRuntime:
 
     def restart(self, service: str) -> None:
         self.asked += 1
+        while self.clock.seconds < self.answered_at:
+            time.sleep(0.001)

@@ -82,6 +82,32 @@ def test_a_start_that_ends_at_once_has_failed_and_shows_its_last_lines():
     assert verdict.remedy
 
 
+@pytest.mark.parametrize("restarts_itself", [True, False])
+def test_a_start_that_ended_before_anybody_looked_has_failed(restarts_itself):
+    [verdict], _, clock = play(
+        starts=[(1.9, "backend")],
+        ends=[(1.9001, "backend", 2)],
+        restarts_itself=restarts_itself,
+    )
+    assert verdict.outcome is Outcome.FAILED
+    assert verdict.reason == "it ended with code 2"
+    assert clock.seconds < 3
+
+
+def test_a_start_that_the_request_itself_ends_is_not_the_new_one():
+    """In a crash loop the runtime may start the old process once more while it is being asked."""
+    [verdict], listener, _ = play(
+        lines=[line(1.1, "old again"), *BOOT],
+        starts=[(1.0, "backend"), (1.9, "backend")],
+        ends=[(1.5, "backend", 143)],
+        answered_at=1.8,
+        answers=[(5.0, READY)],
+    )
+    assert verdict.outcome is Outcome.HEALTHY
+    assert verdict.started_at == moment(1.9)
+    assert "old again" not in listener.lines
+
+
 def test_a_start_that_ends_within_the_stability_window_has_failed():
     [verdict], _, _ = play(
         lines=BOOT,
