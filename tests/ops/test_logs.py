@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops import logs
-from ops.render import LinePrinter
+from ops.screen.lines import LinePrinter
 from tests.fakes import line
 
 

@@ -1,0 +1,88 @@
+"""A look at the health, and the verdict on a start, as a few lines each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from ops.model import Health, Outcome, State, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STATE_STYLE = {
+    State.HEALTHY: ("green", "✓"),
+    State.DEGRADED: ("yellow", "!"),
+    State.STARTING: ("cyan", "…"),
+    State.UNHEALTHY: ("red", "✗"),
+    State.UNREACHABLE: ("red", "✗"),
+}
+_OUTCOME_STYLE = {
+    Outcome.HEALTHY: ("green", "✓"),
+    Outcome.DEGRADED: ("yellow", "!"),
+    Outcome.FAILED: ("red", "✗"),
+    Outcome.TIMEOUT: ("red", "✗"),
+}
+
+
+def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
+    """The state in one line, and what is behind it in a few."""
+    colour, sign = _STATE_STYLE[look.state]
+    detail = f" ({why})" if why else ""
+    name = look.service if look.replica in ("", look.service) else look.replica
+    console.print(f"[{colour}]{sign} {name} is {look.state}[/]{escape(detail)}")
+    body = look.body
+    if body:
+        facts = [
+            f"DB {_yes(body.get('db'))}",
+            f"Redis {_yes(body.get('redis'))}",
+            f"queue {_known(body.get('queue_depth'))}",
+            f"schema {_known(body.get('migrations'))}",
+            f"version {_known(body.get('version'))}",
+        ]
+        console.print("  " + " · ".join(facts))
+    timing = f" in {look.latency_ms:.0f} ms" if look.latency_ms is not None else ""
+    console.print(f"  [dim]{escape(look.url)}{timing}, {runtime}[/]")
+
+
+def _yes(value: Any) -> str:
+    return "[green]ok[/]" if value else "[red]down[/]"
+
+
+def _known(value: Any) -> str:
+    return "unknown" if value is None else escape(str(value))
+
+
+def verdict_text(console: Console, verdict: Verdict) -> None:
+    """The card at the end of a restart."""
+    colour, sign = _OUTCOME_STYLE[verdict.outcome]
+    name = verdict.service if verdict.replica == verdict.service else verdict.replica
+    said = {
+        Outcome.HEALTHY: f"is healthy after {verdict.total_seconds:.1f} s",
+        Outcome.DEGRADED: f"serves, but degraded, after {verdict.total_seconds:.1f} s",
+        Outcome.FAILED: f"failed after {verdict.total_seconds:.1f} s",
+        Outcome.TIMEOUT: f"is still not ready after {verdict.total_seconds:.0f} s",
+    }[verdict.outcome]
+    console.print(f"[bold {colour}]{sign} {name} {said}[/]")
+    for phase in verdict.phases:
+        tries = f"{phase.attempts} attempt{'s' if phase.attempts != 1 else ''}"
+        outcome = phase.outcome or "not finished"
+        bad = outcome in ("failed", "timed out", "not finished")
+        tint = "red" if bad else "green"
+        console.print(f"  {phase.name:<12}{phase.seconds:6.1f} s  {tries:<11} [{tint}]{outcome}[/]")
+    if verdict.health and verdict.health.body:
+        body = verdict.health.body
+        console.print(
+            f"  DB {_yes(body.get('db'))} · Redis {_yes(body.get('redis'))}"
+            f" · queue {_known(body.get('queue_depth'))}"
+            f" · schema {_known(body.get('migrations'))}"
+        )
+    if verdict.reason:
+        console.print(f"  [bold]why[/]  {escape(verdict.reason)}")
+    if verdict.evidence:
+        console.print("  [bold]its last lines[/]")
+        for line in verdict.evidence:
+            console.print(f"    {escape(line.text)}", soft_wrap=True, highlight=False)
+    if verdict.remedy:
+        console.print(f"  [bold]now[/]  {escape(verdict.remedy)}")

@@ -1,0 +1,128 @@
+"""Model → JSON, with the keys that the contract names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ops.model import Health, LogLine, Phase, Replica, Schema, Verdict
+
+
+def dumps(value: Any) -> str:
+    """One line of JSON; times as RFC 3339 in UTC with milliseconds."""
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return _time(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)
+
+
+def _time(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def health_json(looks: Sequence[Health], worst: Health, runtime: str) -> dict[str, Any]:
+    """As the contract has it; `replicas` only when there are several."""
+
+    def one(look: Health) -> dict[str, Any]:
+        return {
+            "url": look.url,
+            "state": look.state,
+            "http_status": look.http_status,
+            "latency_ms": look.latency_ms,
+            "checked_at": look.checked_at,
+            "health": look.body or None,
+        }
+
+    result = {"service": worst.service, "runtime": runtime, **one(worst)}
+    if len(looks) > 1:
+        result["replicas"] = [
+            {"replica": look.replica, "node": look.node, **one(look)} for look in looks
+        ]
+    return result
+
+
+def verdict_json(verdicts: Sequence[Verdict], worst: Verdict, runtime: str) -> dict[str, Any]:
+    """As the contract has it; `replicas` only when there are several."""
+
+    def one(verdict: Verdict) -> dict[str, Any]:
+        return {
+            "verdict": verdict.outcome,
+            "previous_started_at": verdict.previous_started_at,
+            "started_at": verdict.started_at,
+            "total_seconds": verdict.total_seconds,
+            "phases": [_phase_json(phase) for phase in verdict.phases],
+            "health": (verdict.health.body or None) if verdict.health else None,
+            "reason": verdict.reason,
+        }
+
+    result = {"service": worst.service, "runtime": runtime, **one(worst)}
+    if len(verdicts) > 1:
+        result["replicas"] = [{"replica": v.replica, "node": v.node, **one(v)} for v in verdicts]
+    return result
+
+
+def _phase_json(phase: Phase) -> dict[str, Any]:
+    return {
+        "name": phase.name,
+        "seconds": round(phase.seconds, 3),
+        "attempts": phase.attempts,
+        "outcome": phase.outcome or "unfinished",
+    }
+
+
+def line_json(line: LogLine) -> str:
+    """A log line as one line of JSON."""
+    return json.dumps(line._asdict(), ensure_ascii=False)
+
+
+def status_json(
+    services: Sequence[str], replicas: Sequence[Replica], schema: Schema, runtime: str
+) -> dict[str, Any]:
+    """As the contract has it; the top level of a service is the worst of its replicas."""
+    listed: list[dict[str, Any]] = []
+    for name in services:
+        of_service = [replica for replica in replicas if replica.service == name]
+        if not of_service:
+            listed.append(
+                {"name": name, "state": None, "health": None, "started_at": None}
+                | {"restarts": 0, "image": None, "ports": []}
+            )
+            continue
+        entry = {"name": name} | _replica_json(max(of_service, key=_badness))
+        if len(of_service) > 1:
+            entry["replicas"] = [
+                {"replica": r.replica, "node": r.node} | _replica_json(r) for r in of_service
+            ]
+        listed.append(entry)
+    return {"runtime": runtime, "services": listed, "migrations": schema_json(schema)}
+
+
+def _replica_json(replica: Replica) -> dict[str, Any]:
+    return {
+        "state": replica.status,
+        "health": replica.health,
+        "started_at": replica.started_at,
+        "restarts": replica.restarts,
+        "image": replica.image,
+        "ports": list(replica.ports),
+    }
+
+
+def _badness(replica: Replica) -> int:
+    if not replica.running:
+        return 3
+    return {"unhealthy": 2, "starting": 1}.get(replica.health or "", 0)
+
+
+def schema_json(schema: Schema) -> dict[str, Any]:
+    pending = None if schema.pending is None else list(schema.pending)
+    return {"current": schema.current, "head": schema.head, "pending": pending}

@@ -1,0 +1,130 @@
+"""What every verb does at the edge: parse, resolve the runtime, speak, and end as agreed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.main import program
+from invoke.tasks import Task
+
+from ops import config
+from ops.errors import BadInput, OpsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ops.config import Config
+    from ops.runtime import Runtime
+
+RUNTIME = "where the stack runs: auto, compose, local or swarm"
+JSON = "print JSON on stdout, for programs"
+TIMEOUT = "seconds to wait until it is ready"
+
+
+def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Make a task that ends as the contract says: our errors in two lines, with their exit code."""
+
+    def decorate(body: Callable[..., None]) -> Task[Any]:
+        @functools.wraps(body)
+        def run(context: Context, **flags: Any) -> None:
+            _speak_utf8()
+            try:
+                body(context, **flags)
+            except OpsError as error:
+                if _debugging():
+                    raise
+                message = error.message + (f"\n  {error.hint}" if error.hint else "")
+                raise Exit(message, error.exit_code) from None
+            except KeyboardInterrupt:
+                raise Exit("interrupted", 130) from None
+            except BrokenPipeError:
+                # The reader has seen enough, as in `inv logs | head`.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise Exit(code=0) from None
+            except Exception as error:
+                if _debugging() or isinstance(error, Exit):
+                    raise
+                what = f"unexpected: {type(error).__name__}: {error}".splitlines()[0]
+                raise Exit(f"{what}\n  see where with: inv --debug {body.__name__}", 1) from error
+
+        names = {flag.replace("_", "-"): text for flag, text in help_of_flags.items()}
+        name = body.__name__.replace("_", "-")
+        return Task(run, name=name, help={k.replace("-", "_"): v for k, v in names.items()})
+
+    return decorate
+
+
+def _debugging() -> bool:
+    return bool(getattr(program, "args", None) and program.args.debug.value)
+
+
+def _speak_utf8() -> None:
+    # An old Windows console has a code page without ✓.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def configure(context: Context, runtime: str) -> Config:
+    root = Path(context.config.ops.get("root") or os.getcwd())  # noqa: PTH109
+    return config.load(root, context.config.ops, os.environ, runtime)
+
+
+def resolve(context: Context, runtime: str) -> tuple[Config, Runtime]:
+    from ops import runtimes
+
+    configured = configure(context, runtime)
+    return configured, runtimes.pick(configured, say)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    # What is piped is never wrapped: lines belong to the program that reads them.
+    width = None if stream.isatty() else 10_000
+    return Console(file=stream, highlight=False, width=width)
+
+
+@contextmanager
+def changing(configured: Config, name: str) -> Iterator[None]:
+    from ops import lock
+
+    with lock.held(configured.state, name):
+        yield
+
+
+def confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise BadInput(f"cannot ask: {question}", "say so beforehand: --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Exit("nothing was changed", 130)
+
+
+def coloured(console: Console) -> bool:
+    return console.is_terminal and not console.no_color and console.color_system is not None
+
+
+def watched(show: Callable[[Console], None]) -> None:
+    """Show again every second until Ctrl-C, on a terminal in place."""
+    import time
+
+    console = terminal()
+    while True:
+        if console.is_terminal:
+            console.clear()
+        show(console)
+        time.sleep(1)

@@ -1,0 +1,76 @@
+"""Ask the backend how it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from ops import config
+from ops.errors import NotHealthy
+from ops.verbs.edge import JSON, RUNTIME, configure, resolve, terminal, verb, watched
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@verb(
+    json=JSON,
+    watch="look again every second until Ctrl-C",
+    timeout="seconds to wait for an answer",
+    url="ask this address instead of looking the backend up",
+    runtime=RUNTIME,
+)
+def health(
+    context: Context,
+    json: bool = False,
+    watch: bool = False,
+    timeout: str = "3",
+    url: str = "",
+    runtime: str = "",
+) -> None:
+    """Ask the backend how it is."""
+    from ops import health as probe
+    from ops.model import State
+
+    limit = config.seconds("--timeout", timeout)
+    if url:
+        base = config.base_url("--url", url)
+        configured = configure(context, runtime)
+
+        def look() -> list[Any]:
+            answer = probe.fetch(f"{base}/ready", limit)
+            return [probe.read(answer, configured.service, configured.service, "")]
+
+        runtime_name = configured.runtime
+    else:
+        configured, where = resolve(context, runtime)
+        runtime_name = where.name
+
+        def look() -> list[Any]:
+            replicas = where.replicas(configured.service, probe=False)
+            return [probe.check(where, replica, limit) for replica in replicas]
+
+    if watch:
+        watched(lambda console: _show_health(look(), runtime_name, json, console))
+    looks = look()
+    _show_health(looks, runtime_name, json, None)
+    state = probe.worst(looks).state
+    if state is State.UNREACHABLE:
+        raise Exit(code=4)
+    if state is not State.HEALTHY:
+        raise Exit(code=NotHealthy.exit_code)
+
+
+def _show_health(looks: list[Any], runtime: str, json: bool, console: Console | None) -> None:
+    from ops import health as probe
+    from ops.screen import data
+
+    if json:
+        print(data.dumps(data.health_json(looks, probe.worst(looks), runtime)), flush=True)
+        return
+    from ops.screen import cards
+
+    for look in looks:
+        cards.health_text(console or terminal(), look, probe.explain(look), runtime)

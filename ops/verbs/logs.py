@@ -1,0 +1,55 @@
+"""Show what the services say."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+from invoke.context import Context
+
+from ops import config
+from ops.verbs.edge import JSON, RUNTIME, coloured, resolve, say, terminal, verb
+
+
+@verb(
+    services="services to show, with commas between them; by default the backend",
+    tail="how many of the last lines, over all services together",
+    follow="go on with what comes, across restarts",
+    since="only lines after this age or time, such as 10m",
+    grep="only lines that match this regular expression",
+    json=JSON,
+    timestamps="begin each line with its time (UTC)",
+    runtime=RUNTIME,
+)
+def logs(
+    context: Context,
+    services: str = "",
+    tail: str = "100",
+    follow: bool = False,
+    since: str = "",
+    grep: str = "",
+    json: bool = False,
+    timestamps: bool = False,
+    runtime: str = "",
+) -> None:
+    """Show log lines: inv logs [SERVICE,…], merged by time."""
+    from ops import logs as lines
+    from ops.screen import data
+    from ops.screen.lines import LinePrinter
+
+    most = config.count("--tail", tail)
+    start = config.since("--since", since, datetime.now(UTC)) if since else None
+    matching = config.pattern("--grep", grep) if grep else None
+    configured, where = resolve(context, runtime)
+    names = [name for name in services.split(",") if name] or [configured.service]
+    found = where.logs(list(dict.fromkeys(names)), tail=most, since=start, follow=follow, say=say)
+    console = terminal()
+    printer = LinePrinter(names, timestamps, coloured(console))
+    show = data.line_json if json else printer.text
+    write, flush = sys.stdout.write, sys.stdout.flush
+    for line in lines.select(found, matching):
+        if line is None:
+            flush()
+        else:
+            write(show(line) + "\n")
+    flush()

@@ -1,0 +1,153 @@
+"""Restart a service, and tell the story of its new start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from ops import config
+from ops.errors import BadInput, NotHealthy
+from ops.verbs.edge import (
+    JSON,
+    RUNTIME,
+    TIMEOUT,
+    changing,
+    coloured,
+    resolve,
+    say,
+    terminal,
+    verb,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ops.model import LogLine
+
+_RESTART_HELP = {
+    "logs": "show the lines of the new start",
+    "tail": "show at most this many of them",
+    "timeout": TIMEOUT,
+    "json": JSON,
+    "runtime": RUNTIME,
+}
+
+
+@verb(**_RESTART_HELP)
+def restart_backend(
+    context: Context,
+    logs: bool = True,
+    tail: str = "50",
+    timeout: str = "600",
+    json: bool = False,
+    runtime: str = "",
+) -> None:
+    """Restart the backend, follow its new start, and give a verdict on it."""
+    _restart(context, None, logs, tail, timeout, json, runtime)
+
+
+@verb(services="the service to restart", **_RESTART_HELP)
+def restart(
+    context: Context,
+    services: str = "",
+    logs: bool = True,
+    tail: str = "50",
+    timeout: str = "600",
+    json: bool = False,
+    runtime: str = "",
+) -> None:
+    """Restart any service: inv restart SERVICE."""
+    if not services:
+        raise BadInput("restart needs the name of a service", "for example: inv restart worker")
+    _restart(context, services, logs, tail, timeout, json, runtime)
+
+
+def _restart(
+    context: Context,
+    service: str | None,
+    logs: bool,
+    tail: str,
+    timeout: str,
+    as_json: bool,
+    runtime: str,
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ops import restart as story
+    from ops.model import Outcome
+    from ops.screen import data
+
+    limit = config.seconds("--timeout", timeout)
+    most = config.count("--tail", tail)
+    configured, where = resolve(context, runtime)
+    name = service or configured.service
+    out = terminal(stderr=as_json)
+    with changing(configured, f"restart {name}"), ThreadPoolExecutor(1) as beside:
+        stale = beside.submit(where.staleness, name)
+        with _Narrator(out, most if logs else 0) as narrator:
+            verdicts = story.restart(
+                where,
+                name,
+                by_http=name == configured.service,
+                timeout=limit,
+                audience=narrator,
+            )
+        if why := stale.result():
+            say(f"note: {why}; a restart does not take that over, inv up does")
+    worst = max(verdicts, key=lambda verdict: list(Outcome).index(verdict.outcome))
+    if as_json:
+        print(data.dumps(data.verdict_json(verdicts, worst, where.name)))
+    else:
+        from ops.screen import cards
+
+        for verdict in verdicts:
+            cards.verdict_text(out, verdict)
+    if worst.outcome is not Outcome.HEALTHY:
+        raise Exit(code=NotHealthy.exit_code)
+
+
+class _Narrator:
+    """Shows a restart while it happens: its lines, and on a terminal what is being waited for."""
+
+    def __init__(self, console: Console, most: int) -> None:
+        from ops.screen.lines import LinePrinter
+
+        self.console = console
+        self.left = most
+        self.most = most
+        self.printer = LinePrinter([], timestamps=False, colour=coloured(console))
+        self.status: Any = None
+        self.told = 0.0
+
+    def __enter__(self) -> _Narrator:
+        if self.console.is_terminal:
+            self.status = self.console.status("restarting")
+            self.status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.status:
+            self.status.stop()
+
+    def line(self, line: LogLine) -> None:
+        from ops.logs import plain
+
+        if self.left:
+            self.left -= 1
+            text = self.printer.text(line._replace(text=plain(line.text)))
+            self.console.out(text, highlight=False)
+            if not self.left and self.most:
+                self.console.print("[dim]… the rest: inv logs[/]")
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    def waiting(self, what: str, seconds: float, limit: float) -> None:
+        text = f"waiting for {what}: {seconds:.0f} s of at most {limit:.0f} s"
+        if self.status:
+            self.status.update(text)
+        elif seconds - self.told >= 10:
+            self.told = seconds
+            say(text)

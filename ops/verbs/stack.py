@@ -1,0 +1,50 @@
+"""Bring the stack up, and stop it."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from ops import config
+from ops.verbs.edge import JSON, RUNTIME, TIMEOUT, changing, confirm, resolve, say, verb
+from ops.verbs.status import show_status
+
+
+@verb(
+    build="build the images first",
+    timeout=TIMEOUT,
+    json=JSON,
+    runtime=RUNTIME,
+)
+def up(
+    context: Context,
+    build: bool = False,
+    timeout: str = "600",
+    json: bool = False,
+    runtime: str = "",
+) -> None:
+    """Bring the stack up and wait until it is ready."""
+    from ops import up as waiting
+
+    limit = config.seconds("--timeout", timeout)
+    configured, where = resolve(context, runtime)
+    with changing(configured, "up"):
+        where.up(build=build, say=say)
+        replicas = waiting.wait(where, configured.service, timeout=limit, say=say)
+    for replica in replicas:
+        if replica.ports and replica.service in ("frontend", configured.service):
+            say(f"{replica.replica}: http://{replica.ports[0]}")
+    show_status(configured, where, json)
+
+
+@verb(
+    volumes="delete the data as well",
+    yes="do not ask before deleting",
+    runtime=RUNTIME,
+)
+def down(context: Context, volumes: bool = False, yes: bool = False, runtime: str = "") -> None:
+    """Stop the stack; its data stays."""
+    configured, where = resolve(context, runtime)
+    if volumes and not yes:
+        confirm("Delete the stack's data, logs and passwords for good?")
+    with changing(configured, "down"):
+        where.down(volumes=volumes, say=say)
