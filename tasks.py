@@ -31,7 +31,10 @@ def lint(c: Context) -> None:
 
 def _run(words: list[str]) -> None:
     import subprocess
+    from importlib.util import find_spec
 
+    if not find_spec("pytest"):
+        raise Exit("the developers' tools are missing\n  add them: python3 scripts/inv.py test", 2)
     code = subprocess.run(words, cwd=ROOT).returncode
     if code:
         raise Exit(code=code)

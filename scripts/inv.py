@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs `inv` with the words that it was given; makes `.venv` from the hashed lock first.
+"""Runs `inv` with the words that it was given; makes `.venv` from the hashed locks first.
 
 Standard library only, for Python 3.11 and newer on Linux, macOS and Windows. The `.venv` is made
-once: a stamp of the lock and of the Python that made it decides.
+once: a stamp of the lock and of the Python that made it decides. What the developers' own verbs
+need comes on top when one of them is asked for.
 """
 
 import hashlib
@@ -17,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
+DEVELOPERS_LOCK = ROOT / "requirements-dev.lock"  # all of LOCK, and more
+DEVELOPERS_VERBS = {"test", "lint", "bench"}
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 
@@ -27,13 +30,16 @@ def main() -> int:
             f"this is Python {sys.version.split()[0]}; 3.11 or newer is needed",
             "run the same command with a newer one, such as: python3.12 scripts/inv.py up",
         )
-    stamp = VENV / "lock.sha256"
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest() + " " + sys.version.split()[0]
-    if not (stamp.is_file() and stamp.read_text() == wanted and PYTHON.exists()):
-        problem = install()
-        if problem:
-            return problem
-        stamp.write_text(wanted)
+    locks = [LOCK, DEVELOPERS_LOCK] if DEVELOPERS_VERBS & set(sys.argv[1:]) else [LOCK]
+    if not (PYTHON.exists() and is_installed(LOCK)):
+        problem = make(locks[-1]) or stamp(*locks)
+    elif not is_installed(locks[-1]):
+        say("adding the developers' tools to .venv (once)")
+        problem = install(locks[-1], time.monotonic()) or stamp(locks[-1])
+    else:
+        problem = 0
+    if problem:
+        return problem
     os.chdir(ROOT)
     command = [str(PYTHON), "-m", "invoke", *sys.argv[1:]]
     if os.name != "nt":
@@ -44,8 +50,24 @@ def main() -> int:
         return 130
 
 
-def install() -> int:
-    """Make `.venv`; 0, or the exit code after telling what went wrong."""
+def wanted(lock: Path) -> str:
+    """What the stamp of an installed lock says."""
+    return hashlib.sha256(lock.read_bytes()).hexdigest() + " " + sys.version.split()[0]
+
+
+def is_installed(lock: Path) -> bool:
+    path = VENV / f"{lock.name}.sha256"
+    return path.is_file() and path.read_text() == wanted(lock)
+
+
+def stamp(*locks: Path) -> int:
+    for lock in locks:
+        (VENV / f"{lock.name}.sha256").write_text(wanted(lock))
+    return 0
+
+
+def make(lock: Path) -> int:
+    """Make `.venv` from a lock; 0, or the exit code after telling what went wrong."""
     begin = time.monotonic()
     say("making .venv (once; about half a minute)")
     shutil.rmtree(VENV, ignore_errors=True)
@@ -55,20 +77,27 @@ def install() -> int:
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(VENV, ignore_errors=True)
         return fail(f".venv cannot be made: {error}", "free the folder, then try again")
+    problem = install(lock, begin)
+    if problem:
+        shutil.rmtree(VENV, ignore_errors=True)
+    return problem
+
+
+def install(lock: Path, begin: float) -> int:
+    """Install a lock into `.venv`; 0, or the exit code after telling what went wrong."""
     if has_module("ensurepip"):
         pip = [str(PYTHON), "-m", "pip"]
     elif has_module("pip"):
         pip = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
     else:
-        shutil.rmtree(VENV, ignore_errors=True)
         return fail(
             "this Python comes without pip and ensurepip",
             "install them; on Debian and Ubuntu: apt install python3-venv",
         )
-    command = [*pip, "install", "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
+    command = [*pip, "install", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
     command += ["--disable-pip-version-check", "--progress-bar", "off"]
     count, last = 0, []
-    total = sum(line[0].isalnum() for line in LOCK.read_text().splitlines() if line)
+    total = sum(line[0].isalnum() for line in lock.read_text().splitlines() if line)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -84,7 +113,6 @@ def install() -> int:
                     )
         except KeyboardInterrupt:
             process.terminate()
-            shutil.rmtree(VENV, ignore_errors=True)
             progress("")
             return 130
     progress("")
