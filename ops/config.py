@@ -9,12 +9,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ops import boot
 from ops.errors import BadInput
 
 RUNTIMES = ("auto", "compose", "local", "swarm")
 
-DEFAULTS: dict[str, Any] = {"runtime": "auto", "service": "backend"}
-"""What `invoke.yaml` (under `ops:`) and `INVOKE_OPS_*` may set."""
+DEFAULTS: dict[str, Any] = {
+    "runtime": "auto",
+    "service": "backend",
+    "health": "/ready",
+}
+"""What `invoke.yaml` (under `ops:`) and `INVOKE_OPS_*` may set; the former also `markers`."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,13 @@ class Config:
     runtime: str  # one of RUNTIMES
     service: str  # the one that restart-backend, logs and health speak of
     variables: Mapping[str, str]  # the stack's, as set in the environment or in .env
+    health: str = "/ready"  # its path or address that says 200 when ready; empty: its own probe
+    script: boot.Script = boot.ENTRYPOINT  # which of its lines tell the phases of its start
+
+    @property
+    def is_deal_scout(self) -> bool:
+        """Whether the service answers `/ready` and `/migrations` as deal-scout's backend does."""
+        return bool(self.health == DEFAULTS["health"])
 
     @property
     def state(self) -> Path:
@@ -43,7 +55,36 @@ def load(
     service = str(settings["service"])
     if not service:
         raise BadInput("ops.service in invoke.yaml is empty", "name a service, such as: backend")
-    return Config(root, chosen, service, stack_variables(root, environ))
+    health = str(settings["health"] or "")
+    if health and not re.fullmatch(r"(https?://[^/?#\s]+)?(/\S*)?", health):
+        raise BadInput(
+            f"ops.health in invoke.yaml is {health!r}",
+            "use a path or an address: /healthz or http://127.0.0.1:8000/healthz",
+        )
+    variables = stack_variables(root, environ)
+    return Config(root, chosen, service, variables, health, _script(settings.get("markers")))
+
+
+def _script(markers: Any) -> boot.Script:
+    """The phases of a start, from `name: BEGIN` or `name: [BEGIN, END]` in invoke.yaml."""
+    if not markers:
+        return boot.ENTRYPOINT
+    if not hasattr(markers, "items"):  # Invoke's own kind of mapping
+        raise BadInput(
+            f"ops.markers in invoke.yaml is {markers!r}", "use: name: [BEGIN, END] for each phase"
+        )
+    phases = {}
+    for name, told in markers.items():
+        patterns = [told] if isinstance(told, str) else list(told or ())
+        if not 1 <= len(patterns) <= 2:
+            raise BadInput(
+                f"ops.markers.{name} in invoke.yaml is {told!r}",
+                "use the regular expressions of its first and its last line: [BEGIN, END]",
+            )
+        for text in patterns:
+            pattern(f"ops.markers.{name} in invoke.yaml", text)
+        phases[name] = (patterns[0], patterns[1] if len(patterns) == 2 else "")
+    return boot.script(phases)
 
 
 def stack_variables(root: Path, environ: Mapping[str, str]) -> dict[str, str]:

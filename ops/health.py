@@ -14,20 +14,42 @@ from ops.runtime import Runtime
 _WORST_LAST = tuple(State)
 
 
-def check(runtime: Runtime, replica: Replica, timeout: float) -> Health:
-    """Look at one replica's `/ready`, which has the same body as `/health`, within `timeout` s."""
-    answer = runtime.get(replica, "/ready", timeout)
-    return read(answer, replica.service, replica.replica, replica.node)
+READY = "/ready"
+"""deal-scout's own endpoint, with the body of `/health`; of others only the HTTP status is known."""
 
 
-def read(answer: Answer, service: str, replica: str, node: str) -> Health:
-    """What an answer of `/ready` means."""
+def check(runtime: Runtime, replica: Replica, timeout: float, where: str = READY) -> Health:
+    """Look at one replica within `timeout` seconds: at a path of its port, or at an address."""
+    if where.startswith("/"):
+        answer = runtime.get(replica, where, timeout)
+    else:
+        answer = fetch(where, timeout)
+    return read(answer, replica.service, replica.replica, replica.node, where)
+
+
+def by_probe(replica: Replica) -> Health:
+    """What the runtime's own probe of a replica means; without one, running is enough."""
+    state = _PROBED.get(replica.health, State.STARTING)
+    if not replica.running:
+        state = State.UNREACHABLE
+    nothing = Answer("", None, {}, 0.0, replica.reason)
+    return replace(read(nothing, replica.service, replica.replica, replica.node), state=state)
+
+
+_PROBED = {"healthy": State.HEALTHY, None: State.HEALTHY, "unhealthy": State.UNHEALTHY}
+
+
+def read(answer: Answer, service: str, replica: str, node: str, where: str = READY) -> Health:
+    """What an answer of `where` means."""
     body = answer.body
     problem = answer.problem
     if answer.status is None:
         state = State.UNREACHABLE
     elif answer.status == 200:
         state = State.HEALTHY
+    elif where != READY:
+        state = State.UNHEALTHY
+        problem = f"HTTP {answer.status}"
     elif "db" not in body:
         state = State.UNREACHABLE
         problem = f"HTTP {answer.status} without a health body: something else answers there"
@@ -51,14 +73,9 @@ def read(answer: Answer, service: str, replica: str, node: str) -> Health:
     )
 
 
-def of(look: Health, state: State) -> Health:
-    """The same look, with a state that something other than the endpoints told."""
-    return replace(look, state=state)
-
-
 def _health_status(answer: Answer, state: State) -> int | None:
     """The status that `/health` has with this body: it depends on db and redis alone."""
-    if answer.status is None or state is State.UNREACHABLE:
+    if "db" not in answer.body:
         return answer.status
     return 200 if answer.body.get("db") and answer.body.get("redis") else 503
 
@@ -80,6 +97,8 @@ def explain(health: Health) -> str:
             return _phase(body)
         case State.DEGRADED:
             return f"the schema is not current (migrations: {body.get('migrations')})"
+        case State.UNHEALTHY if "db" not in body:
+            return health.problem
         case State.UNHEALTHY:
             away = [name for name in ("db", "redis") if not body.get(name)]
             names = {"db": "the database", "redis": "Redis"}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ops import boot, health
-from ops.model import Answer, Boot, Health, LogLine, Outcome, Replica, State, Status, Verdict
+from ops.model import Boot, Health, LogLine, Outcome, Replica, State, Status, Verdict
 from ops.runtime import Runtime
 
 STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
@@ -47,22 +47,24 @@ def restart(
     runtime: Runtime,
     service: str,
     *,
-    by_http: bool,
+    where: str,
     timeout: float,
     audience: Audience,
+    script: boot.Script = boot.ENTRYPOINT,
     clock: Clock = time,
 ) -> list[Verdict]:
     """Restart a service and judge the new start of each replica, within `timeout` seconds.
 
-    What the old process says or answers never counts. A replica is ready when its `/ready` says so
-    (`by_http`), or else when the runtime's own probe does. Raises `OutOfReach`.
+    What the old process says or answers never counts. A replica is ready when `where` says so, a
+    path of its port or an address; when that is empty, the runtime's own probe decides. `script`
+    tells which lines begin and end its phases. Raises `OutOfReach`.
     """
     begin = clock.monotonic()
     before = {old.replica: old for old in runtime.replicas(service, probe=False)}
     lines = runtime.logs([service], tail=0, since=None, follow=True, say=audience.say)
     next(lines)  # the present has been reached: from here on no line is missed
     request = _Request(runtime, service)
-    watches = {name: _Watch(old, by_http) for name, old in before.items()}
+    watches = {name: _Watch(old, where, script) for name, old in before.items()}
     next_look = begin
     while not (request.done() and all(watch.verdict for watch in watches.values())):
         for line in lines:
@@ -79,9 +81,9 @@ def restart(
         # A start before the request is answered may be one that the runtime made by itself, and
         # that the request is about to end.
         answered = request.done()
-        for replica in runtime.replicas(service, probe=not by_http) if answered else ():
+        for replica in runtime.replicas(service, probe=not where) if answered else ():
             if replica.replica not in watches:
-                watches[replica.replica] = _Watch(None, by_http)
+                watches[replica.replica] = _Watch(None, where, script)
             watches[replica.replica].look(replica, runtime, audience, clock)
         next_look = clock.monotonic() + PROBE_EVERY
         waited_for = next((w.waits_for() for w in watches.values() if not w.verdict), "")
@@ -112,14 +114,14 @@ class _Request:
 class _Watch:
     """One replica, from the moment that the restart was asked for."""
 
-    def __init__(self, old: Replica | None, by_http: bool) -> None:
+    def __init__(self, old: Replica | None, where: str, script: boot.Script) -> None:
         self.old = old
-        self.by_http = by_http
+        self.where = where
         self.new: Replica | None = None  # as it was when its new start was first seen
         self.verdict: Outcome | None = None
         self.reason = ""
         self.health: Health | None = None
-        self.story = boot.BootStory()
+        self.story = boot.BootStory(script)
         self.early: list[LogLine] = []  # heard before the new start was seen
         self.heard: deque[LogLine] = deque(maxlen=EVIDENCE)
         self.announced: float | None = None  # when the application's marker was heard
@@ -228,12 +230,9 @@ class _Watch:
         return start or datetime.min.replace(tzinfo=UTC)
 
     def _probe(self, replica: Replica, runtime: Runtime) -> Health:
-        if self.by_http:
-            return health.check(runtime, replica, PROBE_TIMEOUT)
-        state = {"healthy": State.HEALTHY, None: State.HEALTHY, "unhealthy": State.UNHEALTHY}
-        nothing = Answer("", None, {}, 0.0, replica.reason)
-        look = health.read(nothing, replica.service, replica.replica, replica.node)
-        return health.of(look, state.get(replica.health, State.STARTING))
+        if self.where:
+            return health.check(runtime, replica, PROBE_TIMEOUT, self.where)
+        return health.by_probe(replica)
 
     def _decide(self, outcome: Outcome, reason: str) -> None:
         self.verdict, self.reason = outcome, reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.config import Config
-from ops.errors import BadInput, OpsError
+from ops.errors import BadInput, OpsError, OutOfReach
 from ops.runtime import Runtime, Say
 
 
@@ -21,7 +21,9 @@ def pick(config: Config, say: Say) -> Runtime:
 
 
 def _find(config: Config) -> tuple[Runtime, str]:
-    local = _make("local", config)
+    from ops.runtimes.local import LocalRuntime
+
+    local = LocalRuntime(config)
     if local.is_up():  # first, because it takes a millisecond
         return local, "its stack is up"
     from ops.runtimes.compose import ComposeRuntime
@@ -32,7 +34,11 @@ def _find(config: Config) -> tuple[Runtime, str]:
             return compose, "its stack is up"
         lacking = compose.lacks()
     except OpsError as error:
+        if local.lacks():
+            raise
         return local, error.message
+    if lacking and local.lacks():
+        raise OutOfReach(lacking, "see that the engine can pull or build it")
     return (local, lacking) if lacking else (compose, "an engine answers and the images can be had")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -32,18 +33,20 @@ def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
     detail = f" ({why})" if why else ""
     name = look.service if look.replica in ("", look.service) else look.replica
     console.print(f"[{colour}]{sign} {name} is {look.state}[/]{escape(detail)}")
-    body = look.body
-    if body:
-        facts = [
-            f"DB {_yes(body.get('db'))}",
-            f"Redis {_yes(body.get('redis'))}",
-            f"queue {_known(body.get('queue_depth'))}",
-            f"schema {_known(body.get('migrations'))}",
-            f"version {_known(body.get('version'))}",
-        ]
-        console.print("  " + " · ".join(facts))
+    if "db" in look.body:
+        console.print(f"  {_facts(look.body)} · version {_known(look.body.get('version'))}")
     timing = f" in {look.latency_ms:.0f} ms" if look.latency_ms is not None else ""
-    console.print(f"  [dim]{escape(look.url)}{timing}, {runtime}[/]")
+    console.print(f"  [dim]{escape(look.url or 'its own probe')}{timing}, {runtime}[/]")
+
+
+def _facts(body: Mapping[str, Any]) -> str:
+    facts = (
+        f"DB {_yes(body.get('db'))}",
+        f"Redis {_yes(body.get('redis'))}",
+        f"queue {_known(body.get('queue_depth'))}",
+        f"schema {_known(body.get('migrations'))}",
+    )
+    return " · ".join(facts)
 
 
 def _yes(value: Any) -> str:
@@ -71,13 +74,8 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
         bad = outcome in ("failed", "timed out", "not finished")
         tint = "red" if bad else "green"
         console.print(f"  {phase.name:<12}{phase.seconds:6.1f} s  {tries:<11} [{tint}]{outcome}[/]")
-    if verdict.health and verdict.health.body:
-        body = verdict.health.body
-        console.print(
-            f"  DB {_yes(body.get('db'))} · Redis {_yes(body.get('redis'))}"
-            f" · queue {_known(body.get('queue_depth'))}"
-            f" · schema {_known(body.get('migrations'))}"
-        )
+    if verdict.health and "db" in verdict.health.body:
+        console.print(f"  {_facts(verdict.health.body)}")
     if verdict.reason:
         console.print(f"  [bold]why[/]  {escape(verdict.reason)}")
     if verdict.evidence:

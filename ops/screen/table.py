@@ -18,7 +18,7 @@ def status_text(
     console: Console,
     services: Sequence[str],
     replicas: Sequence[Replica],
-    schema: Schema,
+    schema: Schema | None,
     now: datetime,
 ) -> None:
     """A table of the services where there is a terminal, aligned plain lines elsewhere."""
@@ -44,7 +44,8 @@ def status_text(
     for replica in replicas:
         if replica.reason:
             console.print(f"[red]✗[/] {replica.replica}: {escape(replica.reason)}")
-    console.print(schema_line(schema))
+    if schema:
+        console.print(schema_line(schema))
 
 
 def schema_line(schema: Schema) -> str:

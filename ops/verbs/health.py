@@ -31,6 +31,8 @@ def health(
     runtime: str = "",
 ) -> None:
     """Ask the backend how it is."""
+    from urllib.parse import urlsplit
+
     from ops import health as probe
     from ops.model import State
 
@@ -40,8 +42,9 @@ def health(
         configured = configure(context, runtime)
 
         def look() -> list[Any]:
-            answer = probe.fetch(f"{base}/ready", limit)
-            return [probe.read(answer, configured.service, configured.service, "")]
+            path = urlsplit(configured.health).path or probe.READY
+            answer = probe.fetch(base + path, limit)
+            return [probe.read(answer, configured.service, configured.service, "", path)]
 
         runtime_name = configured.runtime
     else:
@@ -49,8 +52,11 @@ def health(
         runtime_name = where.name
 
         def look() -> list[Any]:
-            replicas = where.replicas(configured.service, probe=False)
-            return [probe.check(where, replica, limit) for replica in replicas]
+            asked = configured.health
+            replicas = where.replicas(configured.service, probe=not asked)
+            if not asked:
+                return [probe.by_probe(replica) for replica in replicas]
+            return [probe.check(where, replica, limit, asked) for replica in replicas]
 
     if watch:
         watched(lambda console: _show_health(look(), runtime_name, json, console))

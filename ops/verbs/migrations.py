@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
+from ops.errors import BadInput
 from ops.verbs.edge import JSON, RUNTIME, resolve, terminal, verb
 
 
@@ -16,6 +17,11 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     from ops.screen import data
 
     configured, where = resolve(context, runtime)
+    if not configured.is_deal_scout:
+        raise BadInput(
+            f"{configured.service} is not known to tell of its schema",
+            "inv migrations is for services with deal-scout's endpoints",
+        )
     said = codec.loads(where.execute(configured.service, ("python", "-m", "app.schema"), 30))
     schema = Schema(said["current"], said["head"], tuple(said["pending"]))
     if json:

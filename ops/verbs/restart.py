@@ -90,9 +90,10 @@ def _restart(
             verdicts = story.restart(
                 where,
                 name,
-                by_http=name == configured.service,
+                where=configured.health if name == configured.service else "",
                 timeout=limit,
                 audience=narrator,
+                script=configured.script,
             )
         if why := stale.result():
             say(f"note: {why}; a restart does not take that over, inv up does")

@@ -32,12 +32,15 @@ def show_status(configured: Config, where: Runtime, json: bool) -> None:
 
     replicas = where.replicas()
     running = [r for r in replicas if r.service == configured.service and r.running]
-    schema = probe.schema(where, running[0], 2.0) if running else Schema()
+    schema = (
+        probe.schema(where, running[0], 2.0) if running and configured.is_deal_scout else Schema()
+    )
     if json:
         print(data.dumps(data.status_json(where.services(), replicas, schema, where.name)))
     else:
         from ops.screen import table
 
-        table.status_text(terminal(), where.services(), replicas, schema, datetime.now(UTC))
+        shown = schema if configured.is_deal_scout else None
+        table.status_text(terminal(), where.services(), replicas, shown, datetime.now(UTC))
     if any(not r.running or r.health == "unhealthy" for r in replicas):
         raise Exit(code=NotHealthy.exit_code)

@@ -30,12 +30,12 @@ class Listener:
         self.waits.append((what, seconds, limit))
 
 
-def play(timeout=600.0, by_http=True, **script):
+def play(timeout=600.0, where="/ready", **script):
     clock = FakeClock()
     runtime = ScriptedRuntime(clock, **script)
     listener = Listener()
     verdicts = restart.restart(
-        runtime, "backend", by_http=by_http, timeout=timeout, audience=listener, clock=clock
+        runtime, "backend", where=where, timeout=timeout, audience=listener, clock=clock
     )
     assert runtime.asked == 1
     return verdicts, listener, clock
@@ -195,7 +195,7 @@ def test_a_restart_that_cannot_be_asked_for_is_an_error():
         restart.restart(
             Broken(clock),
             "backend",
-            by_http=True,
+            where="/ready",
             timeout=10,
             audience=Listener(),
             clock=clock,

@@ -55,6 +55,14 @@ class LocalRuntime:
     def is_up(self) -> bool:
         return sys.platform != "win32" and self.supervisor.answers()
 
+    def lacks(self) -> str:
+        """What stands in the way of `up` here, in a few words; empty if nothing does."""
+        if sys.platform == "win32":
+            return "the local runtime does not exist on Windows"
+        if not (self.config.root / "backend" / "entrypoint.sh").exists():
+            return "the local runtime runs deal-scout alone, and this is another project"
+        return ""
+
     def services(self) -> tuple[str, ...]:
         return SERVICES
 
@@ -147,11 +155,8 @@ class LocalRuntime:
         return ""
 
     def up(self, *, build: bool, say: Say) -> None:
-        if sys.platform == "win32":
-            raise OutOfReach(
-                "the local runtime does not exist on Windows",
-                "install Docker Desktop and run: inv up --runtime compose",
-            )
+        if lacking := self.lacks():
+            raise OutOfReach(lacking, "install Docker and run: inv up --runtime compose")
         self._make_folders()
         remembered = self._remember()
         if self.supervisor.answers():

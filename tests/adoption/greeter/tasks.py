@@ -1,0 +1,3 @@
+from pathlib import Path
+from ops.tasks import namespace
+ns = namespace(root=Path(__file__).parent)
