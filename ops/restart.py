@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -16,6 +17,7 @@ STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is calle
 SETTLE_FOR = 10.0  # seconds that a serving replica may be unhealthy before its start has failed
 PROBE_EVERY = 0.05  # seconds between two looks
 PROBE_TIMEOUT = 2.0  # seconds
+LAST_WORDS = 1.0  # seconds to wait for what a failed start has said
 EVIDENCE = 12  # lines of the new start that a failure shows
 
 
@@ -67,11 +69,7 @@ def restart(
     watches = {name: _Watch(old, where, script) for name, old in before.items()}
     next_look = begin
     while not (request.done() and all(watch.verdict for watch in watches.values())):
-        for line in lines:
-            if line is None:
-                break
-            if watch := watches.get(line.replica):
-                watch.hear(line, audience, clock)
+        _listen(lines, watches, audience, clock)
         now = clock.monotonic()
         if now - begin > timeout:
             request.done()
@@ -88,7 +86,25 @@ def restart(
         next_look = clock.monotonic() + PROBE_EVERY
         waited_for = next((w.waits_for() for w in watches.values() if not w.verdict), "")
         audience.waiting(waited_for, now - begin, timeout)
+    # The last words of a process that ended at once may still be on their way.
+    until = clock.monotonic() + LAST_WORDS
+    while any(watch.is_silent for watch in watches.values()) and clock.monotonic() < until:
+        _listen(lines, watches, audience, clock)
     return [watch.judge(begin, timeout) for watch in watches.values()]
+
+
+def _listen(
+    lines: Iterator[LogLine | None],
+    watches: Mapping[str, _Watch],
+    audience: Audience,
+    clock: Clock,
+) -> None:
+    """Hear what there is to hear now."""
+    for line in lines:
+        if line is None:
+            return
+        if watch := watches.get(line.replica):
+            watch.hear(line, audience, clock)
 
 
 class _Request:
@@ -128,6 +144,11 @@ class _Watch:
         self.state_since = (State.UNREACHABLE, 0.0)
         self.serves_since: float | None = None  # when the application was first seen to answer
         self.ended_at = 0.0  # when the last look showed what the verdict says
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the new start has failed and nothing that it said has been heard."""
+        return self.verdict is Outcome.FAILED and not self.heard
 
     def hear(self, line: LogLine, audience: Audience, clock: Clock) -> None:
         """Take a line; those of the old process are passed over."""

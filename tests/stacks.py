@@ -71,8 +71,9 @@ class Stack:
     def url(self, service: str = "backend") -> str:
         return f"http://{self.service(service)['ports'][0]}"
 
-    def kill(self, service: str, how: signal.Signals = signal.SIGKILL) -> None:
-        os.kill(self.pids(service)[0], how)
+    def kill(self, service: str, how: signal.Signals | None = None) -> None:
+        """Send a signal to its main process, by default SIGKILL (a name that Windows lacks)."""
+        os.kill(self.pids(service)[0], how or signal.SIGKILL)
 
 
 @dataclass

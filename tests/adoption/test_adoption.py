@@ -96,7 +96,6 @@ def test_its_logs_are_shown(greeter):
     [("sad", 3, "HTTP 500"), ("lost", 3, "the dictionary is lost")],
 )
 def test_a_start_that_fails_shows_why(greeter, mood, code, words):
-    greeter.compose("up", "--detach", "--no-deps", "greeter", ok=True)
     (greeter.root / ".env").write_text(f"MOOD={mood}\n")
     try:
         greeter.compose("up", "--detach", "greeter")

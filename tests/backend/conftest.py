@@ -13,9 +13,6 @@ import pytest
 from tests import servers
 from tests.backend import processes
 
-if sys.platform == "win32":
-    pytest.skip("the backend runs on Linux and macOS", allow_module_level=True)
-
 sys.path.insert(0, str(processes.ROOT / "backend"))
 
 
