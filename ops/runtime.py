@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from ops.model import Answer, LogLine, Replica
 
@@ -72,4 +72,19 @@ class Runtime(Protocol):
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
         """Run a command beside a service, with its environment; returns what it printed."""
+        ...
+
+    def pipe(
+        self,
+        service: str,
+        words: Sequence[str],
+        *,
+        source: BinaryIO | None = None,
+        sink: BinaryIO | None = None,
+    ) -> None:
+        """Run a command beside a service however long it takes, with files as input and output.
+
+        Without `sink`, what it prints goes to the user's stderr. Raises `OutOfReach` with the last
+        line of its complaint when it fails.
+        """
         ...

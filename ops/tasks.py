@@ -10,7 +10,7 @@ from invoke.main import program
 from invoke.tasks import Task
 
 from ops import config, words
-from ops.verbs import health, logs, migrations, restart, stack, status
+from ops.verbs import backup, health, logs, migrations, restart, stack, status
 
 VERBS: tuple[Task[Any], ...] = (
     stack.up,
@@ -21,6 +21,9 @@ VERBS: tuple[Task[Any], ...] = (
     health.health,
     status.status,
     migrations.migrations,
+    migrations.migrate,
+    backup.backup,
+    backup.restore,
 )
 
 

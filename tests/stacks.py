@@ -68,6 +68,10 @@ class Stack:
         """The process ids of a service, its main process first."""
         raise NotImplementedError
 
+    def run(self, service: str, *words: str) -> str:
+        """Run a command beside a service by hand, which must succeed; what it printed."""
+        raise NotImplementedError
+
     def url(self, service: str = "backend") -> str:
         return f"http://{self.service(service)['ports'][0]}"
 
@@ -89,6 +93,13 @@ class LocalStack(Stack):
 
         pid = Supervisor(self.state / "run").processes()[service]["pid"]
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+    def run(self, service: str, *words: str) -> str:
+        script = str(self.state / "run" / f"{service}.sh")
+        command = ["/bin/sh", script, "run", *words]
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True
+        ).stdout
 
 
 def copy_checkout(target: Path) -> Path:

@@ -6,6 +6,7 @@ Every check runs in a thread and on a connection of its own, away from the domai
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -111,10 +112,17 @@ class _Session:
         self._connection: psycopg2.extensions.connection | None = None
 
     def use(self, ask: Callable[[psycopg2.extensions.connection], Result]) -> Result:
-        if self._connection is None or self._connection.closed:
+        if self._connection is None or self._connection.closed or _is_lost(self._connection):
             self._connection = database.connect(self._settings, "health", PATIENCE, **self._session)
             self._connection.autocommit = True
         return ask(self._connection)
+
+
+def _is_lost(connection: psycopg2.extensions.connection) -> bool:
+    """Whether the server has ended an idle connection: there is nothing else it could have sent."""
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _select_one(connection: psycopg2.extensions.connection) -> bool:

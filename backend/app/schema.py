@@ -1,6 +1,7 @@
 """The database's schema revision against those in alembic/versions.
 
-`python -m app.schema` prints it as JSON: {"current", "head", "pending"}, pending oldest first.
+`python -m app.schema` prints it as JSON: {"current", "head", "pending", "known"}, pending and all
+known revisions oldest first.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def main() -> int:
         return _fail(str(error))
     except psycopg2.Error as error:
         return _fail(f"cannot ask the database: {error}")
-    print(json.dumps(compare(scripts, current).body()))
+    print(json.dumps(compare(scripts, current).body() | {"known": list(scripts.ancestors)}))
     return 0
 
 

@@ -17,14 +17,14 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops import health
 from ops.config import Config, read_env_file
 from ops.errors import BadInput, NotHealthy, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs
+from ops.runtimes import engine, engine_logs, pipes
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -164,16 +164,23 @@ class ComposeRuntime:
         self._compose(words, show=True)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        running = [
-            container for container in self._of([service]) if container["State"] == "running"
-        ]
-        if not running:
-            raise OutOfReach(f"{service} does not run", "start it with: inv up")
-        code, said, wrong = self._run_inside(running[0]["Id"], list(words))
+        code, said, wrong = self._run_inside(self._running(service)["Id"], list(words))
         if code:
             last = (wrong or said).strip().splitlines()[-1:]
             raise OutOfReach(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
         return said
+
+    def pipe(
+        self,
+        service: str,
+        words: Sequence[str],
+        *,
+        source: BinaryIO | None = None,
+        sink: BinaryIO | None = None,
+    ) -> None:
+        # The SDK offers no input that is portable: a socket whose kind depends on the platform.
+        command = ("docker", "exec", "--interactive", self._running(service)["Id"], *words)
+        pipes.run(command, source=source, sink=sink)
 
     def staleness(self, service: str) -> str:
         """Why the running containers are not what `inv up` would start now; empty if they are."""
@@ -210,6 +217,13 @@ class ComposeRuntime:
             if service not in names:
                 raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(names)}")
         return [c for c in every if services is None or _service(c) in services]
+
+    def _running(self, service: str) -> dict[str, Any]:
+        """One of a service's running containers."""
+        for container in self._of([service]):
+            if container["State"] == "running":
+                return container
+        raise OutOfReach(f"{service} does not run", "start it with: inv up")
 
     def _replica(self, container: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
         """A replica's name: that of its service, with its number when there are several."""

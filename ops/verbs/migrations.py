@@ -1,35 +1,77 @@
-"""Show where the schema stands."""
+"""Show where the schema stands, and bring it to its newest revision."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from invoke.context import Context
 
-from ops.errors import BadInput
-from ops.verbs.edge import JSON, RUNTIME, resolve, terminal, verb
+from ops.config import Config
+from ops.errors import BadInput, NotHealthy
+from ops.runtime import Runtime
+from ops.verbs.edge import DRY_RUN, JSON, RUNTIME, changing, resolve, say, terminal, verb
 
 
 @verb(json=JSON, runtime=RUNTIME)
 def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     """Show the schema's revision, the newest one, and those between."""
-    import json as codec
-
     from ops.model import Schema
-    from ops.screen import data
+    from ops.screen import data, table
 
     configured, where = resolve(context, runtime)
-    if not configured.is_deal_scout:
-        raise BadInput(
-            f"{configured.service} is not known to tell of its schema",
-            "inv migrations is for services with deal-scout's endpoints",
-        )
-    said = codec.loads(where.execute(configured.service, ("python", "-m", "app.schema"), 30))
+    said = ask(configured, where)
     schema = Schema(said["current"], said["head"], tuple(said["pending"]))
     if json:
         print(data.dumps(data.schema_json(schema)))
         return
-    from ops.screen import table
-
     console = terminal()
     console.print(table.schema_line(schema))
     for revision in schema.pending or ():
         console.print(f"  pending: {revision}")
+
+
+@verb(dry_run=DRY_RUN, runtime=RUNTIME)
+def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
+    """Apply the pending migrations, after showing which."""
+    configured, where = resolve(context, runtime)
+    plan = ask(configured, where)
+    if not plan["pending"]:
+        if plan["current"] not in (plan["head"], None):
+            raise NotHealthy(
+                f"the schema is at {plan['current']}, which is newer than this code's {plan['head']}",
+                "check out the version that it belongs to; nothing was changed",
+            )
+        say(f"nothing to do: the schema is at its head, {plan['head']}")
+        return
+    say(f"from {plan['current'] or 'an empty database'} to {plan['head']}:")
+    for revision in plan["pending"]:
+        say(f"  {revision}")
+    if dry_run:
+        return
+    with changing(configured, "migrate"):
+        apply(configured, where)
+
+
+def ask(configured: Config, where: Runtime) -> dict[str, Any]:
+    """What `python -m app.schema` tells: current, head, pending and known revisions."""
+    import json
+
+    if not configured.is_deal_scout:
+        raise BadInput(
+            f"{configured.service} is not known to tell of its schema",
+            "inv migrations, migrate, backup and restore are for deal-scout's own stack",
+        )
+    told = where.execute(configured.service, ("python", "-m", "app.schema"), 30)
+    return dict(json.loads(told))
+
+
+def apply(configured: Config, where: Runtime) -> None:
+    """Run Alembic beside the service, with its lock, and see that the schema is current then."""
+    upgrade = ("sh", "-c", "exec alembic upgrade head 2>&1")
+    where.pipe(configured.service, upgrade)
+    reached = ask(configured, where)
+    if reached["pending"]:
+        raise NotHealthy(
+            f"still pending: {', '.join(reached['pending'])}", "see: inv logs --grep entrypoint"
+        )
+    say(f"the schema is at its head, {reached['head']}")

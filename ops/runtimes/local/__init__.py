@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ops import health
 from ops.config import Config
 from ops.errors import OutOfReach
 from ops.model import Answer, LogLine, Replica, Status
 from ops.runtime import Say
+from ops.runtimes import pipes
 from ops.runtimes.local import embedded, journal, probes, stack, supervise
 
 DATA = ("postgres", "redis")
@@ -208,6 +209,24 @@ class LocalRuntime:
             said = (result.stderr or result.stdout).strip().splitlines()[-1:]
             raise OutOfReach(f"`{shlex.join(words)}` failed: {' '.join(said)}", "see: inv logs")
         return result.stdout
+
+    def pipe(
+        self,
+        service: str,
+        words: Sequence[str],
+        *,
+        source: BinaryIO | None = None,
+        sink: BinaryIO | None = None,
+    ) -> None:
+        script = self.run / f"{self._known(service)}.sh"
+        if not self.is_up():
+            raise OutOfReach("the stack is not up", "start it with: inv up")
+        pipes.run(
+            ("/bin/sh", str(script), "run", *words),
+            env=supervise.clean_environment(),
+            source=source,
+            sink=sink,
+        )
 
     # The steps of `up`
 

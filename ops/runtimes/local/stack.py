@@ -127,7 +127,15 @@ def programs(root: Path, state: Path, stack: Stack, user: Mapping[str, str]) -> 
                 *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
             ),
             state / "postgres",
-            {},
+            # For PostgreSQL's own programs beside it: `sh .local/run/postgres.sh run psql`.
+            {
+                "PATH": f"{embedded.postgres_binary('psql').parent}:{_PATH}",
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(stack.ports["postgres"]),
+                "PGUSER": DATABASE_USER,
+                "PGPASSWORD": stack.postgres_password,
+                "PGDATABASE": DATABASE,
+            },
             stop_signal="INT",  # fast shutdown: ends sessions, keeps every commit
             grace=60,
         ),

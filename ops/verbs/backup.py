@@ -1,0 +1,85 @@
+"""Save the database to a file, and put such a file in its place."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+
+from ops.config import Config
+from ops.errors import BadInput
+from ops.verbs import migrations
+from ops.verbs.edge import DRY_RUN, RUNTIME, changing, confirm, resolve, say, verb
+
+if TYPE_CHECKING:
+    from ops.backup import Archive
+
+READY_WITHIN = 60.0  # seconds for the application to find its new database
+
+
+@verb(runtime=RUNTIME)
+def backup(context: Context, runtime: str = "") -> None:
+    """Save the database to a file in backups/, and read it back."""
+    from ops import backup as story
+
+    configured, where = resolve(context, runtime)
+    _refuse_elsewhere(configured, where.name)
+    with changing(configured, "backup"):
+        archive = story.save(where, configured.root / story.FOLDER, datetime.now(UTC), say)
+    say(f"{_described(archive)}; it holds your data: only you can read it")
+    print(archive.path)
+
+
+@verb(
+    file="a file that inv backup wrote",
+    yes="do not ask before replacing the database",
+    dry_run=DRY_RUN,
+    runtime=RUNTIME,
+)
+def restore(
+    context: Context, file: str, yes: bool = False, dry_run: bool = False, runtime: str = ""
+) -> None:
+    """Put a backup in the place of the database, which is kept under another name."""
+    from ops import backup as story
+    from ops import up as waiting
+
+    configured, where = resolve(context, runtime)
+    _refuse_elsewhere(configured, where.name)
+    schema = migrations.ask(configured, where)
+    archive = story.check(where, Path(file))
+    story.refuse_unknown(archive, schema["known"])
+    say(f"{archive.path}: {_described(archive)}; the database is at {schema['current']}")
+    if dry_run:
+        return
+    if not yes:
+        confirm("Put it in the place of the database?")
+    with changing(configured, "restore"):
+        kept = story.restore(where, archive, datetime.now(UTC), say)
+        say(f"the former database stays as {kept}; when you are content: DROP DATABASE {kept}")
+        if archive.revision != schema["head"]:
+            say(f"the backup is older than the code: migrating it to {schema['head']}")
+            migrations.apply(configured, where)
+        waiting.wait(where, configured.service, timeout=READY_WITHIN, say=say)
+    say(f"restored, and {configured.service} is ready")
+
+
+def _refuse_elsewhere(configured: Config, runtime: str) -> None:
+    """`local` ignores DATABASE_URL; elsewhere the stack's data may lie on somebody's server."""
+    from urllib.parse import urlsplit
+
+    from ops.backup import SERVICE
+
+    url = configured.variables.get("DATABASE_URL", "")
+    if runtime != "local" and url and urlsplit(url).hostname != SERVICE:
+        raise BadInput(
+            "DATABASE_URL leads to a server that is not this stack's",
+            "use PostgreSQL's pg_dump and pg_restore on it; inv backup knows the stack's own alone",
+        )
+
+
+def _described(archive: Archive) -> str:
+    size = archive.size / 1024
+    shown = f"{size:.1f} KiB" if size < 1024 else f"{size / 1024:.1f} MiB"
+    return f"{shown}, {archive.tables} tables, revision {archive.revision or 'none'}"
