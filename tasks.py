@@ -1,6 +1,8 @@
 """deal-scout's verbs: those of the ops toolkit, and the developers' own."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from invoke import Context, Exit, task
@@ -10,11 +12,24 @@ from ops.tasks import namespace
 ROOT = Path(__file__).resolve().parent
 
 
-@task(help={"k": "only tests whose name matches this expression", "x": "stop at the first failure"})
-def test(c: Context, k: str = "", x: bool = False) -> None:
+@task(
+    help={
+        "k": "only tests whose name matches this expression",
+        "x": "stop at the first failure",
+        "faults": "only the injected faults, and write what they measured to docs/reliability.md",
+    }
+)
+def test(c: Context, k: str = "", x: bool = False, faults: bool = False) -> None:
     """Run the test suite, on real servers of its own."""
     words = [sys.executable, "-m", "pytest", *(["-k", k] if k else []), *(["-x"] if x else [])]
-    _run(words)
+    if not faults:
+        _run(words)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record"
+        record.touch()
+        _run([*words, "tests/faults"], FAULTS_RECORD=str(record))
+        _run([sys.executable, "-m", "tests.faults.report", str(record)])
 
 
 @task
@@ -29,13 +44,13 @@ def lint(c: Context) -> None:
     _run([str(Path(sys.executable).with_name("shellcheck")), *scripts])
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str], **variables: str) -> None:
     import subprocess
     from importlib.util import find_spec
 
     if not find_spec("pytest"):
         raise Exit("the developers' tools are missing\n  add them: python3 scripts/inv.py test", 2)
-    code = subprocess.run(words, cwd=ROOT).returncode
+    code = subprocess.run(words, cwd=ROOT, env=os.environ | variables).returncode
     if code:
         raise Exit(code=code)
 

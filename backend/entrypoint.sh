@@ -2,7 +2,7 @@
 # Starts the backend: waits for Postgres, applies the migrations, becomes Uvicorn.
 #
 # This is the order of things; what needs a socket, a clock or quotes is in app/: startup, dbwait,
-# migrate and serve. Failures delay the application, they never prevent it.
+# migrate, watchdog and serve. Failures delay the application, they never prevent it.
 # Its lines on stdout are an interface: `inv restart-backend` reads them, and people's greps do.
 set -f
 
@@ -15,6 +15,8 @@ export UVICORN_CMD="${UVICORN_CMD:-$UVICORN}"
 export DB_WAIT_TIMEOUT="${DB_WAIT_TIMEOUT:-60}"
 export MIGRATE_DELAYS="${MIGRATE_DELAYS:-2 4 8 16 32 64}"
 export MIGRATE_TIMEOUT="${MIGRATE_TIMEOUT:-600}"
+export HEALTH_RESTART_AFTER="${HEALTH_RESTART_AFTER:-300}"
+export LIVE_RESTART_AFTER="${LIVE_RESTART_AFTER:-30}"
 export RUN_DIR="${RUN_DIR:-/tmp}"
 
 # app.startup checks all settings, listens on PORT and runs this script again, in this same
@@ -120,8 +122,11 @@ since=$(date +%s)
 record phase=serving "migrations=$migrations"
 say 'Starting Uvicorn application...'
 say "$BANNER"
+# In the background, as long as the application runs.
+case $HEALTH_RESTART_AFTER$LIVE_RESTART_AFTER in
+    *[1-9]*) python -m app.watchdog 3>&- & ;;
+esac
 if [ "$migrations" = failed ]; then
-    # In the background, as long as the application runs.
     python -m app.migrate "$delay" "$attempt" 3>&- &
 fi
 exec python -m app.serve

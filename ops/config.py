@@ -137,7 +137,13 @@ def _check(name: str, value: str, where: str) -> None:
 
 
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
-_SECONDS = {"DB_WAIT_TIMEOUT": "60", "MIGRATE_TIMEOUT": "600", "SCOUT_INTERVAL": "300"}
+_SECONDS = {
+    "DB_WAIT_TIMEOUT": "60",
+    "MIGRATE_TIMEOUT": "600",
+    "HEALTH_RESTART_AFTER": "300",
+    "LIVE_RESTART_AFTER": "30",
+    "SCOUT_INTERVAL": "300",
+}
 
 
 def count(flag: str, text: str) -> int:

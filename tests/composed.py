@@ -31,8 +31,8 @@ class ComposeStack(Stack):
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "--all", "--quiet", service).stdout.split()
 
-    def run(self, service: str, *words: str) -> str:
-        return self.compose("exec", "-T", service, *words).stdout
+    def beside(self, service: str, *words: str) -> list[str]:
+        return ["docker", "compose", "exec", "-T", service, *words]
 
     def inspect(self, service: str) -> dict:  # type: ignore[type-arg]
         said = dockerized.docker("inspect", self.containers(service)[0]).stdout

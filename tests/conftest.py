@@ -1,4 +1,4 @@
-"""Servers shared by all tests: one PostgreSQL and one Valkey a session, a database of its own a test."""
+"""What all tests share: one PostgreSQL, one Valkey and one stack of each runtime a session."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.composed import compose_stack
+from tests.stacks import Stack, local_stack
+
+# A new runtime joins here.
+RUNTIMES = {"local": local_stack, "compose": compose_stack}
 
 if sys.platform == "win32":
     here = Path(__file__).parent
@@ -61,3 +66,13 @@ def environment(
     return servers.clean_environment(
         **postgres.environment(database), **redis_server.environment(), RUN_DIR=str(tmp_path)
     )
+
+
+@pytest.fixture(scope="session", params=list(RUNTIMES))
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A stack that is up and healthy. A test that harms it waits until it is healthy again."""
+    with RUNTIMES[request.param](tmp_path_factory.mktemp("stack")) as running:
+        running.ok("up", "--runtime", request.param, timeout=600)
+        yield running

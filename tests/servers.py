@@ -25,13 +25,14 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def wait_until(what: str, check: Callable[[], object], seconds: float = 30.0) -> None:
-    """Poll until `check()` is true; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
+def wait_until(what: str, check: Callable[[], object], seconds: float = 30.0) -> float:
+    """Poll until `check()` is true, and return how long that took; fail with `what` after `seconds`."""
+    begin = time.monotonic()
     while not check():
-        if time.monotonic() > deadline:
+        if time.monotonic() - begin > seconds:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.02)
+    return time.monotonic() - begin
 
 
 def answers(port: int) -> bool:
@@ -206,7 +207,7 @@ def running(server: Server) -> Iterator[Server]:
 def clean_environment(**extra: str) -> dict[str, str]:
     """This process's environment without any variable that could point at somebody's stack."""
     ours = ("DB_", "POSTGRES_", "REDIS_", "INVOKE_", "COMPOSE_", "PG")
-    named = {"DATABASE_URL", "PORT", "HOST", "ALEMBIC_CMD", "UVICORN_CMD", "RUN_DIR"}
+    named = {"DATABASE_URL", "PORT", "HOST", "ALEMBIC_CMD", "UVICORN_CMD", "RUN_DIR", "STATE_DIR"}
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -70,6 +70,17 @@ class Stack:
 
     def run(self, service: str, *words: str) -> str:
         """Run a command beside a service by hand, which must succeed; what it printed."""
+        return subprocess.run(
+            self.beside(service, *words),
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    def beside(self, service: str, *words: str) -> list[str]:
+        """What a user types to run a command beside a service."""
         raise NotImplementedError
 
     def url(self, service: str = "backend") -> str:
@@ -77,7 +88,10 @@ class Stack:
 
     def kill(self, service: str, how: signal.Signals | None = None) -> None:
         """Send a signal to its main process, by default SIGKILL (a name that Windows lacks)."""
-        os.kill(self.pids(service)[0], how or signal.SIGKILL)
+        self.signal(self.pids(service)[0], how or signal.SIGKILL)
+
+    def signal(self, pid: int, how: signal.Signals) -> None:
+        os.kill(pid, how)
 
 
 @dataclass
@@ -94,12 +108,8 @@ class LocalStack(Stack):
         pid = Supervisor(self.state / "run").processes()[service]["pid"]
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
-    def run(self, service: str, *words: str) -> str:
-        script = str(self.state / "run" / f"{service}.sh")
-        command = ["/bin/sh", script, "run", *words]
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=True
-        ).stdout
+    def beside(self, service: str, *words: str) -> list[str]:
+        return ["/bin/sh", str(self.state / "run" / f"{service}.sh"), "run", *words]
 
 
 def copy_checkout(target: Path) -> Path:

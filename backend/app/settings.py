@@ -35,6 +35,7 @@ class Settings:
     host: str
     port: int
     run_dir: Path
+    state_dir: Path  # outlives the container
     scout_feed: str
     scout_interval: float  # seconds
 
@@ -115,6 +116,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         host=text("HOST", "0.0.0.0"),  # noqa: S104  in a container: what is published decides
         port=int(number("PORT", "8000", 1, 65535)),
         run_dir=Path(text("RUN_DIR", "/tmp")),  # noqa: S108  a tmpfs in the container
+        state_dir=Path(text("STATE_DIR", "/var/lib/deal-scout")),
         scout_feed=text("SCOUT_FEED", "sample"),
         scout_interval=number("SCOUT_INTERVAL", "300", 1, 86400 * 365),
     )

@@ -71,6 +71,8 @@ def _check_entrypoint() -> None:
     rules = {
         "DB_WAIT_TIMEOUT": (r"[1-9]\d*", "a whole number of seconds, such as 60"),
         "MIGRATE_TIMEOUT": (seconds, "a number of seconds, such as 600, or 0 for no limit"),
+        "HEALTH_RESTART_AFTER": (seconds, "a number of seconds, such as 300, or 0 for never"),
+        "LIVE_RESTART_AFTER": (seconds, "a number of seconds, such as 30, or 0 for never"),
         "MIGRATE_DELAYS": (rf"\s*{seconds}(\s+{seconds})*\s*", "seconds, such as 2 4 8 16 32 64"),
     }
     for name, (pattern, form) in rules.items():

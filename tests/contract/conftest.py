@@ -1,29 +1,12 @@
-"""One running stack for each runtime. A new runtime joins here."""
+"""What every test of the contract leaves behind."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.composed import compose_stack
 from tests.servers import wait_until
-from tests.stacks import Stack, local_stack
-
-RUNTIMES = {"local": local_stack, "compose": compose_stack}
-
-
-@pytest.fixture(scope="session", params=list(RUNTIMES))
-def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Stack]:
-    """A stack that is up and healthy. A test that harms it waits until it is healthy again."""
-    if request.param == "local" and sys.platform == "win32":
-        pytest.skip("the local runtime does not exist on Windows")
-    with RUNTIMES[request.param](tmp_path_factory.mktemp("stack")) as running:
-        running.ok("up", "--runtime", request.param, timeout=600)
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from tests import servers
 from tests.entrypoint.boots import APPLICATION, Boot
 
 SERVING = {"phase": "serving"}
+UNWATCHED = {"HEALTH_RESTART_AFTER": "0", "LIVE_RESTART_AFTER": "0"}
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def real(boot: Boot) -> Boot:
 
 def test_nobody_is_refused_during_a_boot(real: Boot) -> None:
     real.stub("alembic", "[ -e $FOLDER/tried ] || { touch $FOLDER/tried; exit 1; }")
-    real.start(UVICORN_CMD="uvicorn application:app --fd 3", MIGRATE_DELAYS="0.5 0.5").listens()
+    command = "uvicorn application:app --fd 3"
+    real.start(UVICORN_CMD=command, MIGRATE_DELAYS="0.5 0.5", **UNWATCHED).listens()
     answers: list[object] = []
     done = threading.Event()
 
@@ -75,7 +77,8 @@ def test_a_command_that_binds_the_port_itself(real: Boot) -> None:
     """Whatever it serves: it need not know of a responder."""
     unaware = APPLICATION.replace("        end_responder()\n", "")
     (real.folder / "application.py").write_text(unaware)
-    real.start(UVICORN_CMD="uvicorn application:app --host 127.0.0.1 --port $PORT")
+    command = "uvicorn application:app --host 127.0.0.1 --port $PORT"
+    real.start(UVICORN_CMD=command, **UNWATCHED)
     real.until_it_serves()
 
     def serves() -> bool:
@@ -101,6 +104,7 @@ def test_small_answers_are_not_delayed(boot: Boot) -> None:
     variables = {
         **{"DB_WAIT_TIMEOUT": "60", "MIGRATE_TIMEOUT": "0", "MIGRATE_DELAYS": "1"},
         **{"ALEMBIC_CMD": "", "UVICORN_CMD": "x"},
+        **UNWATCHED,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "app.startup", "--", sys.executable, "-c", code],

@@ -102,8 +102,8 @@ class Clock:
         return f"{whole}.{nanos:09d}Z".encode()
 
 
-def collect(pipes: Path, logs: Path) -> None:
-    """Read all pipes until SIGTERM, then file what is left in them."""
+def collect(pipes: Path, logs: Path, end: int) -> None:
+    """Read all pipes until there is something to read at `end`, then file what is left in them."""
     journals: dict[str, Journal] = {}
     selector = selectors.DefaultSelector()
     for path in sorted(pipes.iterdir()):
@@ -112,17 +112,20 @@ def collect(pipes: Path, logs: Path) -> None:
         selector.register(pipe.fd, selectors.EVENT_READ, pipe)
     clock = Clock()
     every = [key.data for key in selector.get_map().values()]
-    try:
-        while True:
-            for key, _ in selector.select():
-                key.data.read(clock.stamp())
-    except SystemExit:
-        for pipe in every:
-            while pipe.read(clock.stamp()):
-                pass
-            pipe.finish(clock.stamp())
+    selector.register(end, selectors.EVENT_READ)
+    ready = [key.data for key, _ in selector.select()]
+    while None not in ready:
+        for pipe in ready:
+            pipe.read(clock.stamp())
+        ready = [key.data for key, _ in selector.select()]
+    for pipe in every:
+        while pipe.read(clock.stamp()):
+            pass
+        pipe.finish(clock.stamp())
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    collect(Path(sys.argv[1]), Path(sys.argv[2]))
+    # An exception between reading and filing would lose what was read.
+    told, tell = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"."))
+    collect(Path(sys.argv[1]), Path(sys.argv[2]), told)

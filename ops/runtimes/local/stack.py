@@ -109,6 +109,7 @@ def programs(root: Path, state: Path, stack: Stack, user: Mapping[str, str]) -> 
         "HOST": "127.0.0.1",
         "PORT": str(stack.ports["backend"]),
         "RUN_DIR": str(state / "run"),
+        "STATE_DIR": str(state / "run"),
         "PYTHONPATH": str(root / "backend"),
         "PYTHONUNBUFFERED": "1",
         "PATH": f"{Path(python).parent}:{_PATH}",
@@ -177,7 +178,7 @@ def programs(root: Path, state: Path, stack: Stack, user: Mapping[str, str]) -> 
 
 def _ours(name: str) -> bool:
     leads_elsewhere = name.startswith(("DB_", "POSTGRES_", "REDIS_")) and name != "DB_WAIT_TIMEOUT"
-    return leads_elsewhere or name in ("DATABASE_URL", "HOST", "PORT", "RUN_DIR")
+    return leads_elsewhere or name in ("DATABASE_URL", "HOST", "PORT", "RUN_DIR", "STATE_DIR")
 
 
 def redis_configuration(folder: Path, stack: Stack) -> str:

@@ -1,0 +1,147 @@
+"""The faults that the stack has to survive, each injected for real by the test named after it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One fault, and what must hold under it."""
+
+    fault: str
+    bound: str
+
+
+ROWS = {
+    "F1": Row(
+        "SIGSTOP every Postgres process while serving",
+        "`/health` 503 in ≤ 2 s, 100 of 100 probes; 200 within 10 s of SIGCONT; `/live` 200 throughout",
+    ),
+    "F2": Row(
+        "Postgres stopped (SIGSTOP) before boot",
+        "wait bounded to 60 s, each attempt bounded; the responder answers throughout; degraded start",
+    ),
+    "F3": Row(
+        "Redis SIGSTOPped, or `DEBUG SLEEP 30`",
+        "`/health` 503 in ≤ 2 s, `redis` false, `queue_depth` null",
+    ),
+    "F4": Row(
+        "packets to 5432 dropped (network namespace or iptables in the container)",
+        "503 in ≤ 2 s; boot wait 60 s",
+    ),
+    "F5": Row(
+        "40+ requests blocked in sync endpoints",
+        "`/health` ≤ 1 s",
+    ),
+    "F6": Row(
+        "1,000 `/health` requests a second for 30 s",
+        "no errors; at most about one database check per cache lifetime",
+    ),
+    "F7": Row(
+        "a migration that runs 20 s under ACCESS EXCLUSIVE on every table",
+        "`/health` 200 with `phase` migrating on first boot; on a running app, 200 in ≤ 1 s",
+    ),
+    "F8": Row(
+        "5 entrypoints at once on an empty database, 20 rounds",
+        "no error; each revision applied exactly once",
+    ),
+    "F9": Row(
+        "the same with a `CREATE INDEX CONCURRENTLY` revision",
+        "no deadlock, no invalid index",
+    ),
+    "F10": Row(
+        "`kill -9` alembic in mid-migration",
+        "schema unchanged, lock free in ≤ 5 s, the next attempt succeeds",
+    ),
+    "F11": Row(
+        "another session holds ACCESS EXCLUSIVE on a table to be altered",
+        "lock error within `lock_timeout`; other queries not blocked longer; retried",
+    ),
+    "F12": Row(
+        "syntax error, two heads, missing revision",
+        "six attempts with their delays, then degraded start; `/ready` 503, `migrations` failed; the log names the cause once, clearly",
+    ),
+    "F13": Row(
+        "the database comes back after a degraded start",
+        "schema migrated without a restart, `/ready` 200",
+    ),
+    "F14": Row(
+        "SIGTERM in each phase: DB wait, every sleep, alembic, serving",
+        "exit ≤ 2 s (alembic and serving ≤ 10 s), code 143 or 0, no orphan",
+    ),
+    "F15": Row(
+        "`ALEMBIC_CMD` empty, unknown binary, quoted arguments, `; touch pwned`",
+        "documented outcome each; no file `pwned`",
+    ),
+    "F16": Row(
+        "PORT in use, `abc`, 70000",
+        "one-line error, non-zero in ≤ 2 s",
+    ),
+    "F17": Row(
+        "Uvicorn killed with SIGKILL",
+        "restarted by the runtime; `restarts` counts it; `inv health` green again ≤ 15 s",
+    ),
+    "F18": Row(
+        "Uvicorn SIGSTOPped (hung)",
+        "`LIVE_RESTART_AFTER` ends it, and it is back healthy",
+    ),
+    "F19": Row(
+        "database down longer than `HEALTH_RESTART_AFTER`",
+        "one restart, then a doubled limit; healthy again once the database is back",
+    ),
+    "F20": Row(
+        "checkout with CRLF and without the executable bit",
+        "the container boots",
+    ),
+    "F21": Row(
+        "arbitrary uid, read-only root, no capabilities",
+        "boots, serves",
+    ),
+    "F22": Row(
+        "container killed for memory",
+        "`inv status` and `inv doctor` say so; healthy again",
+    ),
+    "F23": Row(
+        "10 restarts while `inv logs --follow`",
+        "every line exactly once, in order",
+    ),
+    "F24": Row(
+        "`dockerd` restarts under `inv logs --follow`",
+        "a notice, reconnects, no line lost",
+    ),
+    "F25": Row(
+        "1 GB of log, `--tail 100`",
+        "≤ 2 s, memory ≤ 150 MB",
+    ),
+    "F26": Row(
+        "invalid UTF-8, characters split between chunks, TTY containers, escape sequences in log lines",
+        "no exception; terminal escapes neutralised",
+    ),
+    "F27": Row(
+        "a container that ignores SIGTERM",
+        "restart still ends in a verdict, no client time-out",
+    ),
+    "F28": Row(
+        "engine socket missing, not permitted, wrong context",
+        "exit 4 in ≤ 2 s, a remedy in the message",
+    ),
+    "F29": Row(
+        "manual stop, then a daemon restart",
+        "stays stopped",
+    ),
+    "F30": Row(
+        "`kill -9` of the worker in mid-task; two beats",
+        "task redelivered within a configured 120 s (Redis's default visibility time-out is an hour; tasks are limited to 60 s); one schedule",
+    ),
+    "F31": Row(
+        "a sentinel password through every path: logs, health, metrics, errors, `--debug`, process list",
+        "zero occurrences",
+    ),
+    "F32": Row(
+        "Ctrl-C in every verb",
+        "clean exit 130, terminal restored",
+    ),
+}
+
+# Rows that cannot be injected on such a machine, and why; the table says so.
+NOT_HERE: dict[str, str] = {}
