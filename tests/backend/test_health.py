@@ -165,30 +165,6 @@ def test_postgres_and_redis_crash_and_come_back(stack: Stack) -> None:
         assert stack.api.get("/deals").status_code == 200
 
 
-def test_locked_tables_and_blocked_requests(stack: Stack) -> None:
-    """F5 and F7: neither a migration's locks nor the requests behind them reach the probes."""
-    answers: list[int] = []
-    with contextlib.closing(stack.postgres.connect("scouts")) as connection:
-        connection.autocommit = False
-        connection.cursor().execute("LOCK TABLE deals, alembic_version IN ACCESS EXCLUSIVE MODE")
-        blocked = [
-            threading.Thread(
-                target=lambda: answers.append(stack.api.get("/deals", timeout=60).status_code)
-            )
-            for _ in range(45)
-        ]
-        for thread in blocked:
-            thread.start()
-        while any(thread.is_alive() for thread in blocked):
-            began = time.monotonic()
-            answer = stack.api.get("/health")
-            assert time.monotonic() - began < 1
-            assert (answer.status_code, answer.json()["migrations"]) == (200, "current")
-        for thread in blocked:
-            thread.join()
-    assert answers == [503] * 45
-
-
 def test_checks_keep_their_connections_and_replace_lost_ones(stack: Stack) -> None:
     query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'deal-scout health'"
     with stack.cursor() as cursor:

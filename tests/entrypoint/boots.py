@@ -108,6 +108,10 @@ class Boot:
             if line.startswith("[entrypoint] ")
         ]
 
+    def from_migrations_on(self) -> list[str]:
+        """The markers behind the one that announces the migrations."""
+        return self.markers[self.markers.index("Running database migrations...") + 1 :]
+
     @property
     def state(self) -> dict[str, str]:
         with contextlib.suppress(OSError):

@@ -40,3 +40,10 @@ def lone_boot(tmp_path: Path) -> Iterator[Boot]:
     boot = Boot(tmp_path, servers.clean_environment(**nobody, DB_WAIT_TIMEOUT="1"))
     yield boot
     boot.clean_up()
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
+    """One to stop and to freeze, running at first."""
+    with servers.running(servers.make_postgres(tmp_path_factory.mktemp("own"))) as server:
+        yield server

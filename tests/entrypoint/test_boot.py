@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -61,13 +60,6 @@ def test_it_waits_sixty_seconds_by_default(lone_boot: Boot) -> None:
     lone_boot.start().until("Attempt 1/60... (waiting)")
 
 
-@pytest.fixture(scope="module")
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
-    """One to stop and to freeze, running at first."""
-    with servers.running(servers.make_postgres(tmp_path_factory.mktemp("own"))) as server:
-        yield server
-
-
 def test_it_goes_on_soon_after_postgres_answers(boot: Boot, own_postgres: servers.Postgres) -> None:
     own_postgres.stop()
     boot.start(DB_PORT=str(own_postgres.port), POSTGRES_DB="postgres").until("Attempt 1/60")
@@ -75,26 +67,6 @@ def test_it_goes_on_soon_after_postgres_answers(boot: Boot, own_postgres: server
     began = time.monotonic()
     boot.until("✓ DB connectivity check complete.")
     assert time.monotonic() - began < 2  # 0.15 s on a quiet machine
-
-
-def test_a_frozen_postgres_holds_nothing_up(boot: Boot, own_postgres: servers.Postgres) -> None:
-    """F2: it accepts connections and never says a word."""
-    own_postgres.freeze()
-    try:
-        boot.start(DB_PORT=str(own_postgres.port), DB_WAIT_TIMEOUT="3")
-        began = time.monotonic()
-        boot.listens()
-        while not any("Postgres did not answer" in marker for marker in boot.markers):
-            asked = time.monotonic()
-            assert asked - began < 4.5
-            assert boot.health()["db"] is False
-            assert boot.ask("/live")[0] == 200
-            assert time.monotonic() - asked < 2
-        assert time.monotonic() - began > 2.5
-        assert "Attempt 3/3... (waiting)" in boot.markers
-        boot.until_it_serves()
-    finally:
-        own_postgres.thaw()
 
 
 def test_a_postgres_that_thaws_is_seen(boot: Boot, own_postgres: servers.Postgres) -> None:

@@ -34,10 +34,6 @@ CAUSE = (
 INFO = "echo 'INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.' >&2\n"
 
 
-def from_migrations_on(boot: Boot) -> list[str]:
-    return boot.markers[boot.markers.index("Running database migrations...") + 1 :]
-
-
 def test_six_failures_take_126_seconds_and_the_application_starts(boot: Boot, shell: str) -> None:
     """R4: the delays that it asks `sleep` for, the one after the sixth failure too."""
     boot.stub("sleep", 'echo "$@" >> $FOLDER/slept')
@@ -61,14 +57,14 @@ def test_six_failures_take_126_seconds_and_the_application_starts(boot: Boot, sh
         "The background goes on trying, every 64s.",
         "Starting Uvicorn application...",
     ]
-    assert from_migrations_on(boot)[: len(expected)] == expected
+    assert boot.from_migrations_on()[: len(expected)] == expected
     assert boot.state == {"phase": "serving", "migrations": "failed", "since": boot.state["since"]}
 
 
 def test_the_second_attempt_may_succeed(boot: Boot) -> None:
     boot.stub("alembic", "[ -e $FOLDER/tried ] || { touch $FOLDER/tried; exit 3; }")
     boot.start(MIGRATE_DELAYS="0.1 0.2").until_it_serves()
-    assert from_migrations_on(boot)[:-2] == [
+    assert boot.from_migrations_on()[:-2] == [
         "Alembic attempt 1/2 (delay: 0.1s)...",
         "Cause: no output",
         "✗ Alembic exited with code 3.",
@@ -133,7 +129,7 @@ def test_output_passes_through_while_it_runs(boot: Boot) -> None:
 def test_an_attempt_is_limited(boot: Boot) -> None:
     boot.stub("alembic", "sleep 61 & sleep 61")
     boot.start(MIGRATE_TIMEOUT="0.3", MIGRATE_DELAYS="60").until("Starting without them")
-    assert from_migrations_on(boot)[1:3] == [
+    assert boot.from_migrations_on()[1:3] == [
         "Cause: it took longer than MIGRATE_TIMEOUT, 0.3s, and was ended",
         "✗ Alembic exited with code 124.",
     ]
@@ -150,38 +146,6 @@ def test_a_killed_attempt_is_retried(boot: Boot) -> None:
     boot.start(MIGRATE_DELAYS="0.1 0.1").until("✓ Migrations applied successfully.")
     assert "Cause: it was ended by signal 9" in boot.markers
     assert "✗ Alembic exited with code 137." in boot.markers
-
-
-@pytest.mark.parametrize("command", ["", "  "])
-def test_an_empty_command_skips_the_migrations(boot: Boot, command: str, shell: str) -> None:
-    boot.use_shell(shell).start(ALEMBIC_CMD=command).until_it_serves()
-    assert from_migrations_on(boot)[0] == "ALEMBIC_CMD is empty: migrations skipped."
-    assert not any("Alembic attempt" in marker for marker in boot.markers)
-    assert boot.state["migrations"] == "skipped"
-
-
-def test_an_unknown_binary_is_told_in_one_line(boot: Boot) -> None:
-    boot.start(ALEMBIC_CMD="no-such-program upgrade head", MIGRATE_DELAYS="60")
-    boot.until("Starting without them")
-    assert from_migrations_on(boot)[1:3] == [
-        "Cause: ALEMBIC_CMD: no-such-program: No such file or directory",
-        "✗ Alembic exited with code 127.",
-    ]
-    assert boot.err == ""
-
-
-def test_quotes_are_honoured_and_nothing_else(boot: Boot) -> None:
-    boot.stub("alembic", 'for word; do echo "<$word>"; done')
-    boot.start(
-        ALEMBIC_CMD="""alembic "two words" 'a "b"' $HOME * `touch pwned` $(touch pwned) a\\ b; touch pwned"""
-    )
-    boot.until("✓ Migrations applied successfully.")
-    words = [line[1:-1] for line in boot.out.splitlines() if line.startswith("<")]
-    assert words == [
-        *("two words", 'a "b"', "$HOME", "*", "`touch", "pwned`", "$(touch", "pwned)"),
-        *("a b;", "touch", "pwned"),
-    ]
-    assert not (boot.folder / "pwned").exists()
 
 
 def test_the_socket_is_closed_to_alembic(boot: Boot) -> None:

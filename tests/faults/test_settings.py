@@ -38,13 +38,13 @@ def refusal(boot: Boot, **variables: str) -> str:
         ("REDIS_URL", "redis://:hunter2@host:6379/x"),
     ],
 )
-def test_a_bad_value(lone_boot: Boot, name: str, value: str) -> None:
+def test_f16_a_bad_value(lone_boot: Boot, name: str, value: str) -> None:
     line = refusal(lone_boot, **{name: value})
     assert name in line
     assert "hunter2" not in line
 
 
-def test_a_port_in_use(lone_boot: Boot) -> None:
+def test_f16_a_port_in_use(lone_boot: Boot) -> None:
     with socket.create_server(("127.0.0.1", lone_boot.port)):
         line = refusal(lone_boot)
     assert line.startswith(f"PORT {lone_boot.port} is in use: ")

@@ -45,8 +45,8 @@ def test_a_boot_to_a_ready_application(real: Boot, postgres: servers.Postgres) -
     assert real.commands() == []
 
 
-def test_a_degraded_start_heals_without_a_restart(real: Boot) -> None:
-    """F12 and F13 with a revision that is broken, then mended."""
+def test_f13_a_degraded_start_heals_without_a_restart(real: Boot) -> None:
+    """A revision that is broken, then mended."""
     broken = break_a_revision(real.folder)
     real.start(MIGRATE_DELAYS="0.1 0.5").until_it_serves()
     causes = [marker for marker in real.markers if marker.startswith("Cause: ")]

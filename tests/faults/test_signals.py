@@ -20,12 +20,12 @@ def ends_well(boot: Boot, seconds: float, how: signal.Signals = signal.SIGTERM) 
     assert left == []
 
 
-def test_while_it_waits_for_postgres(lone_boot: Boot, shell: str) -> None:
+def test_f14_while_it_waits_for_postgres(lone_boot: Boot, shell: str) -> None:
     lone_boot.use_shell(shell).start(DB_WAIT_TIMEOUT="60").until("Attempt 1/60")
     ends_well(lone_boot, 2)
 
 
-def test_while_nc_hangs(lone_boot: Boot, shell: str) -> None:
+def test_f14_while_nc_hangs(lone_boot: Boot, shell: str) -> None:
     lone_boot.stub("nc", "exec sleep 30")
     lone_boot.use_shell(shell).start(DB_WAIT_TIMEOUT="60")
     servers.wait_until("nc runs", lambda: "sleep 30" in lone_boot.commands())
@@ -33,14 +33,14 @@ def test_while_nc_hangs(lone_boot: Boot, shell: str) -> None:
 
 
 @pytest.mark.parametrize("delays", ["60 1", "60"], ids=["a retry", "the last"])
-def test_in_a_delay(boot: Boot, shell: str, delays: str) -> None:
+def test_f14_in_a_delay(boot: Boot, shell: str, delays: str) -> None:
     boot.stub("alembic", "exit 1")
     boot.use_shell(shell).start(MIGRATE_DELAYS=delays)
     servers.wait_until("it sleeps", lambda: "sleep 60" in boot.commands())
     ends_well(boot, 2)
 
 
-def test_while_alembic_runs(boot: Boot, shell: str) -> None:
+def test_f14_while_alembic_runs(boot: Boot, shell: str) -> None:
     boot.stub("alembic", "sleep 61; echo not reached")
     boot.use_shell(shell).start()
     servers.wait_until("alembic runs", lambda: "sleep 61" in boot.commands())
@@ -48,14 +48,14 @@ def test_while_alembic_runs(boot: Boot, shell: str) -> None:
     assert boot.markers[-1] == "Alembic attempt 1/6 (delay: 2s)..."
 
 
-def test_while_alembic_ignores_it(boot: Boot) -> None:
+def test_f14_while_alembic_ignores_it(boot: Boot) -> None:
     boot.stub("alembic", "trap '' TERM INT; while :; do sleep 0.1; done")
     boot.start()
     servers.wait_until("alembic runs", lambda: "sleep 0.1" in boot.commands())
     ends_well(boot, 10)
 
 
-def test_while_the_application_starts(boot: Boot, shell: str) -> None:
+def test_f14_while_the_application_starts(boot: Boot, shell: str) -> None:
     """The responder still runs, and so does the background after a degraded start."""
     boot.stub("alembic", "exit 1")
     boot.use_shell(shell).start(MIGRATE_DELAYS="0.1").until_it_serves()
@@ -65,7 +65,7 @@ def test_while_the_application_starts(boot: Boot, shell: str) -> None:
     servers.wait_until("no orphan", lambda: not boot.family(), 2)
 
 
-def test_while_it_serves(boot: Boot) -> None:
+def test_f14_while_it_serves(boot: Boot) -> None:
     (boot.bin / "uvicorn").unlink()
     boot.start(UVICORN_CMD="uvicorn application:app --fd 3")
     servers.wait_until("it serves", lambda: servers.answers(boot.port))
@@ -73,12 +73,12 @@ def test_while_it_serves(boot: Boot) -> None:
     ends_well(boot, 10)
 
 
-def test_an_interrupt_ends_it_too(lone_boot: Boot, shell: str) -> None:
+def test_f14_an_interrupt_ends_it_too(lone_boot: Boot, shell: str) -> None:
     lone_boot.use_shell(shell).start(DB_WAIT_TIMEOUT="60").until("Attempt 1/60")
     ends_well(lone_boot, 2, signal.SIGINT)
 
 
-def test_as_the_first_process_of_a_container(boot: Boot, shell: str) -> None:
+def test_f14_as_the_first_process_of_a_container(boot: Boot, shell: str) -> None:
     """It must handle the signal: the kernel discards what process 1 does not."""
     unshare = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"]).returncode:

@@ -1,0 +1,147 @@
+"""Boots of the real entrypoint against databases that hang, are locked, or are shared by many."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.backend.processes import add_revision
+from tests.entrypoint.boots import ROOT, Boot
+
+REVISIONS = ["0001_deals", "0002_deals_checks", "0003_deals_newest"]
+
+
+def with_migrations(boot: Boot) -> Boot:
+    """A boot with the real Alembic and a copy of the real revisions."""
+    (boot.bin / "alembic").unlink()
+    shutil.copy(ROOT / "alembic.ini", boot.folder)
+    shutil.copytree(
+        ROOT / "alembic", boot.folder / "alembic", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return boot
+
+
+def with_everything(boot: Boot) -> Boot:
+    """The real application too, in a folder like the image's."""
+    (boot.bin / "uvicorn").unlink()
+    (boot.folder / "backend").symlink_to(ROOT / "backend")
+    return with_migrations(boot)
+
+
+def test_f02_a_frozen_postgres_holds_no_boot_up(boot: Boot, own_postgres: servers.Postgres) -> None:
+    """It accepts connections and never says a word."""
+    own_postgres.freeze()
+    try:
+        boot.start(DB_PORT=str(own_postgres.port), DB_WAIT_TIMEOUT="3")
+        began = time.monotonic()
+        boot.listens()
+        while not any("Postgres did not answer" in marker for marker in boot.markers):
+            asked = time.monotonic()
+            assert asked - began < 4.5
+            assert boot.health()["db"] is False
+            assert boot.ask("/live")[0] == 200
+            assert time.monotonic() - asked < 2
+        assert time.monotonic() - began > 2.5
+        assert "Attempt 3/3... (waiting)" in boot.markers
+        boot.until_it_serves()
+    finally:
+        own_postgres.thaw()
+
+
+def test_f07_health_during_a_migration_of_the_first_boot(
+    boot: Boot, postgres: servers.Postgres, measured
+) -> None:
+    """20 s under ACCESS EXCLUSIVE on every table."""
+    with_migrations(boot)
+    code = (
+        'op.execute("LOCK TABLE deals, alembic_version IN ACCESS EXCLUSIVE MODE")\n'
+        'op.execute("SELECT pg_sleep(20)")'
+    )
+    add_revision(boot.folder, "0004_slow", code)
+    boot.start().until("Alembic attempt 1/6")
+    slowest, count, began = 0.0, 0, time.monotonic()
+    while time.monotonic() - began < 20 and not boot_has(boot, "✓ Migrations applied"):
+        asked = time.monotonic()
+        status, _, text = boot.ask("/health")
+        slowest = max(slowest, time.monotonic() - asked)
+        assert (status, json.loads(text)["phase"]) == (200, "migrating")
+        assert boot.ask("/live")[0] == 200
+        assert boot.ask("/ready")[0] == 503
+        count += 1
+        time.sleep(0.05)
+    assert slowest <= 2
+    boot.until("✓ Migrations applied successfully.")
+    measured(f"first boot: {count} of {count} probes 200 and migrating, within {slowest:.2f} s")
+
+
+def boot_has(boot: Boot, line: str) -> bool:
+    return any(marker.startswith(line) for marker in boot.markers)
+
+
+def test_f08_f09_five_entrypoints_at_once_on_an_empty_database(
+    environment: dict[str, str], postgres: servers.Postgres, tmp_path: Path, measured
+) -> None:
+    """20 rounds. One of the revisions is a CREATE INDEX CONCURRENTLY, which waits for all others."""
+    database = environment["POSTGRES_DB"]
+    rounds = 20
+    for number in range(rounds):
+        folders = [tmp_path / f"{number}-{each}" for each in range(5)]
+        boots = []
+        try:
+            for folder in folders:
+                folder.mkdir()
+                boots.append(with_migrations(Boot(folder, environment)))
+                boots[-1].start(HEALTH_RESTART_AFTER="0", LIVE_RESTART_AFTER="0")
+            for boot in boots:
+                boot.until("✓ Migrations applied successfully.", 60)
+                assert not boot_has(boot, "Alembic attempt 2")
+            told = "".join(boot.err for boot in boots)
+            assert re.findall(r"Running upgrade .*-> (\w+),", told) == REVISIONS
+        finally:
+            for boot in boots:
+                boot.clean_up()
+        with contextlib.closing(postgres.connect(database)) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT string_agg(version_num, ',') FROM alembic_version")
+            assert cursor.fetchone() == (REVISIONS[-1],)
+            cursor.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
+            assert cursor.fetchone() == (0,)
+            cursor.execute("DROP TABLE deals, alembic_version CASCADE")
+    measured(f"{rounds} rounds of 5: each revision once, no error, no invalid index")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "after", "cause"),
+    [
+        ("0004_typo", "op.execute(", REVISIONS[-1], "SyntaxError"),
+        ("0003_other", "pass", REVISIONS[1], "Multiple head revisions"),
+        ("0005_orphan", "pass", "0004_lost", "0004_lost"),
+    ],
+)
+def test_f12_revisions_that_cannot_be_applied(
+    boot: Boot, name: str, code: str, after: str, cause: str
+) -> None:
+    add_revision(with_everything(boot).folder, name, code, after)
+    boot.start(MIGRATE_DELAYS="0.1 0.2 0.1 0.2 0.1 0.3").until_it_serves()
+    lines = boot.from_migrations_on()
+    attempts = [line for line in lines if line.startswith("Alembic attempt")]
+    delays = ("0.1", "0.2", "0.1", "0.2", "0.1", "0.3")
+    assert attempts == [f"Alembic attempt {n}/6 (delay: {d}s)..." for n, d in enumerate(delays, 1)]
+    causes = [line for line in lines if line.startswith("Cause: ")]
+    assert cause in causes[0]
+    assert set(causes[1:6]) == {"Cause: the same as before."}
+
+    def degraded() -> bool:
+        status, _, text = boot.ask("/ready")
+        body = json.loads(text)
+        return (status, body["phase"], body["migrations"]) == (503, "serving", "failed")
+
+    servers.wait_until("it serves, degraded", degraded)
+    assert boot.ask("/health")[0] == 200
