@@ -18,9 +18,10 @@ from typing import NoReturn
 import psycopg2
 from alembic import context
 from alembic.util import CommandError
-from app import models
+from app import blockers, models
 from app.settings import BadSetting, load
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 LOCK = 0x6465616C73  # any number will do, as long as it never changes
@@ -39,13 +40,11 @@ SESSION = {
     "idle_session_timeout": 0,
 }
 
-HOLDER = """
-SELECT application_name, pid, state, to_char(backend_start, 'HH24:MI:SS TZ')
-FROM pg_locks JOIN pg_stat_activity USING (pid)
-WHERE locktype = 'advisory' AND granted AND database = (
-    SELECT oid FROM pg_database WHERE datname = current_database()
-) AND (classid::bigint << 32) + objid::bigint = %s
-"""
+HOLDER = blockers.SESSIONS.format("""ARRAY(
+    SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (
+        SELECT oid FROM pg_database WHERE datname = current_database()
+    ) AND (classid::bigint << 32) + objid::bigint = %s
+)""")
 
 log = logging.getLogger("alembic.deal_scout")
 
@@ -63,8 +62,15 @@ def main() -> None:
         with contextlib.nullcontext() if only_reads else lock():
             # Alembic reads the database's revision here, hence after the lock was taken:
             # what another process applied meanwhile is not applied again.
-            with context.begin_transaction():
-                context.run_migrations()
+            pid = connection.connection.driver_connection.info.backend_pid
+            waiting = blockers.Blockers(connect, pid)
+            try:
+                with waiting.told(), context.begin_transaction():
+                    context.run_migrations()
+            except OperationalError as error:
+                if isinstance(error.orig, psycopg2.errors.LockNotAvailable):
+                    fail(f"{cause(error)}; it waited for {waiting.last}")
+                raise
 
 
 def connect() -> psycopg2.extensions.connection:
@@ -98,7 +104,7 @@ def lock() -> Iterator[None]:
         session.autocommit = True
         while not ask(cursor, "SELECT pg_try_advisory_lock(%s)")[0]:
             if holder is None and (row := ask(cursor, HOLDER)):
-                holder = "{} (pid {}, {}, since {})".format(*row)
+                holder = blockers.describe(*row)
                 log.info("Another process migrates: %s. Waiting up to %.0f s", holder, LOCK_WAIT)
             if time.monotonic() > deadline:
                 fail(f"the migrations' lock was not free within {LOCK_WAIT:.0f} s: {holder}")
