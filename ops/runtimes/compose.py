@@ -101,10 +101,11 @@ class ComposeRuntime:
         found = self._of([service] if service else None)
         with engine.errors(), ThreadPoolExecutor(8) as pool:
             inspected = list(pool.map(self.client.inspect_container, [c["Id"] for c in found]))
-        return [
+        replicas = [
             engine.replica_of(each, _service(container), self._replica(container, found), self.node)
             for container, each in zip(found, inspected, strict=True)
         ]
+        return engine.remember_memory(self.client, replicas)
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
         if replica.ports:

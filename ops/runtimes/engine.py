@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -114,6 +115,35 @@ def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: s
         reason=_why(state, running, probe),
         identity=inspected["Id"],
     )
+
+
+def remember_memory(client: APIClient, replicas: list[Replica]) -> list[Replica]:
+    """The same with the reason of those that were restarted because they ran out of memory.
+
+    The engine forgets it with the restart; its events, of which it keeps the last 256, still tell.
+    """
+    starts = {each.identity: each.started_at for each in replicas if each.restarts}
+    moments = [start for start in starts.values() if start]
+    if not moments:
+        return replicas
+    # On the engine's own clock: an end in the future would be waited for.
+    until = int(max(moments).timestamp()) + 1
+    filters = {"event": ["oom"], "container": list(starts)}
+    with errors():
+        told = list(client.events(since=0, until=until, filters=filters, decode=True))
+    last = {event["Actor"]["ID"]: datetime.fromtimestamp(event["time"], UTC) for event in told}
+    return [
+        replace(
+            each, reason="; ".join(filter(None, (each.reason, _out_of_memory(last[each.identity]))))
+        )
+        if each.running and each.identity in last
+        else each
+        for each in replicas
+    ]
+
+
+def _out_of_memory(moment: datetime) -> str:
+    return f"it ran out of memory at {moment:%H:%M:%S} UTC and was restarted"
 
 
 _STATUS = {

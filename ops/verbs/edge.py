@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
         @functools.wraps(body)
         def run(context: Context, **flags: Any) -> None:
             _speak_utf8()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.unraisablehook = _quietly
             try:
                 body(context, **flags)
             except OpsError as error:
@@ -45,6 +48,7 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
                 message = error.message + (f"\n  {error.hint}" if error.hint else "")
                 raise Exit(message, error.exit_code) from None
             except KeyboardInterrupt:
+                _show_cursor()
                 raise Exit("interrupted", 130) from None
             except BrokenPipeError:
                 # The reader has seen enough, as in `inv logs | head`.
@@ -55,6 +59,9 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
                     raise
                 what = f"unexpected: {type(error).__name__}: {error}".splitlines()[0]
                 raise Exit(f"{what}\n  see where with: inv --debug {body.__name__}", 1) from error
+            finally:
+                # All is done, and said; what is left to interrupt is Python's own end.
+                signal.signal(signal.SIGINT, lambda *_: None)
 
         names = {flag.replace("_", "-"): text for flag, text in help_of_flags.items()}
         name = body.__name__.replace("_", "-")
@@ -65,6 +72,21 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
 
 def _debugging() -> bool:
     return bool(getattr(program, "args", None) and program.args.debug.value)
+
+
+def _quietly(unraisable: Any) -> None:
+    # Ctrl-C while a connection is being closed, the verb's work done: nothing to tell.
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+
+
+def _show_cursor() -> None:
+    # A live display that is interrupted while it begins has hidden it already.
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty():
+            stream.write("\x1b[?25h")
+            stream.flush()
+            return
 
 
 def _speak_utf8() -> None:

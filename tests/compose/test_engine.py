@@ -2,9 +2,6 @@
 
 import itertools
 import os
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,62 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.errors import OutOfReach
 from ops.runtimes import engine, engine_logs
 from ops.runtimes.compose import project_name
 from tests import dockerized
-from tests.servers import clean_environment, wait_until
 
 ROOT = Path(__file__).parents[2]
 STAMP = "2026-01-01T00:00:00.000000001Z"
-
-
-# Engines that are away (F28)
-
-
-def status(**env):
-    begin = time.monotonic()
-    result = subprocess.run(
-        [sys.executable, "-m", "invoke", "status", "--runtime", "compose"],
-        cwd=ROOT,
-        env=clean_environment() | env,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 4, result
-    assert "Traceback" not in result.stderr
-    assert len(result.stderr.splitlines()) <= 2
-    return result.stderr, time.monotonic() - begin
-
-
-def test_a_socket_that_is_missing():
-    said, seconds = status(DOCKER_HOST="unix:///nowhere/docker.sock")
-    assert "its socket does not exist" in said
-    assert seconds < 5  # F28 says 2 s for the command itself; this machine may be busy
-
-
-def test_a_socket_that_may_not_be_opened(tmp_path):
-    with socket.socket(socket.AF_UNIX) as sock:
-        path = tmp_path / "docker.sock"
-        sock.bind(str(path))
-        said, _ = status(DOCKER_HOST=f"unix://{path}")
-    assert "refused" in said
-
-
-def test_a_permission_that_is_missing_is_told_with_its_remedy():
-    def denied():
-        with engine.errors():
-            raise PermissionError(13, "Permission denied")
-
-    with pytest.raises(OutOfReach) as caught:
-        denied()
-    assert "usermod -aG docker" in caught.value.hint
-
-
-def test_a_context_that_does_not_exist(tmp_path):
-    said, _ = status(DOCKER_CONTEXT="misspelt", DOCKER_HOST="", DOCKER_CONFIG=str(tmp_path))
-    assert "there is no Docker context 'misspelt'" in said
-    assert "default" in said
 
 
 # Names
@@ -146,23 +93,6 @@ def run(command, *options):
 def texts(client, identity, *, tty=False, tail=None):
     found = engine_logs.history(client, [source(client, identity, tty)], tail=tail, since=None)
     return [(line.stream, line.text) for line in found]
-
-
-@pytest.mark.parametrize("tty", [False, True])
-def test_any_bytes_of_a_container(client, tty):
-    script = r"printf 'plain\n\351\303\n'; printf 'caf\303\251\n'; printf '\033[31mred\033[0m\n'"
-    script += "; head -c 40000 /dev/zero | tr '\\0' x; echo; printf end"
-    identity = run(script, *(["-t"] if tty else []))
-    try:
-        wait_until("its end", lambda: ("stdout", "end") in texts(client, identity, tty=tty))
-        lines = [text for _, text in texts(client, identity, tty=tty)]
-        assert lines[0] == "plain"
-        assert "café" in lines
-        assert "\x1b[31mred\x1b[0m" in lines
-        assert len(max(lines, key=len)) >= 16_000
-        assert texts(client, identity, tty=tty, tail=1) == [("stdout", "end")]
-    finally:
-        dockerized.docker("rm", "-f", identity)
 
 
 def test_following_shows_every_line_once_across_restarts(client):

@@ -176,18 +176,6 @@ def test_restart_of_another_service(stack):
     assert stack.service("frontend")["started_at"] > before
 
 
-def test_a_killed_backend_comes_back_and_is_counted(stack):
-    before = stack.service("backend")
-    stack.kill("backend")
-    wait_until(
-        "a new start", lambda: stack.service("backend")["started_at"] != before["started_at"], 30
-    )
-    wait_until("health", stack.is_healthy, 30)
-    assert stack.service("backend")["restarts"] == before["restarts"] + 1
-    stack.ok("restart-backend", "--no-logs")
-    assert stack.service("backend")["restarts"] == 0
-
-
 def test_logs_of_the_backend_by_default(stack):
     shown = stack.ok("logs", "--tail", "500")
     assert "[entrypoint] Starting Uvicorn application..." in shown

@@ -38,16 +38,6 @@ def test_the_backend_answers_from_the_first_second_without_a_database() -> None:
         assert "[entrypoint] Waiting for Postgres at postgres:5432..." in backend.logs()
 
 
-@pytest.mark.parametrize("options", [(), HARDENED], ids=["plain", "hardened"])
-def test_the_backend_serves_as_any_user_that_may_write_nothing(options: tuple[str, ...]) -> None:
-    with container(build_image(), *PUBLISHED, *AT_ONCE, *options) as backend:
-        url = backend.url(8000)
-        wait_until("the application serves", lambda: phase(url) == "serving", 30)
-        assert answers(f"{url}/live", 200)
-        assert "RUN_DIR" not in backend.logs()  # no complaint about it
-        backend.execute("touch", "/var/lib/deal-scout/count", ok=not options)
-
-
 def test_a_volume_for_state_is_open_to_any_user() -> None:
     with container(build_image(), *HARDENED, "--volume", "/var/lib/deal-scout") as backend:
         backend.execute("touch", "/var/lib/deal-scout/count")
@@ -90,37 +80,6 @@ def test_what_is_in_the_image() -> None:
         test -z "$(find /app /venv -perm -o+w ! -type l)"
     """
     docker("run", "--rm", build_image(), "sh", "-c", script)
-
-
-@pytest.fixture(scope="module")
-def windows_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout as Windows may leave it, readable by its owner only, with files that nobody wants."""
-    root = copy_checkout(tmp_path_factory.mktemp("windows"))
-    for file in filter(Path.is_file, root.rglob("*")):
-        content = file.read_bytes()
-        if b"\0" not in content:
-            file.write_bytes(content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
-        file.chmod(0o600)
-    for folder in filter(Path.is_dir, root.rglob("*")):
-        folder.chmod(0o700)
-    for unwanted in (".env", "backend/.env", "backend/app/.env", "alembic/versions/x.pyc"):
-        (root / unwanted).write_text("secret")
-    return root
-
-
-def test_a_checkout_from_windows_boots(windows_checkout: Path) -> None:
-    image = build_image("backend", windows_checkout)
-    with container(image, *PUBLISHED, "--env", "DB_WAIT_TIMEOUT=1", *HARDENED) as backend:
-        url = backend.url(8000)
-        wait_until("/live answers", lambda: answers(f"{url}/live", 200), 15)
-        assert backend.execute("alembic", "heads").stdout.endswith("(head)\n")
-        assert not backend.execute("find", "/app", "-name", ".env").stdout
-        assert not backend.execute("find", "/app", "-name", "x.pyc").stdout
-
-
-def test_a_frontend_from_windows_boots(windows_checkout: Path) -> None:
-    with container(build_image("frontend", windows_checkout), *FRONTEND, *HARDENED) as frontend:
-        check_page(frontend)
 
 
 def test_a_code_change_makes_one_new_layer(tmp_path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Docker Engines of the tests' own, which they may stop and start; and small Compose projects on any."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import dockerized
+from tests.composed import ComposeStack
+from tests.servers import wait_until
+from tests.stacks import ROOT
+
+TASKS = """from pathlib import Path
+from ops.tasks import namespace
+ns = namespace(root=Path(__file__).parent)
+"""
+
+
+class Engine:
+    """A dockerd in a network namespace of its own, so that it disturbs no other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.name
+        self.host = f"unix://{folder}/docker.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def docker(self, *words: str, **more: object) -> dockerized.Done:
+        return dockerized.docker("--host", self.host, *words, **more)
+
+    def answers(self) -> bool:
+        return self.docker("version", ok=False).returncode == 0
+
+    def start(self) -> None:
+        (self.folder / "docker.pid").unlink(missing_ok=True)
+        (self.folder / "daemon.json").write_text("{}")
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    # `ip netns exec` would hide the cgroups behind a /sys of its own.
+                    *("nsenter", f"--net=/run/netns/{self.name}", "dockerd"),
+                    *("--config-file", str(self.folder / "daemon.json")),
+                    *("--data-root", str(self.folder / "data")),
+                    *("--exec-root", str(self.folder / "exec")),
+                    *("--pidfile", str(self.folder / "docker.pid")),
+                    *("--host", self.host, "--group", "root"),
+                ],
+                env=os.environ | {"PATH": _path()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until("the engine answers", self.answers, 60)
+
+    def stop(self) -> None:
+        """As the system does. Killed, it would take its containers for stopped by hand."""
+        assert self.process
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@contextlib.contextmanager
+def engine() -> Iterator[Engine]:
+    """One that runs; with its data it goes away in the end. Skips where that is not possible."""
+    dockerized.find_engine()
+    if os.name != "posix" or os.geteuid() != 0 or not shutil.which("dockerd", path=_path()):
+        pytest.skip("an engine of its own needs root, and dockerd in PATH")
+    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: a socket's path has 108 bytes
+    made = Engine(folder)
+    subprocess.run(["ip", "netns", "add", made.name], check=True)
+    try:
+        subprocess.run(["ip", "-n", made.name, "link", "set", "lo", "up"], check=True)
+        made.start()
+        yield made
+    finally:
+        if made.process and made.process.poll() is None:
+            for identity in made.docker("ps", "--quiet", ok=False).stdout.split():
+                made.docker("kill", identity, ok=False)
+            made.stop()
+        _end_shims(folder)
+        subprocess.run(["ip", "netns", "delete", made.name], check=True)
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        for mount in sorted((line.split()[1] for line in mounts), reverse=True):
+            if mount.startswith(f"{folder}/"):
+                subprocess.run(["umount", "--lazy", mount], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_shims(folder: Path) -> None:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(str(folder) in word for word in process.cmdline()):
+                process.kill()
+
+
+def _path() -> str:
+    own = Path(os.environ.get("DEAL_SCOUT_ENGINE", "/var/cache/deal-scout-engine")) / "engine/usr"
+    return os.pathsep.join([str(own / "sbin"), str(own / "bin"), os.environ["PATH"], "/usr/sbin"])
+
+
+@contextlib.contextmanager
+def project(folder: Path, services: str, host: str = "") -> Iterator[ComposeStack]:
+    """A Compose project with these services (YAML) and our verbs; it is up, and goes away again."""
+    dockerized.find_engine()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "compose.yaml").write_text(services, "utf-8")
+    (folder / "tasks.py").write_text(TASKS, "utf-8")
+    (folder / "invoke.yaml").write_text('ops: {health: ""}\n', "utf-8")
+    name = f"{dockerized.RUN}-{folder.name.replace('_', '-').lower()}"
+    more = {"DOCKER_HOST": host} if host else {}
+    environment = dockerized.environment(
+        COMPOSE_PROJECT_NAME=name,
+        INVOKE_OPS_RUNTIME="compose",
+        PYTHONPATH=str(ROOT),
+        **more,
+    )
+    stack = ComposeStack(folder, environment=environment)
+    try:
+        stack.compose("up", "--detach")
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "1", ok=False)

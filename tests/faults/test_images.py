@@ -1,0 +1,68 @@
+"""Images of a checkout that Windows made, and containers that may do nothing but run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import dockerized
+from tests.dockerized import answers, build_image, container
+from tests.images.test_images import (
+    AT_ONCE,
+    FRONTEND,
+    HARDENED,
+    PUBLISHED,
+    check_page,
+    phase,
+)
+from tests.servers import wait_until
+from tests.stacks import copy_checkout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _engine() -> None:
+    dockerized.find_engine()
+
+
+@pytest.fixture(scope="module")
+def windows_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout as Windows may leave it, readable by its owner only, with files that nobody wants."""
+    root = copy_checkout(tmp_path_factory.mktemp("windows"))
+    for file in filter(Path.is_file, root.rglob("*")):
+        content = file.read_bytes()
+        if b"\0" not in content:
+            file.write_bytes(content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        file.chmod(0o600)
+    for folder in filter(Path.is_dir, root.rglob("*")):
+        folder.chmod(0o700)
+    for unwanted in (".env", "backend/.env", "backend/app/.env", "alembic/versions/x.pyc"):
+        (root / unwanted).write_text("secret")
+    return root
+
+
+def test_f20_a_checkout_from_windows_boots(windows_checkout: Path) -> None:
+    image = build_image("backend", windows_checkout)
+    with container(image, *PUBLISHED, "--env", "DB_WAIT_TIMEOUT=1", *HARDENED) as backend:
+        url = backend.url(8000)
+        wait_until("/live answers", lambda: answers(f"{url}/live", 200), 15)
+        assert backend.execute("alembic", "heads").stdout.endswith("(head)\n")
+        assert not backend.execute("find", "/app", "-name", ".env").stdout
+        assert not backend.execute("find", "/app", "-name", "x.pyc").stdout
+
+
+def test_f20_a_frontend_from_windows_boots(windows_checkout: Path) -> None:
+    with container(build_image("frontend", windows_checkout), *FRONTEND, *HARDENED) as frontend:
+        check_page(frontend)
+
+
+@pytest.mark.parametrize("options", [(), HARDENED], ids=["plain", "hardened"])
+def test_f21_the_backend_serves_as_any_user_that_may_write_nothing(
+    options: tuple[str, ...],
+) -> None:
+    with container(build_image(), *PUBLISHED, *AT_ONCE, *options) as backend:
+        url = backend.url(8000)
+        wait_until("the application serves", lambda: phase(url) == "serving", 30)
+        assert answers(f"{url}/live", 200)
+        assert "RUN_DIR" not in backend.logs()  # no complaint about it
+        backend.execute("touch", "/var/lib/deal-scout/count", ok=not options)

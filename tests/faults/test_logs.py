@@ -1,0 +1,46 @@
+"""Containers write any bytes that they like."""
+
+import os
+
+import pytest
+
+from ops.runtimes import engine
+from tests import dockerized, engines
+from tests.compose.test_engine import run, texts
+from tests.faults.test_engine import service
+from tests.servers import wait_until
+
+
+@pytest.fixture(scope="module")
+def client():
+    dockerized.find_engine()
+    return engine.connect(os.environ)
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_f26_any_bytes_of_a_container(client, tty):
+    script = r"printf 'plain\n\351\303\n'; printf 'caf\303\251\n'; printf '\033[31mred\033[0m\n'"
+    script += "; head -c 40000 /dev/zero | tr '\\0' x; echo; printf end"
+    identity = run(script, *(["-t"] if tty else []))
+    try:
+        wait_until("its end", lambda: ("stdout", "end") in texts(client, identity, tty=tty))
+        lines = [text for _, text in texts(client, identity, tty=tty)]
+        assert lines[0] == "plain"
+        assert "café" in lines
+        assert "\x1b[31mred\x1b[0m" in lines
+        assert len(max(lines, key=len)) >= 16_000
+        assert texts(client, identity, tty=tty, tail=1) == [("stdout", "end")]
+    finally:
+        dockerized.docker("rm", "-f", identity)
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_f26_no_escape_reaches_the_terminal(tmp_path, tty):
+    script = r"printf '\033]0;title\007\033[2J\033[31mred\033[0m \351\303\n'; exec sleep 1000"
+    services = service("rude", script) + f"    tty: {str(tty).lower()}\n"
+    with engines.project(tmp_path / "rude", services) as stack:
+        wait_until("its line", lambda: "red" in stack.ok("logs", "rude"))
+        shown = stack.ok("logs", "rude")
+    assert shown.strip().startswith("red ")
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
