@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 from celery import Celery, bootsteps
+from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
 from app import deals, heartbeat, scouting
@@ -19,6 +21,9 @@ except BadSetting as error:
     sys.exit(str(error))
 log = get_task_logger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, which may hold keys
+
+PATIENCE = 30.0  # seconds that a task waits for the database; its soft limit is 50
+AGAIN = 2.0  # seconds between two tries
 
 celery = Celery("deal_scout", broker=settings.redis_url)
 celery.conf.update(
@@ -61,22 +66,30 @@ celery.conf.update(
 )
 
 
-@celery.task(
-    name="app.scout",
-    throws=(scouting.BadFeed,),
-    autoretry_for=DATABASE_AWAY,
-    max_retries=5,
-    retry_backoff=2,
-    retry_backoff_max=30,
-)
+@celery.task(name="app.scout", throws=(scouting.BadFeed,))
 def scout(feed: str) -> None:
     """Read a feed and bring the deals up to date. May run any number of times."""
     found, rejected = scouting.read(feed)
-    with transaction() as session:
-        new, known = deals.update_or_add(session, found)
+    new, known = _file(found)
     log.info(
         "scouted %s: %d new, %d known, %d rejected", scouting.shown(feed), new, known, rejected
     )
+
+
+def _file(found: list[deals.NewDeal]) -> tuple[int, int]:
+    """Write the deals down, however long the database is away: the task was accepted."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with transaction() as session:
+                return deals.update_or_add(session, found)
+        except DATABASE_AWAY as error:
+            if time.monotonic() > deadline:
+                # Celery's own retry would write a new task and acknowledge this one, and lose it
+                # when Redis is away in that moment. Rejected, it stays in Redis throughout.
+                log.warning("the database is away: the task waits in the queue")
+                raise Reject(error, requeue=True) from None
+            time.sleep(AGAIN)
 
 
 class Heartbeat(bootsteps.StartStopStep):

@@ -40,6 +40,14 @@ class Prober:
         body = json.loads(text) if text.startswith(b"{") else {}
         return Answer(response.status, body, seconds)
 
+    def text(self, path: str) -> str:
+        """Everything that is answered, headers and all."""
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return f"{response.headers}{response.read().decode('utf-8', 'replace')}"
+
     def says(self, status: int, path: str = "/health") -> bool:
         with contextlib.suppress(OSError, http.client.HTTPException):
             return self.ask(path).status == status

@@ -1,0 +1,129 @@
+"""What was acknowledged is there in the end, whichever process was killed meanwhile."""
+
+import contextlib
+import http.client
+import itertools
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests import dockerized
+from tests.contract.test_backups import sql
+from tests.faults.harm import Prober
+from tests.servers import wait_until
+
+WRITES, TASKS = 10_000, 1_000
+VICTIMS = ("redis", "postgres", "worker", "backend", "beat")
+
+
+@pytest.fixture
+def feeds(stack):
+    """A server that the worker can reach: `/7` is a feed of one deal. It holds what was read."""
+
+    class Feed(BaseHTTPRequestHandler):
+        def do_GET(self):
+            deal = {"title": "Lamp", "url": f"https://shop.example/task{self.path}"}
+            body = json.dumps([deal | {"price": "1", "currency": "EUR", "source": "t"}]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer((_address_for_workers(stack), 0), Feed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield "http://{}:{}".format(*server.server_address[:2])
+        server.shutdown()
+
+
+def _address_for_workers(stack):
+    if stack.runtime == "local":
+        return "127.0.0.1"
+    network = f"{stack.project}_default"
+    [data] = json.loads(dockerized.docker("network", "inspect", network).stdout)
+    return data["IPAM"]["Config"][0]["Gateway"]
+
+
+class Load:
+    """Sends requests until enough of them were acknowledged; what was not is sent anew."""
+
+    def __init__(self, address, path, status, bodies, count):
+        self.acknowledged = set()
+        self._next = itertools.count()
+        self._request = (address, path, status, bodies, count)
+
+    def run(self):
+        address, path, status, bodies, count = self._request
+        connection = http.client.HTTPConnection(address, timeout=15)
+        while len(self.acknowledged) < count:
+            number = next(self._next)
+            try:
+                text = json.dumps(bodies(number))
+                connection.request("POST", path, text, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                response.read()
+                if response.status == status:
+                    self.acknowledged.add(number)
+                else:
+                    time.sleep(0.05)
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                time.sleep(0.05)
+
+
+def deal(number):
+    url = f"https://shop.example/write/{number}"
+    return {"title": "Lamp", "url": url, "price": "9.50", "currency": "EUR", "source": "test"}
+
+
+def test_f30_nothing_acknowledged_is_lost(stack, feeds, measured):
+    address = Prober(stack).address
+    sql(stack, "TRUNCATE deals")
+    writes = Load(address, "/deals", 201, deal, WRITES)
+    tasks = Load(address, "/scouts", 202, lambda n: {"feed": f"{feeds}/{n}"}, TASKS)
+    threads = [threading.Thread(target=load.run) for load in (*[writes] * 6, *[tasks] * 2)]
+    for thread in threads:
+        thread.start()
+    kills = 0
+    for victim in itertools.cycle(VICTIMS):
+        if not any(thread.is_alive() for thread in threads):
+            break
+        with contextlib.suppress(ProcessLookupError, StopIteration, AssertionError):
+            stack.kill(victim)
+            kills += 1
+        pause(3, threads)
+    for thread in threads:
+        thread.join()
+    assert kills >= len(VICTIMS)
+    wait_until("it is healthy again", stack.is_healthy, 60)
+    assert kept(stack, "write") >= writes.acknowledged
+    # What a killed worker held is redelivered after 100 s.
+    begin = time.monotonic()
+    try:
+        wait_until("all tasks ran", lambda: kept(stack, "task") >= tasks.acknowledged, 180)
+    except AssertionError as error:
+        missing = sorted(tasks.acknowledged - kept(stack, "task"))
+        told = f"{len(missing)} of {len(tasks.acknowledged)}: {missing[:20]}"
+        raise AssertionError(f"{error}: {told}, {stack.json('health')}") from None
+    late = time.monotonic() - begin
+    measured(
+        f"{len(writes.acknowledged)} writes and {len(tasks.acknowledged)} tasks under {kills} kills:"
+        f" none lost, the last task after {late:.0f} s"
+    )
+
+
+def pause(seconds, threads):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and any(thread.is_alive() for thread in threads):
+        threads[0].join(0.1)
+
+
+def kept(stack, kind):
+    """The numbers of the deals of a kind. Their addresses are unique in the database."""
+    query = f"SELECT url FROM deals WHERE url LIKE 'https://shop.example/{kind}/%'"
+    return {int(url.rpartition("/")[2]) for url in sql(stack, query).split()}

@@ -1,0 +1,78 @@
+"""The stack's passwords, looked for in everything that it tells anybody."""
+
+import json
+import re
+
+import psutil
+import pytest
+
+from tests import dockerized
+from tests.faults.harm import Prober, frozen
+from tests.servers import wait_until
+
+SERVICES = "postgres,redis,backend,worker,beat,frontend"
+
+
+@pytest.fixture
+def secrets(stack):
+    if stack.runtime == "local":
+        kept = json.loads((stack.state / "stack.json").read_text("utf-8"))
+        return [kept["postgres_password"], kept["redis_password"]]
+    return re.findall(r"^\w+PASSWORD=(\S+)", (stack.root / ".env").read_text("utf-8"), re.M)
+
+
+def said_by_verbs(stack):
+    lines = ("logs", SERVICES, "--tail", "20000")
+    for words in (
+        *(("status",), ("status", "--json"), ("health", "--json"), ("migrations",), ("backup",)),
+        *(lines, (*lines, "--json"), ("restart-backend", "--json"), ("up",), ("migrate",)),
+        *(("logs", "nothing"), ("restart", "nothing"), ("up", "--timeout", "x")),
+        *(("--debug", "status"), ("--debug", "restart-backend"), ("--debug", "up")),
+        *(("--debug", "logs", "nothing"), ("--debug", "restore", "nowhere"), ("--debug", "backup")),
+    ):
+        result = stack.inv(*words)
+        yield " ".join(words), result.stdout + result.stderr
+
+
+def said_by_endpoints(stack):
+    prober = Prober(stack)
+    paths = ("/health", "/ready", "/live", "/metrics", "/migrations", "/openapi.json")
+    for path in (*paths, "/deals", "/deals/x", "/nowhere"):
+        yield path, prober.text(path)
+    for service in ("postgres", "redis"):
+        with frozen(stack, service):
+            wait_until("it is noticed", lambda: prober.says(503), 5)
+            for path in (*paths, "/deals"):
+                yield f"{path} without {service}", prober.text(path)
+    wait_until("it is healthy again", lambda: prober.says(200), 20)
+
+
+def said_by_processes(stack):
+    if stack.runtime == "local":
+        for process in psutil.process_iter(["cmdline"]):
+            yield f"process {process.pid}", " ".join(process.info["cmdline"] or ())
+        for log in [*(stack.state / "logs").iterdir(), *(stack.state / "run").glob("*.log")]:
+            yield log.name, log.read_text("utf-8", "replace")
+    else:
+        for service in SERVICES.split(","):
+            identity = stack.containers(service)[0]
+            yield service, dockerized.docker("top", identity, "-eo", "pid,args").stdout
+
+
+def test_f31_no_secret_is_told(stack, secrets, measured):
+    assert len(secrets) == 2
+    places = 0
+    for tell in (said_by_verbs, said_by_endpoints, said_by_processes):
+        for place, text in tell(stack):
+            places += 1
+            assert not any(secret in text for secret in secrets), place
+    measured(f"none in {places} places")
+
+
+def test_f31_a_secret_in_a_bad_setting_is_not_told(stack):
+    bad = "postgresql://scout:hunter2hunter2@host:port/name"
+    for words in (("up",), ("status",), ("health",), ("--debug", "restart-backend")):
+        result = stack.inv(*words, env={"DATABASE_URL": bad})
+        assert "hunter2" not in result.stdout + result.stderr
+    stack.ok("up")
+    wait_until("it is healthy again", stack.is_healthy, 60)
