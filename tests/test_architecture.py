@@ -63,8 +63,16 @@ def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
 @pytest.mark.parametrize("task", VERBS, ids=lambda task: task.name)
 def test_every_verb_and_flag_has_help_and_every_verb_stands_in_the_readme(task):
     assert task.__doc__
+    said = subprocess.run(
+        [sys.executable, "-m", "invoke", "--help", task.name],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     for argument in task.get_arguments():
         assert argument.help, (task.name, argument.name)
+        assert argument.help.split()[0] in said.partition("Options:")[2], argument.name
     assert f"`inv {task.name}" in (ROOT / "README.md").read_text("utf-8")
 
 

@@ -64,6 +64,7 @@ class ComposeRuntime:
         Raises `OutOfReach` when no engine answers. Images that are not there are looked for in
         their registries, which takes a moment.
         """
+        _ = self.client
         if not compose_files(self.config.root, os.environ):
             return "there is no Compose file"
         for image in self._images():
@@ -299,8 +300,9 @@ class ComposeRuntime:
             text=True,
         )
         if result.returncode:
-            last = (result.stderr or "").strip().splitlines()[-1:]
-            if any("is not a docker command" in line for line in last):
+            said = (result.stderr or "").strip()
+            last = said.splitlines()[-1:]
+            if "is not a docker command" in said or "unknown command: docker compose" in said:
                 raise OutOfReach("Docker has no Compose plugin", "install docker-compose-plugin")
             raise NotHealthy(
                 f"docker compose {words[0]} failed" + "".join(f": {line}" for line in last),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.main import program
+from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from ops import config
@@ -29,6 +30,17 @@ RUNTIME = "where the stack runs: auto, compose, local or swarm"
 JSON = "print JSON on stdout, for programs"
 DRY_RUN = "show what would be done, and change nothing"
 TIMEOUT = "seconds to wait until it is ready"
+
+
+class Verb(Task[Callable[..., None]]):
+    """A task whose arguments may be asked for more than once: Invoke's own forgets their help."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        kept = dict(self.help)
+        try:
+            return super().get_arguments(ignore_unknown_help)
+        finally:
+            self.help = kept
 
 
 def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -65,7 +77,7 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
 
         names = {flag.replace("_", "-"): text for flag, text in help_of_flags.items()}
         name = body.__name__.replace("_", "-")
-        return Task(run, name=name, help={k.replace("-", "_"): v for k, v in names.items()})
+        return Verb(run, name=name, help={k.replace("-", "_"): v for k, v in names.items()})
 
     return decorate
 
