@@ -32,10 +32,10 @@ logging.getLogger("uvicorn.access").addFilter(not_a_probe)
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.monitor = Monitor(load())
     await app.state.monitor.read()  # so that the first answer finds its connections open
-    # It shares our socket. A daemon thread, so that one which does not end cannot hold us either.
+    # It shares our socket, and leaves it at once; its last answers may take longer than we wait.
     ending = threading.Thread(target=end_responder, daemon=True)
     ending.start()
-    await asyncio.to_thread(ending.join, 2)
+    await asyncio.to_thread(ending.join, 1)
     yield
 
 

@@ -22,7 +22,9 @@ from app.check import PATIENCE, Check
 from app.settings import Settings
 
 CONNECTION = 5.0  # seconds for a whole connection
-LAST_WORDS = 1.0  # for the connections under way when the application takes over
+LAST_WORDS = 2.0  # for those under way when the application takes over; a check takes 1 at most
+AT_ONCE = 100  # connections that are taken before others are heard
+LOOK_EVERY = 0.5  # seconds between two looks at whether the entrypoint lives
 HEAD = 16384  # bytes of a request's head
 
 JSON = "application/json"
@@ -30,13 +32,13 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 MIGRATIONS = {"applied": "current", "failed": "failed"}  # the boot state's word → the contract's
 
 
-def answer(listener: socket.socket, backlog: int, settings: Settings, parent: int) -> None:
+def answer(listener: socket.socket, settings: Settings, parent: int) -> None:
     """Answer until SIGTERM, or until the process `parent` is gone."""
     # Clients that say nothing take a descriptor each, for some seconds.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # more than macOS gives
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
-    asyncio.run(Responder(settings).serve(listener, backlog, parent))
+    asyncio.run(Responder(settings).serve(listener, parent))
 
 
 class Responder:
@@ -48,22 +50,39 @@ class Responder:
         self._queue_depth = Check(lambda: _queue_depth(settings))
         self._connections: set[asyncio.Task[Any]] = set()
 
-    async def serve(self, listener: socket.socket, backlog: int, parent: int) -> None:
+    async def serve(self, listener: socket.socket, parent: int) -> None:
+        loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server = await asyncio.start_server(self._talk, sock=listener, backlog=backlog, limit=HEAD)
+            loop.add_signal_handler(number, stop.set)
+        listener.setblocking(False)
         while not stop.is_set() and os.getppid() == parent:
+            loop.add_reader(listener, self._accept, listener)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.5)
-        server.close()  # only our descriptor: the socket stays open for the application
+                await asyncio.wait_for(stop.wait(), LOOK_EVERY)
+        loop.remove_reader(listener)  # what waits there is for the application
         if self._connections:
             await asyncio.wait(self._connections, timeout=LAST_WORDS)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+    def _accept(self, listener: socket.socket) -> None:
+        """Take the connections that wait.
+
+        Each has its task from that moment on, and so is answered even when the end comes next.
+        asyncio's own server forgets at its end those that it has just accepted.
+        """
+        try:
+            for _ in range(AT_ONCE):
+                connection, _ = listener.accept()
+                task = asyncio.create_task(self._talk(connection))
+                self._connections.add(task)
+                task.add_done_callback(self._connections.discard)
+        except (BlockingIOError, ConnectionAbortedError):
+            pass  # no more
+        except OSError:  # no descriptor is free: the next look tries again
+            asyncio.get_running_loop().remove_reader(listener)
+
+    async def _talk(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=HEAD)
         with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, TimeoutError):
             async with asyncio.timeout(CONNECTION):
                 head = await reader.readuntil(b"\r\n\r\n")

@@ -38,7 +38,7 @@ def main(command: list[str]) -> int:
     if responder == 0:
         from app.responder import answer  # slow to import, and only this process needs it
 
-        answer(listener, BACKLOG, config, entrypoint)
+        answer(listener, config, entrypoint)
         os._exit(0)  # without waiting for a check that hangs
     if listener.fileno() != LISTENER:
         os.dup2(listener.fileno(), LISTENER)
@@ -54,7 +54,7 @@ def main(command: list[str]) -> int:
 
 
 def end_responder() -> None:
-    """End the responder and wait until it is gone, about a second at most. Harmless without one.
+    """End the responder and wait until it is gone, about two seconds at most. Harmless without one.
 
     For the process that was the entrypoint: it alone is the responder's parent.
     """

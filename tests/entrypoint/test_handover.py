@@ -73,6 +73,58 @@ def test_a_request_under_way_is_answered(real: Boot) -> None:
     servers.wait_until("it serves", lambda: real.health() == SERVING)
 
 
+# Responders on one socket, one after the other, each for a moment; the last until stdin ends.
+RESPONDERS = """
+import os, signal, socket, sys, time
+from app import settings
+from app.responder import answer
+
+listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=2048)
+config, parent, before = settings.load(), os.getpid(), 0
+for _ in range(61):
+    responder = os.fork()
+    if responder == 0:
+        answer(listener, config, parent)
+        os._exit(0)
+    time.sleep(0.05)
+    if before:
+        os.kill(before, signal.SIGTERM)
+        os.waitpid(before, 0)
+    before = responder
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_no_request_is_lost_in_many_handovers(lone_boot: Boot) -> None:
+    """Requests without a pause: some are accepted in the very moment in which a responder ends."""
+    answers: list[object] = []
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.is_set():
+            try:
+                answers.append(lone_boot.ask("/live")[0])
+            except (OSError, http.client.HTTPException) as error:
+                answers.append(error)
+
+    command, pipe = [sys.executable, "-c", RESPONDERS], subprocess.PIPE
+    with subprocess.Popen(command, env=lone_boot.environ, stdin=pipe, stdout=pipe) as process:
+        lone_boot.listens()
+        pollers = [threading.Thread(target=poll) for _ in range(4)]
+        for poller in pollers:
+            poller.start()
+        try:
+            assert process.stdout.readline() == b"done\n"
+        finally:
+            done.set()
+            for poller in pollers:
+                poller.join()
+            process.stdin.close()
+    assert len(answers) > 1000
+    assert set(answers) == {200}
+
+
 def test_a_command_that_binds_the_port_itself(real: Boot) -> None:
     """Whatever it serves: it need not know of a responder."""
     unaware = APPLICATION.replace("        end_responder()\n", "")
