@@ -45,6 +45,7 @@ class Replica:
     exit_code: int | None = None
     reason: str = ""  # why it does not run, or is not healthy, in a few words
     identity: str = ""  # what the runtime knows it by: a container's id
+    grace: int | None = None  # seconds from the request to stop to SIGKILL; None: not known
 
     @property
     def running(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Protocol
 
 from ops.model import Answer, LogLine, Replica
@@ -56,6 +56,14 @@ class Runtime(Protocol):
 
     def restart(self, service: str) -> None:
         """Stop all replicas of a service and start them again; returns once they were started."""
+        ...
+
+    def main_command(self, replica: Replica) -> str:
+        """The command line of a replica's main process, below the init; empty if none is seen."""
+        ...
+
+    def ports(self) -> Mapping[str, tuple[int, ...]]:
+        """The ports of this machine that `up` gives to each service; those chosen anew left out."""
         ...
 
     def staleness(self, service: str) -> str:

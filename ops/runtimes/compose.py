@@ -146,7 +146,7 @@ class ComposeRuntime:
                 inspected = self.client.inspect_container(container["Id"])
                 # The SDK would ask for 10 s whatever the container's own grace period is, and give
                 # up on the answer too early.
-                grace = inspected["Config"].get("StopTimeout") or 10
+                grace = inspected["Config"].get("StopTimeout") or engine.GRACE
                 self.client.restart(container["Id"], timeout=grace)
 
         found = self._of([service])
@@ -183,6 +183,20 @@ class ComposeRuntime:
         # The SDK offers no input that is portable: a socket whose kind depends on the platform.
         command = ("docker", "exec", "--interactive", self._running(service)["Id"], *words)
         pipes.run(command, source=source, sink=sink)
+
+    def main_command(self, replica: Replica) -> str:
+        return engine.main_command(self.client, replica.identity)
+
+    def ports(self) -> dict[str, tuple[int, ...]]:
+        services = json.loads(self._compose(["config", "--format", "json"]))["services"]
+        return {
+            name: tuple(
+                int(port["published"])
+                for port in service.get("ports") or ()
+                if str(port.get("published", "0")).isdigit() and int(port.get("published", 0))
+            )
+            for name, service in services.items()
+        }
 
     def staleness(self, service: str) -> str:
         """Why the running containers are not what `inv up` would start now; empty if they are."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 TIMEOUT = 30  # seconds for one call that is not a stream
+GRACE = 10  # seconds that the engine gives a container which names none
 _LOCAL = ("unix", "npipe", "http+unix", "")
 
 
@@ -114,7 +115,21 @@ def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: s
         exit_code=None if running else state.get("ExitCode"),
         reason=_why(state, running, probe),
         identity=inspected["Id"],
+        grace=inspected["Config"].get("StopTimeout") or GRACE,
     )
+
+
+def main_command(client: APIClient, identity: str) -> str:
+    """The command line of a container's main process: process 1, or what its init has started."""
+    with errors():
+        listed = client.top(identity, "-eo pid,ppid,args")["Processes"]
+    rows = sorted((int(pid), int(parent), args) for pid, parent, args in listed)
+    inits = [pid for pid, _, args in rows if _INIT.match(args)]
+    below = [args for _, parent, args in rows if parent in inits[:1]]
+    return below[0] if below else rows[0][2] if rows else ""
+
+
+_INIT = re.compile(r"(\S*/)?(docker-init|tini|dumb-init)\b")
 
 
 def remember_memory(client: APIClient, replicas: list[Replica]) -> list[Replica]:

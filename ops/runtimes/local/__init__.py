@@ -147,6 +147,17 @@ class LocalRuntime:
         self.supervisor.stop(name)
         self.supervisor.start(name)
 
+    def main_command(self, replica: Replica) -> str:
+        import psutil
+
+        pid = self.supervisor.processes()[replica.service]["pid"]
+        with suppress(psutil.Error):
+            return shlex.join(psutil.Process(pid).cmdline())
+        return ""
+
+    def ports(self) -> Mapping[str, tuple[int, ...]]:
+        return {}  # whatever is taken, `up` moves to another one
+
     def staleness(self, service: str) -> str:
         for program in self._programs(self._stack()):
             if program.name == service:
