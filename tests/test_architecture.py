@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ops.tasks import VERBS
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -58,22 +56,6 @@ def test_nothing_shadows_alembic_or_the_tasks():
 def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
     code = f"import ops.tasks, sys; sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
-
-
-@pytest.mark.parametrize("task", VERBS, ids=lambda task: task.name)
-def test_every_verb_and_flag_has_help_and_every_verb_stands_in_the_readme(task):
-    assert task.__doc__
-    said = subprocess.run(
-        [sys.executable, "-m", "invoke", "--help", task.name],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for argument in task.get_arguments():
-        assert argument.help, (task.name, argument.name)
-        assert argument.help.split()[0] in said.partition("Options:")[2], argument.name
-    assert f"`inv {task.name}" in (ROOT / "README.md").read_text("utf-8")
 
 
 def variables_of_the_backend():

@@ -21,7 +21,18 @@ READY_WITHIN = 60.0  # seconds for the application to find its new database
 
 @verb(runtime=RUNTIME)
 def backup(context: Context, runtime: str = "") -> None:
-    """Save the database to a file in backups/, and read it back."""
+    """Save the database to a file in backups/, and read it back.
+
+    PostgreSQL's own pg_dump writes its custom format; only you can read the file.
+    Its path is all that is printed on stdout.
+
+    Examples:
+      inv backup
+      file=$(inv backup)
+
+    Exit codes: 0 saved, and read back; 2 the database is not this stack's; 4 the
+    stack is not up, or the disk is full.
+    """
     from ops import backup as story
 
     configured, where = resolve(context, runtime)
@@ -41,7 +52,19 @@ def backup(context: Context, runtime: str = "") -> None:
 def restore(
     context: Context, file: str, yes: bool = False, dry_run: bool = False, runtime: str = ""
 ) -> None:
-    """Put a backup in the place of the database, which is kept under another name."""
+    """Put a backup in place of the database: inv restore FILE.
+
+    The file is checked first; a damaged one, or one with a newer schema, is
+    refused. It is restored beside the present database, which goes on serving and
+    then stays under another name; an older schema is migrated. It asks before.
+
+    Examples:
+      inv restore backups/deal_scout-20260131T120000Z-0003.dump --dry-run
+      inv restore backups/deal_scout-20260131T120000Z-0003.dump --yes
+
+    Exit codes: 0 restored, and ready; 2 the file cannot be used; 3 not ready
+    afterwards; 4 the stack is not up; 130 you said no.
+    """
     from ops import backup as story
     from ops import up as waiting
 

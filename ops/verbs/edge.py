@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ops.config import Config
     from ops.runtime import Runtime
 
-RUNTIME = "where the stack runs: auto, compose, local or swarm"
+RUNTIME = "the place: auto, compose, local or swarm"
 JSON = "print JSON on stdout, for programs"
 DRY_RUN = "show what would be done, and change nothing"
 TIMEOUT = "seconds to wait until it is ready"

@@ -30,7 +30,21 @@ def health(
     url: str = "",
     runtime: str = "",
 ) -> None:
-    """Ask the backend how it is."""
+    """Ask the backend how it is.
+
+    One look at /ready: healthy, starting, degraded (it serves, but the schema is
+    not current), unhealthy (the database or Redis does not answer), unreachable.
+    --watch goes on looking: latency, and the moment of each change; q ends it.
+
+    Examples:
+      inv health
+      inv health --watch
+      inv health --url http://127.0.0.1:8000 --timeout 1
+      inv health --json | jq -r .state
+
+    Exit codes: 0 healthy, or q under --watch; 3 starting, degraded or unhealthy;
+    4 unreachable; 130 Ctrl-C.
+    """
     from urllib.parse import urlsplit
 
     from ops import health as probe

@@ -32,7 +32,22 @@ def logs(
     timestamps: bool = False,
     runtime: str = "",
 ) -> None:
-    """Show log lines: inv logs [SERVICE,…], merged by time."""
+    """Show log lines: inv logs [SERVICE,…], merged by time.
+
+    The backend's by default. With --follow it goes on across restarts, and when
+    the engine was away, without losing or repeating a line. Terminal escapes in
+    the lines are taken out. On a terminal services, levels, [entrypoint] markers
+    and what --grep found are coloured; in a pipe the lines are as they were said.
+
+    Examples:
+      inv logs --follow
+      inv logs backend,worker --since 10m --timestamps
+      inv logs --grep "entrypoint|ERROR" --tail 1000
+      inv logs --json | jq -r .text
+
+    Exit codes: 0 shown; 2 a bad value; 4 there is no such service, or the stack
+    is not up; 130 Ctrl-C.
+    """
     from ops import logs as lines
     from ops.screen import data
     from ops.screen.lines import LinePrinter

@@ -14,7 +14,17 @@ from ops.verbs.edge import DRY_RUN, JSON, RUNTIME, changing, resolve, say, termi
 
 @verb(json=JSON, runtime=RUNTIME)
 def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
-    """Show the schema's revision, the newest one, and those between."""
+    """Show where the schema stands, and what is pending.
+
+    Asks beside the backend, so it answers while the backend itself does not.
+
+    Examples:
+      inv migrations
+      inv migrations --json | jq -r '.pending[]'
+
+    Exit codes: 0 told, whatever it is; 2 another project's stack; 4 the stack is
+    not up, or the database does not answer.
+    """
     from ops.model import Schema
     from ops.screen import data, table
 
@@ -32,7 +42,19 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
 
 @verb(dry_run=DRY_RUN, runtime=RUNTIME)
 def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
-    """Apply the pending migrations, after showing which."""
+    """Apply the pending migrations, after showing which.
+
+    The backend applies them at each start by itself; this is for between starts.
+    A lock in the database lets only one run at a time. Read more in
+    docs/operations.md.
+
+    Examples:
+      inv migrate --dry-run
+      inv migrate
+
+    Exit codes: 0 at head; 3 still pending, or the schema is newer than the code;
+    4 the stack is not up, or a migration failed.
+    """
     configured, where = resolve(context, runtime)
     plan = ask(configured, where)
     if not plan["pending"]:

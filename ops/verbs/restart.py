@@ -44,7 +44,22 @@ def restart_backend(
     json: bool = False,
     runtime: str = "",
 ) -> None:
-    """Restart the backend, follow its new start, and give a verdict on it."""
+    """Restart the backend and give a verdict on its new start.
+
+    Shows what the new process says, phase by phase, and waits until it is ready
+    or has failed. What the old process says or answers never counts. The verdict
+    names how long each phase took; a bad one brings the last lines of the log,
+    and what to do now. Changes of the image or of .env are not taken over: inv up
+    does that.
+
+    Examples:
+      inv restart-backend
+      inv restart-backend --no-logs --timeout 2m
+      inv restart-backend --json
+
+    Exit codes: 0 healthy; 3 degraded, failed, or not ready in time; 4 the stack
+    is not up, or somebody else changes it.
+    """
     _restart(context, None, logs, tail, timeout, json, runtime)
 
 
@@ -58,7 +73,18 @@ def restart(
     json: bool = False,
     runtime: str = "",
 ) -> None:
-    """Restart any service: inv restart SERVICE."""
+    """Restart any service: inv restart SERVICE.
+
+    As inv restart-backend, for any service of the stack. One without an endpoint
+    is judged by its own probe.
+
+    Examples:
+      inv restart worker
+      inv restart postgres --timeout 2m
+
+    Exit codes: 0 healthy; 3 degraded, failed, or not ready in time; 4 there is no
+    such service, the stack is not up, or somebody else changes it.
+    """
     if not services:
         raise BadInput("restart needs the name of a service", "for example: inv restart worker")
     _restart(context, services, logs, tail, timeout, json, runtime)

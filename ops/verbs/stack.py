@@ -22,7 +22,21 @@ def up(
     json: bool = False,
     runtime: str = "",
 ) -> None:
-    """Bring the stack up and wait until it is ready."""
+    """Bring the stack up and wait until it is ready.
+
+    Starts what does not run, and recreates what changed: its image, the Compose
+    file, .env. What is as it should be is left alone, so this is safe at any
+    time. The first time it writes a .env with new passwords (compose), or makes
+    the database (local).
+
+    Examples:
+      inv up                   until everything is ready, at most 10 minutes
+      inv up --build           after a change of the code
+      inv up --timeout 2m
+
+    Exit codes: 0 ready; 2 a bad value; 3 not ready in time; 4 no engine answers,
+    or somebody else changes the stack.
+    """
     from ops import up as waiting
 
     limit = config.seconds("--timeout", timeout)
@@ -42,7 +56,17 @@ def up(
     runtime=RUNTIME,
 )
 def down(context: Context, volumes: bool = False, yes: bool = False, runtime: str = "") -> None:
-    """Stop the stack; its data stays."""
+    """Stop the stack; its data stays.
+
+    With --volumes the data, the logs and the passwords go too, for good; it asks
+    first, and needs --yes where nobody can be asked.
+
+    Examples:
+      inv down
+      inv down --volumes --yes
+
+    Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers; 130 you said no.
+    """
     configured, where = resolve(context, runtime)
     if volumes and not yes:
         confirm("Delete the stack's data, logs and passwords for good?")

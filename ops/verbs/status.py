@@ -18,7 +18,21 @@ if TYPE_CHECKING:
 
 @verb(json=JSON, watch="look again every second until Ctrl-C", runtime=RUNTIME)
 def status(context: Context, json: bool = False, watch: bool = False, runtime: str = "") -> None:
-    """Show every service, and the schema revision against head."""
+    """Show every service, the schema, and the last boot.
+
+    For each service its state, how long it is up, its restarts since somebody
+    asked for a start, and its port; the schema's revision against head; and what
+    each phase of the backend's last boot took. --watch goes on looking, even
+    while the engine is away; q ends it.
+
+    Examples:
+      inv status
+      inv status --watch
+      inv status --json | jq -r .migrations.current
+
+    Exit codes: 0 all run, or q under --watch; 3 one does not run, or is
+    unhealthy; 4 the stack is not up, or no engine answers; 130 Ctrl-C.
+    """
     configured, where = resolve(context, runtime)
     if watch:
         watched(lambda _: show_status(configured, where, json))
