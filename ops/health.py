@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from ops.model import Answer, Health, Replica, Schema, State
 from ops.runtime import Runtime
@@ -117,30 +123,49 @@ def _phase(body: Mapping[str, Any]) -> str:
 
 def fetch(url: str, timeout: float) -> Answer:
     """GET a URL within `timeout` seconds, without proxies and without following redirects."""
-    import httpx
-
-    start = time.perf_counter()
+    begin = time.perf_counter()
     try:
-        # A bound on the whole exchange: httpx's own bounds each read, and a slow drip has many.
-        # Certificates are read only where they are needed: that takes 30 ms.
-        secure = url.startswith("https:")
-        with httpx.Client(timeout=timeout, trust_env=False, verify=secure) as client:
-            with client.stream("GET", url) as response:
-                content = b""
-                for chunk in response.iter_raw():
-                    content += chunk
-                    if time.perf_counter() - start > timeout or len(content) > 1 << 20:
-                        break
-        body = _json(content)
-        return Answer(url, response.status_code, body, time.perf_counter() - start)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        problem = _problem(error, timeout)
-        return Answer(url, None, {}, time.perf_counter() - start, problem)
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        secure = parts.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        with closing(connection):
+            connection.connect()
+            with _cut_after(connection.sock, begin + timeout - time.perf_counter()):
+                connection.request("GET", quote(target, _AS_THEY_ARE))
+                with connection.getresponse() as response:
+                    body = _json(response.read(1 << 20))
+        seconds = time.perf_counter() - begin
+        if seconds >= timeout:
+            raise TimeoutError
+        return Answer(url, response.status, body, seconds)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        seconds = time.perf_counter() - begin
+        return Answer(url, None, {}, seconds, _problem(error, seconds, timeout))
+
+
+_AS_THEY_ARE = "%/?:@!$&'()*+,;=~"
+
+
+@contextmanager
+def _cut_after(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """A bound on a whole exchange: a socket's own bounds each read, and a slow drip has many."""
+
+    def cut() -> None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _json(content: bytes) -> dict[str, object]:
-    import json
-
     try:
         body = json.loads(content)
     except ValueError:
@@ -148,14 +173,19 @@ def _json(content: bytes) -> dict[str, object]:
     return body if isinstance(body, dict) else {}
 
 
-def _problem(error: Exception, timeout: float) -> str:
-    import httpx
-
-    if isinstance(error, httpx.TimeoutException):
-        return f"no answer within {timeout:g} s"
-    if isinstance(error, httpx.ConnectError):
-        return "connection refused" if "refused" in str(error).lower() else "cannot connect"
-    return str(error) or type(error).__name__
+def _problem(error: Exception, seconds: float, timeout: float) -> str:
+    match error:
+        case _ if isinstance(error, TimeoutError) or seconds >= timeout:
+            return f"no answer within {timeout:g} s"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ConnectionError():
+            return "the connection was closed without an answer"
+        case OSError():
+            return "cannot connect"
+        case http.client.HTTPException():
+            return "what answers there does not speak HTTP"
+    return str(error)
 
 
 def schema(runtime: Runtime, replica: Replica, timeout: float) -> Schema:

@@ -1,0 +1,74 @@
+"""The probe's GET: bounded as a whole, and clear about what went wrong."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from ops import health
+from tests.servers import free_port
+
+
+@contextlib.contextmanager
+def server(*pieces, pause=0.0):
+    """Answers each connection with these pieces, with a pause after each; yields its address."""
+
+    def talk():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with contextlib.suppress(OSError), connection:
+                    asked.append(connection.recv(4096))
+                    for piece in pieces:
+                        connection.sendall(piece)
+                        time.sleep(pause)
+
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=talk, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
+
+
+def test_an_answer():
+    with server(HEAD + b'{"db": true}') as (url, asked):
+        answer = health.fetch(f"{url}/käse?x=1%20", 3)
+    assert (answer.status, answer.body, answer.problem) == (200, {"db": True}, "")
+    assert asked[0].startswith(b"GET /k%C3%A4se?x=1%20 HTTP/1.1\r\n")
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed():
+    with server(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n") as (url, _):
+        assert health.fetch(url, 3).status == 302
+
+
+@pytest.mark.parametrize("head", [b"", HEAD, b"HTTP/1.1 200 OK\r\n"])
+def test_a_slow_drip_is_bounded_as_a_whole(head):
+    with server(head, *[b" "] * 50, pause=0.1) as (url, _):
+        answer = health.fetch(url, 0.3)
+    assert (answer.status, answer.problem) == (None, "no answer within 0.3 s")
+    assert answer.seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (b"", "the connection was closed without an answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "what answers there does not speak HTTP"),
+    ],
+)
+def test_what_is_no_answer(said, problem):
+    with server(said) as (url, _):
+        answer = health.fetch(url, 3)
+    assert (answer.status, answer.body, answer.problem) == (None, {}, problem)
+
+
+def test_nobody_there():
+    assert health.fetch(f"http://127.0.0.1:{free_port()}/", 3).problem == "connection refused"
+    assert health.fetch("http://nowhere.invalid/", 3).problem == "cannot connect"
+    assert "out of range" in health.fetch("http://127.0.0.1:99999/", 3).problem
