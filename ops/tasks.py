@@ -11,6 +11,7 @@ from invoke.tasks import Task
 
 from ops import config, words
 from ops.verbs import backup, health, logs, migrations, restart, stack, status
+from ops.verbs.edge import Verb
 
 VERBS: tuple[Task[Any], ...] = (
     stack.up,
@@ -43,7 +44,8 @@ def _name_services(collection: Collection) -> None:
     takers = {
         name: {flag: arg.takes_value for arg in task.get_arguments() for flag in _flags(arg.names)}
         for name, task in collection.tasks.items()
-        if any("services" in arg.names for arg in task.get_arguments())
+        # A project's own tasks would forget the help of their flags when they are asked for them.
+        if isinstance(task, Verb) and any("services" in arg.names for arg in task.get_arguments())
     }
     parsed.unparsed[:] = words.name_services(parsed.unparsed, takers)
 
