@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import AwareDatetime, BaseModel
@@ -63,9 +63,17 @@ async def health(request: Request) -> Response:
     response_model=HealthBody,
     responses={503: {"model": HealthBody, "description": "Not now"}},
 )
-async def ready(request: Request) -> Response:
+async def ready(
+    request: Request,
+    ahead: Annotated[
+        Literal["ok"] | None,
+        Query(description="For rolling updates: a schema that is ahead counts as current"),
+    ] = None,
+) -> Response:
     state = await _read(request)
-    return _json(state.body(), state.ready)
+    # The former release serves on while the next one migrates, or when it is taken back.
+    serves = state.ok and state.migrations == "ahead" and ahead == "ok"
+    return _json(state.body(), state.ready or serves)
 
 
 @router.get(
