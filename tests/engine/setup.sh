@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A Docker Engine with Compose, and stand-ins for the base images, on a bare Debian 12 without an image registry.
+# A Docker Engine with Compose, kubectl where there is none, and stand-ins for the base images, on a bare Debian 12
+# without an image registry.
 #
 #   eval "$(tests/engine/setup.sh)"     then `docker` and `docker compose` work in this shell
 #   tests/engine/stop.sh                stops the engine; images and volumes stay for the next time
@@ -80,7 +81,8 @@ fetch_sources() {
 }
 
 download_engine() {
-    local folder=$cache/apt
+    local folder=$cache/apt also=()
+    command -v kubectl >/dev/null || also=(kubectl) # the host's release has one that is too old
     local options=(
         -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder/cache" -o Dir::State::status=/dev/null
@@ -93,7 +95,7 @@ download_engine() {
     next_source >"$folder/sources.list"
     logged lists apt-get "${options[@]}" update
     (cd "$folder/debs" && logged download \
-        apt-get "${options[@]}" download docker.io docker-cli docker-buildx docker-compose containerd)
+        apt-get "${options[@]}" download docker.io docker-cli docker-buildx docker-compose containerd "${also[@]}")
     local deb
     for deb in "$folder"/debs/*.deb; do
         dpkg -x "$deb" "$cache/engine.new"
@@ -106,6 +108,7 @@ download_engine() {
 install_client() {
     mkdir -p "$cache/bin" "$DOCKER_CONFIG/cli-plugins"
     ln -sfn "$cache/engine/usr/bin/docker" "$cache/bin/docker"
+    [[ ! -x $cache/engine/usr/bin/kubectl ]] || ln -sfn "$cache/engine/usr/bin/kubectl" "$cache/bin/kubectl"
     ln -sfn "$cache"/engine/usr/libexec/docker/cli-plugins/docker-* "$DOCKER_CONFIG/cli-plugins/"
 }
 
