@@ -67,7 +67,7 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
         Outcome.FAILED: f"failed after {verdict.total_seconds:.1f} s",
         Outcome.TIMEOUT: f"is still not ready after {verdict.total_seconds:.0f} s",
     }[verdict.outcome]
-    console.print(f"[bold {colour}]{sign} {name} {said}[/]")
+    console.print(f"[bold][{colour}]{sign} {name} {said}[/][/]")
     for phase in verdict.phases:
         tries = f"{phase.attempts} attempt{'s' if phase.attempts != 1 else ''}"
         outcome = phase.outcome or "not finished"

@@ -126,11 +126,14 @@ def say(text: str) -> None:
 
 def terminal(*, stderr: bool = False) -> Console:
     from rich.console import Console
+    from rich.theme import Theme
+
+    from ops.screen.palette import THEME
 
     stream = sys.stderr if stderr else sys.stdout
     # What is piped is never wrapped: lines belong to the program that reads them.
     width = None if stream.isatty() else 10_000
-    return Console(file=stream, highlight=False, width=width)
+    return Console(file=stream, highlight=False, width=width, theme=Theme(THEME))
 
 
 @contextmanager
@@ -150,7 +153,9 @@ def confirm(question: str) -> None:
 
 
 def coloured(console: Console) -> bool:
-    return console.is_terminal and not console.no_color and console.color_system is not None
+    """Whether escapes may be written by hand: an old Windows console would show them."""
+    capable = console.color_system is not None and not console.legacy_windows
+    return console.is_terminal and capable and not console.no_color
 
 
 def watched(show: Callable[[Console], None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from datetime import UTC, datetime
 
@@ -58,8 +60,8 @@ def logs(
     configured, where = resolve(context, runtime)
     names = [name for name in services.split(",") if name] or [configured.service]
     found = where.logs(list(dict.fromkeys(names)), tail=most, since=start, follow=follow, say=say)
-    console = terminal()
-    printer = LinePrinter(names, timestamps, coloured(console))
+    colour = _is_terminal() and coloured(terminal())
+    printer = LinePrinter(names, timestamps, colour, matching)
     show = data.line_json if json else printer.text
     write, flush = sys.stdout.write, sys.stdout.flush
     for line in lines.select(found, matching):
@@ -68,3 +70,13 @@ def logs(
         else:
             write(show(line) + "\n")
     flush()
+
+
+def _is_terminal() -> bool:
+    # Asked before Rich is, which takes its time to load. FORCE_COLOR is for `inv logs | less -R`.
+    if not sys.stdout.isatty():
+        return bool(os.environ.get("FORCE_COLOR"))
+    # Python would write each line by itself; `flush` is called when there is nothing new.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=False)
+    return True

@@ -205,12 +205,12 @@ def test_ctrl_c_ends_a_restart_and_leaves_the_terminal_as_it_was(stack):
 def test_a_terminal_gets_colour_and_a_pipe_does_not(stack):
     code, shown = in_a_terminal(stack, "health")
     assert code == 0
-    assert "\x1b[32m" in shown
+    assert "\x1b[38;5;28m" in shown
     code, shown = in_a_terminal(stack, "health", NO_COLOR="1")
-    assert "\x1b[32m" not in shown
+    assert "\x1b[38;5;28m" not in shown
     assert "backend is healthy" in shown
     code, shown = in_a_terminal(stack, "logs", "--tail", "200", "--grep", "entrypoint")
-    assert "\x1b[36m[entrypoint]\x1b[0m" in shown
+    assert "\x1b[38;5;30m[\x1b[1;4mentrypoint\x1b[22;24m]\x1b[39m" in shown
     assert "\x1b" not in stack.ok("logs", "--tail", "200", "--grep", "entrypoint")
 
 
