@@ -23,7 +23,8 @@ FOLDER = "backups"
 
 # What a container of PostgreSQL calls its user and database, as PostgreSQL's own programs read it.
 _AS_OWNER = """
-export PGUSER="${PGUSER:-${POSTGRES_USER:-postgres}}" PGPASSWORD="${PGPASSWORD:-$POSTGRES_PASSWORD}"
+password=${POSTGRES_PASSWORD:-$(cat "${POSTGRES_PASSWORD_FILE:-/dev/null}")}
+export PGUSER="${PGUSER:-${POSTGRES_USER:-postgres}}" PGPASSWORD="${PGPASSWORD:-$password}"
 export PGDATABASE="${PGDATABASE:-${POSTGRES_DB:-$PGUSER}}" PGAPPNAME=inv
 exec "$@"
 """

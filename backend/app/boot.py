@@ -32,6 +32,7 @@ def begin(run_dir: Path) -> None:
     """Forget the boot before this one."""
     try:
         cause(run_dir).unlink(missing_ok=True)
+        was_ready(run_dir).unlink(missing_ok=True)
         write(run_dir, phase="waiting", since=str(int(time.time())), migrations="unknown")
     except OSError as error:
         say(
@@ -42,3 +43,8 @@ def begin(run_dir: Path) -> None:
 def cause(run_dir: Path) -> Path:
     """The file that remembers why the last migration attempt failed."""
     return run_dir / "migration-cause"
+
+
+def was_ready(run_dir: Path) -> Path:
+    """The file that is there once the application of this boot has been ready."""
+    return run_dir / "was-ready"
