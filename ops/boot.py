@@ -24,6 +24,7 @@ class Says(Enum):
     BEGINS = 1
     COUNTS = 2  # its first group is the number of the attempt
     ENDS = 3
+    EXPLAINS = 4  # its first group is why the phase does not go well
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,12 @@ ENTRYPOINT = Script(
     markers=(
         _marker(DATABASE, Says.BEGINS, r"Waiting for Postgres\b"),
         _marker(DATABASE, Says.COUNTS, r"Attempt (\d+)/\d+"),
+        _marker(DATABASE, Says.EXPLAINS, r"(Postgres can be reached, but not used: .+)"),
+        _marker(DATABASE, Says.EXPLAINS, r"(DB_HOST \S+ is not found: .+)"),
         _marker(DATABASE, Says.ENDS, r"✓ DB connectivity check complete", "answered"),
         _marker(MIGRATIONS, Says.BEGINS, r"Running database migrations", attempts=0),
         _marker(MIGRATIONS, Says.COUNTS, r"Alembic attempt (\d+)/\d+"),
+        _marker(MIGRATIONS, Says.EXPLAINS, r"Cause: (?!the same as before)(.+)"),
         _marker(MIGRATIONS, Says.ENDS, r"✓ Migrations applied successfully", "applied"),
         _marker(MIGRATIONS, Says.ENDS, r".*migrations skipped", "skipped"),
         _marker(MIGRATIONS, Says.ENDS, r".*Migrations did not complete", "failed"),
@@ -125,6 +129,9 @@ class BootStory:
         if marker.says is Says.COUNTS:
             if phase := self._find(marker.phase):
                 phase.attempts = int(match[1])
+        elif marker.says is Says.EXPLAINS:
+            if phase := self._find(marker.phase):
+                phase.cause = match[1]
         elif marker.says is Says.ENDS:
             self._close(marker.phase, time, marker.outcome)
         else:
@@ -167,11 +174,11 @@ class _Open:
 
     def __init__(self, name: str, begin: str, attempts: int) -> None:
         self.name, self.begin, self.attempts = name, begin, attempts
-        self.end, self.outcome = "", ""
+        self.end, self.outcome, self.cause = "", "", ""
 
     def frozen(self, last: str) -> Phase:
         seconds = _seconds(self.begin, self.end or last)
-        return Phase(self.name, seconds, self.attempts, self.outcome)
+        return Phase(self.name, seconds, self.attempts, self.outcome, self.cause)
 
 
 def parse_time(text: str) -> datetime:

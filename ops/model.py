@@ -98,6 +98,7 @@ class Phase:
     seconds: float
     attempts: int
     outcome: str  # see ops/boot.py; empty while the phase lasts
+    cause: str = ""  # why it does not go well, in its own words
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,15 @@ class Boot:
     def current(self) -> Phase | None:
         """The phase that has not ended yet."""
         return next((phase for phase in self.phases if not phase.outcome), None)
+
+    @property
+    def failed(self) -> Phase | None:
+        """The first phase that did not do what it is for."""
+        return next((phase for phase in self.phases if phase.outcome in FAILURES), None)
+
+
+FAILURES = ("failed", "timed out")
+"""The outcomes of a phase that mean that it did not do what it is for."""
 
 
 class Outcome(StrEnum):

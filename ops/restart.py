@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ops import boot, health
-from ops.model import Boot, Health, LogLine, Outcome, Replica, State, Status, Verdict
+from ops.model import Health, LogLine, Outcome, Phase, Replica, State, Status, Verdict
 from ops.runtime import Runtime
 
 STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
@@ -140,6 +140,7 @@ class _Watch:
         self.story = boot.BootStory(script)
         self.early: list[LogLine] = []  # heard before the new start was seen
         self.heard: deque[LogLine] = deque(maxlen=EVIDENCE)
+        self.heard_in: dict[str, deque[LogLine]] = {}  # the last lines of each phase
         self.announced: float | None = None  # when the application's marker was heard
         self.state_since = (State.UNREACHABLE, 0.0)
         self.serves_since: float | None = None  # when the application was first seen to answer
@@ -155,8 +156,11 @@ class _Watch:
         if self.new is None:
             self.early.append(line)
         elif boot.parse_time(line.time) >= self._started():
+            during = self.story.boot().current
             self.story.add(line)
             self.heard.append(line)
+            if during:
+                self.heard_in.setdefault(during.name, deque(maxlen=EVIDENCE)).append(line)
             if self.announced is None and self.story.boot().serving_since:
                 self.announced = clock.monotonic()
             audience.line(line)
@@ -217,6 +221,11 @@ class _Watch:
         if self.serves_since is not None and self.announced is not None:
             serving = max(0.0, self.serves_since - self.announced)
         good = outcome is Outcome.HEALTHY
+        told = self.story.boot(serving)
+        trouble = None if good else told.current or told.failed
+        if trouble and trouble.cause:
+            reason += f": {trouble.cause}"
+        evidence = self.heard_in.get(trouble.name, self.heard) if trouble else self.heard
         return Verdict(
             service=known.service,
             replica=known.replica,
@@ -225,11 +234,11 @@ class _Watch:
             previous_started_at=self.old.started_at if self.old else None,
             started_at=self.new.started_at if self.new else None,
             total_seconds=round(self.ended_at - begin, 3),
-            phases=self.story.boot(serving).phases,
+            phases=told.phases,
             health=self.health,
             reason=reason,
-            remedy="" if good else _remedy(known.service, self.story.boot(), self.health),
-            evidence=() if good else tuple(self.heard),
+            remedy="" if good else _remedy(known.service, trouble, self.health),
+            evidence=() if good else tuple(evidence),
         )
 
     def _is_new(self, replica: Replica) -> bool:
@@ -264,13 +273,12 @@ def _how_it_ended(replica: Replica) -> str:
     return f"it ended{code}" if not replica.running else "it was restarted again"
 
 
-def _remedy(service: str, told: Boot, look: Health | None) -> str:
+def _remedy(service: str, trouble: Phase | None, look: Health | None) -> str:
     if look and look.state is State.UNHEALTHY and not look.body.get("redis", True):
         return "look at Redis: inv status, inv logs redis"
-    phase = told.phases[-1].name if told.phases else ""
-    failed = {phase.name for phase in told.phases if phase.outcome in ("failed", "timed out")}
-    if boot.DATABASE in failed or phase == boot.DATABASE:
+    phase = trouble.name if trouble else ""
+    if phase == boot.DATABASE:
         return "look at the database: inv status, inv logs postgres"
-    if boot.MIGRATIONS in failed or phase == boot.MIGRATIONS:
+    if phase == boot.MIGRATIONS:
         return "mend the migration that the log names; it is tried again by itself: inv migrations"
     return f"look at its log: inv logs {service} --tail 100"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from ops.model import Health, Outcome, State, Verdict
+from ops.model import FAILURES, Health, Outcome, State, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
     for phase in verdict.phases:
         tries = f"{phase.attempts} attempt{'s' if phase.attempts != 1 else ''}"
         outcome = phase.outcome or "not finished"
-        bad = outcome in ("failed", "timed out", "not finished")
+        bad = outcome in (*FAILURES, "not finished")
         tint = "red" if bad else "green"
         console.print(f"  {phase.name:<12}{phase.seconds:6.1f} s  {tries:<11} [{tint}]{outcome}[/]")
     if verdict.health and "db" in verdict.health.body:

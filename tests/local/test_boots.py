@@ -155,9 +155,9 @@ def test_a_database_that_stays_away_ends_in_a_degraded_start_that_heals(stack):
 
 def test_a_boot_that_takes_longer_than_the_time_limit(stack):
     with frozen(stack, "postgres"):
-        result = stack.inv("restart-backend", "--timeout", "2")
+        result = stack.inv("restart-backend", "--timeout", "8")
         assert result.returncode == 3
-        assert "is still not ready after 2 s" in result.stdout
+        assert "is still not ready after 8 s" in result.stdout
         assert "backend: database" in result.stdout
         seen = stack.json("health")
         assert seen["state"] == "starting"
@@ -186,7 +186,8 @@ def test_a_port_that_is_taken_fails_at_once_with_the_reason(stack):
         result = stack.inv("restart-backend")
         assert result.returncode == 3
         assert "✗ backend failed" in result.stdout
-        assert "exit status 2" in result.stdout
+        # On a busy machine it may have been started once more before anybody looked.
+        assert re.search("exit status 2|it was restarted again", result.stdout)
         assert str(port) in result.stdout
     wait_until("it comes back", stack.is_healthy, 60)
 

@@ -144,6 +144,25 @@ def test_a_schema_that_is_not_current_is_degraded():
     assert "migrations: failed" in verdict.reason
 
 
+def test_a_migration_that_fails_is_told_with_its_cause_and_its_own_lines():
+    boot = [
+        *BOOT[:4],
+        line(3.0, '[entrypoint] Cause: 0004_shops.py:9: relation "shops" does not exist'),
+        line(3.0, "[entrypoint] ✗ Alembic exited with code 1."),
+        line(5.0, "[entrypoint] Alembic attempt 2/2 (delay: 4s)..."),
+        line(5.5, "[entrypoint] Cause: the same as before."),
+        line(9.5, "[entrypoint] ⚠️  Migrations did not complete after 2 attempts."),
+        line(9.5, "[entrypoint] Starting Uvicorn application..."),
+        *(line(9.6, f"chatter {number}") for number in range(50)),
+    ]
+    answer = (503, body(migrations="failed", ok=True))
+    [verdict], _, _ = play(lines=boot, starts=[(1.9, "backend")], answers=[(10.0, answer)])
+    assert verdict.outcome is Outcome.DEGRADED
+    assert verdict.reason.endswith('0004_shops.py:9: relation "shops" does not exist')
+    assert "Migrations did not complete" in verdict.evidence[-1].text
+    assert "mend the migration" in verdict.remedy
+
+
 def test_a_schema_that_is_unknown_for_a_moment_is_not():
     answer = (503, body(migrations="unknown"))
     [verdict], _, _ = play(
