@@ -45,10 +45,14 @@ stop() {
 trap 'stop 143' TERM
 trap 'stop 130' INT
 
-# The boot state, for whoever answers on PORT. app.startup has told if it cannot be written.
+# More of the boot state, for whoever answers on PORT. app.startup has told if it cannot be written.
 record() {
-    printf '%s\n' "$@" "since=$since" >"$RUN_DIR/boot.$$" && mv -f "$RUN_DIR/boot.$$" "$RUN_DIR/boot"
+    printf '%s\n' "$@" >>"$RUN_DIR/boot"
 } 2>/dev/null
+
+now() {
+    date +%s.%N # a date that knows no %N leaves it standing, and app.boot ignores it
+}
 
 # show NAME COMMAND DEFAULT: a command of somebody's own may hold secrets, so only its first word.
 show() {
@@ -61,8 +65,10 @@ show() {
 wait_for_postgres() {
     say "Waiting for Postgres at $DB_HOST:$DB_PORT..."
     if run python -m app.dbwait; then
+        database=answered
         say '✓ DB connectivity check complete.'
     else
+        database='timed out'
         say "⚠️  Postgres did not answer within ${DB_WAIT_TIMEOUT}s. Continuing anyway."
     fi
 }
@@ -70,7 +76,7 @@ wait_for_postgres() {
 # Sets $migrations to what came of them.
 migrate() {
     say 'Running database migrations...'
-    since=$(date +%s)
+    record "database_outcome=$database" "migrations_began=$(now)"
     case $ALEMBIC_CMD in
         *[![:space:]]*) ;;
         *)
@@ -84,7 +90,7 @@ migrate() {
     set -- $MIGRATE_DELAYS
     for delay; do
         attempt=$((attempt + 1))
-        record phase=migrating migrations=unknown "attempt=$attempt" "attempts=$#"
+        record phase=migrating "migrations_attempts=$attempt" "migrations_limit=$#"
         say "Alembic attempt $attempt/$# (delay: ${delay}s)..."
         run python -m app.migrate
         code=$?
@@ -118,8 +124,7 @@ show UVICORN_CMD "$UVICORN_CMD" "$UVICORN"
 
 wait_for_postgres
 migrate
-since=$(date +%s)
-record phase=serving "migrations=$migrations"
+record phase=serving "migrations=$migrations" "migrations_outcome=$migrations" "application_began=$(now)"
 say 'Starting Uvicorn application...'
 say "$BANNER"
 # In the background, as long as the application runs.

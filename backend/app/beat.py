@@ -40,6 +40,7 @@ class Scheduler(PersistentScheduler):
         self._try_to_lead()
         if self._leads is None:  # sending would block in Celery's own attempts to connect
             return self.max_interval
+        heartbeat.tell(self._redis, "beat")
         return super().tick(*arguments, **more)
 
     def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:

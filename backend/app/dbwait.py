@@ -6,14 +6,16 @@ accepts connections too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
-from app import postgres, settings
+from app import boot, postgres, settings
 from app.boot import say
 
 INTERVAL = 0.25  # from one look to the next
@@ -28,7 +30,7 @@ def main() -> int:
     found = threading.Event()
     # Looking has its own thread, so that nothing (a name server, say) delays the count below.
     threading.Thread(target=look_until, args=(found,), daemon=True).start()
-    seconds = int(os.environ["DB_WAIT_TIMEOUT"])
+    run_dir, seconds = settings.load().run_dir, int(os.environ["DB_WAIT_TIMEOUT"])
     began = time.monotonic()
     for second in range(1, seconds + 1):
         if found.wait(began + second - time.monotonic()):
@@ -36,7 +38,15 @@ def main() -> int:
         if os.getppid() != entrypoint:
             return 1
         say(f"Attempt {second}/{seconds}... (waiting)")
+        note(run_dir, second, seconds)
     return 1
+
+
+def note(run_dir: Path, second: int, seconds: int) -> None:
+    """Put the count into the boot state; replacing that is safe, as nobody else writes it now."""
+    with contextlib.suppress(OSError):
+        count = {"database_attempts": second, "database_limit": seconds}
+        boot.write(run_dir, **boot.read(run_dir) | count)
 
 
 def look_until(found: threading.Event) -> None:

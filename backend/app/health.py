@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 import psycopg2
 
-from app import VERSION, boot, broker, database, schema
+from app import VERSION, boot, broker, database, heartbeat, schema
 from app.check import PATIENCE, Check
 from app.settings import Settings
 
@@ -84,6 +85,8 @@ class Monitor:
         self._db = Check(lambda: database_session.use(_select_one))
         self._queue = Check(lambda: broker.depth(client))
         self._schema = Check(lambda: self._look_at_schema(schema_session))
+        self._heartbeats = Check(lambda: heartbeat.ages(client))
+        self._phases = Check(lambda: boot.phases(boot.read(self._run_dir), time.time()))
 
     async def read(self) -> Health:
         """The state now; it takes little more than `PATIENCE` at worst."""
@@ -92,6 +95,14 @@ class Monitor:
         )
         self._known = known or self._known
         return Health(db or False, queue_depth, *self._known)
+
+    async def overview(self) -> tuple[Health, dict[str, object]]:
+        """The state now, and all that is known of the last boot, the worker and beat."""
+        health, phases, heartbeats = await asyncio.gather(
+            self.read(), self._phases.result(), self._heartbeats.result()
+        )
+        known = {"phases": [phase.body() for phase in phases or ()], "heartbeats": heartbeats}
+        return health, health.body() | known
 
     def _look_at_schema(self, session: _Session) -> tuple[schema.Schema, bool]:
         with suppress(psycopg2.Error):

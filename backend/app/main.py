@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import VERSION, metrics, problems
+from app import VERSION, boot, metrics, problems
 from app.health import Monitor
 from app.routes import deals, probes, scouts
 from app.settings import load
@@ -18,11 +18,13 @@ from app.startup import end_responder
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
+PROBES = ("/health", "/live", "/ready", "/metrics", "/migrations", "/overview")
+
 
 def not_a_probe(record: logging.LogRecord) -> bool:
     """Whether a line of the access log is worth its place: probes come every few seconds."""
     path = str(record.args[2]) if isinstance(record.args, tuple) and len(record.args) > 2 else ""
-    return path.partition("?")[0] not in ("/health", "/live", "/ready", "/metrics", "/migrations")
+    return path.partition("?")[0] not in PROBES
 
 
 logging.getLogger("uvicorn.access").addFilter(not_a_probe)
@@ -30,12 +32,14 @@ logging.getLogger("uvicorn.access").addFilter(not_a_probe)
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.monitor = Monitor(load())
+    config = load()
+    app.state.monitor = Monitor(config)
     await app.state.monitor.read()  # so that the first answer finds its connections open
     # It shares our socket, and leaves it at once; its last answers may take longer than we wait.
     ending = threading.Thread(target=end_responder, daemon=True)
     ending.start()
     await asyncio.to_thread(ending.join, 1)
+    boot.end(config.run_dir)
     yield
 
 

@@ -206,7 +206,7 @@ def background(run_dir: Path, parent: Parent, delay: str, attempts: int) -> None
         code = attempt(run_dir, parent)
         if code == 0:
             with contextlib.suppress(OSError):
-                boot.write(run_dir, **boot.read(run_dir) | {"migrations": "applied"})
+                boot.add(run_dir, migrations="applied")
             boot.say("✓ Migrations applied successfully.")
             boot.say(f"It was attempt {attempts}, in the background.")
             return

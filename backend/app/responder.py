@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -48,6 +49,7 @@ class Responder:
         self._run_dir = settings.run_dir
         self._db = Check(lambda: _select_one(settings))
         self._queue_depth = Check(lambda: _queue_depth(settings))
+        self._heartbeats = Check(lambda: _heartbeats(settings))
         self._connections: set[asyncio.Task[Any]] = set()
 
     async def serve(self, listener: socket.socket, parent: int) -> None:
@@ -120,6 +122,10 @@ class Responder:
             if path == "/health" and health["ok"]:
                 status = HTTPStatus.OK
             return status, JSON, json.dumps(health)
+        if path == "/overview":
+            overview = await self._overview()
+            status = HTTPStatus.OK if overview["ok"] else status
+            return status, JSON, json.dumps(overview)
         if path == "/migrations":
             return status, JSON, json.dumps({"current": None, "head": None, "pending": None})
         return status, JSON, json.dumps({"detail": "starting"})
@@ -138,9 +144,12 @@ class Responder:
             "phase": "migrating" if state.get("phase") in ("migrating", "serving") else "waiting",
             "migrations": MIGRATIONS.get(state.get("migrations", ""), "unknown"),
         }
-        with contextlib.suppress(KeyError, ValueError):  # there is none in this phase
-            health |= {name: int(state[name]) for name in ("attempt", "attempts")}
-        return health
+        return health | boot.attempt(state)
+
+    async def _overview(self) -> dict[str, Any]:
+        health, heartbeats = await asyncio.gather(self._health(), self._heartbeats.result())
+        phases = boot.phases(boot.read(self._run_dir), time.time())
+        return health | {"phases": [phase.body() for phase in phases], "heartbeats": heartbeats}
 
 
 def _select_one(settings: Settings) -> bool:
@@ -155,6 +164,13 @@ def _queue_depth(settings: Settings) -> int:
 
     with broker.client(settings, PATIENCE) as client:
         return broker.depth(client)
+
+
+def _heartbeats(settings: Settings) -> dict[str, float | None]:
+    from app import broker, heartbeat
+
+    with broker.client(settings, PATIENCE) as client:
+        return heartbeat.ages(client)
 
 
 def _metrics(health: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from celery import Celery, bootsteps
 from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
-from app import deals, heartbeat, scouting
+from app import broker, deals, heartbeat, scouting
 from app.database import transaction
 from app.problems import DATABASE_AWAY
 from app.settings import BadSetting, load
@@ -93,18 +93,22 @@ def _file(found: list[deals.NewDeal]) -> tuple[int, int]:
 
 
 class Heartbeat(bootsteps.StartStopStep):
-    """Touches the worker's heartbeat file while the consumer is connected and its loop turns."""
+    """Gives the worker's signs of life while the consumer is connected and its loop turns."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, consumer: object) -> None:
+        self._redis = broker.client(settings, patience=1)  # the loop stands still meanwhile
+        self._beat()
+        self._timer = consumer.timer.call_repeatedly(heartbeat.INTERVAL, self._beat)
+
+    def _beat(self) -> None:
         heartbeat.touch("worker")
-        self._timer = consumer.timer.call_repeatedly(
-            heartbeat.INTERVAL, heartbeat.touch, ["worker"]
-        )
+        heartbeat.tell(self._redis, "worker")
 
     def stop(self, consumer: object) -> None:
         self._timer.cancel()
+        self._redis.close()
 
 
 celery.steps["consumer"].add(Heartbeat)

@@ -20,6 +20,7 @@ from tests.backend import processes
 from tests.backend.processes import Api, add_revision
 
 HEAD = "0003_deals_newest"
+PROBES = ("/health", "/ready", "/live", "/migrations", "/metrics", "/overview")
 NOT_HANGING = 2.0  # seconds, for any probe at any time
 
 
@@ -85,7 +86,7 @@ def test_when_all_is_well(stack: Stack) -> None:
         "migrations": "current",
     }
     assert stack.probe("/migrations").json() == {"current": HEAD, "head": HEAD, "pending": []}
-    for path in ("/health", "/ready", "/live", "/migrations", "/metrics"):
+    for path in PROBES:
         answer = stack.probe(path)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
 
@@ -117,6 +118,7 @@ def test_postgres_frozen(stack: Stack) -> None:
             assert (body["ok"], body["db"], body["redis"]) == (False, False, True)
             assert body["migrations"] == "current"  # the last that was known
             assert stack.probe("/ready").status_code == 503
+            assert stack.probe("/overview").status_code == 503
             assert stack.probe("/live").status_code == 200
         assert 'deal_scout_up{dependency="db"} 0.0' in stack.probe("/metrics").text
 
@@ -142,6 +144,7 @@ def test_redis_frozen(stack: Stack) -> None:
         for _ in range(4):
             body = stack.probe().json()
             assert (body["db"], body["redis"], body["queue_depth"]) == (True, False, None)
+            assert stack.probe("/overview").json()["heartbeats"] is None
         assert "deal_scout_queue_depth NaN" in stack.probe("/metrics").text
         for _ in range(2):
             began = time.monotonic()
@@ -198,6 +201,35 @@ def test_the_queue_holds_all_that_is_not_finished(stack: Stack) -> None:
         servers.wait_until("all three count", lambda: stack.api.state()["queue_depth"] == 3, 5)
     finally:
         client.flushall()
+
+
+def test_overview(stack: Stack) -> None:
+    health, overview = stack.probe().json(), stack.probe("/overview").json()
+    assert list(overview) == [*health, "phases", "heartbeats"]
+    assert overview["phases"] == []  # nobody has recorded a boot
+    assert overview["heartbeats"] == {"worker": None, "beat": None}
+    client = stack.redis.client()
+    client.set("deal-scout:heartbeat:worker", 1, px=86_400_000 - 40_000)
+    boot = Path(stack.environment["RUN_DIR"]) / "boot"
+    boot.write_text(
+        "phase=waiting\ndatabase_began=1000.25\nphase=migrating\ndatabase_outcome=timed out\n"
+        "database_attempts=60\nmigrations_began=1060.5\nmigrations_attempts=2\nphase=serving\n"
+        "migrations=applied\nmigrations_outcome=applied\napplication_began=1063.%N\n"
+        "application_outcome=serving\napplication_ended=1063.75\n"
+    )
+    try:
+        servers.wait_until("the boot is seen", lambda: stack.probe("/overview").json()["phases"], 5)
+        overview = stack.probe("/overview").json()
+        assert 40 <= overview["heartbeats"]["worker"] < 60
+        phases = [list(phase.values()) for phase in overview["phases"]]
+        assert phases == [
+            ["database", "1970-01-01T00:16:40.250+00:00", 60.25, 60, "timed out"],
+            ["migrations", "1970-01-01T00:17:40.500+00:00", 2.5, 2, "applied"],
+            ["application", "1970-01-01T00:17:43.000+00:00", 0.75, 1, "serving"],
+        ]
+    finally:
+        boot.unlink()
+        client.delete("deal-scout:heartbeat:worker")
 
 
 def test_schema_states(stack: Stack) -> None:
@@ -266,10 +298,7 @@ def test_the_responder_is_dismissed(environment: dict[str, str], tmp_path: Path)
 
 
 def test_no_answer_and_no_log_holds_a_secret(stack: Stack) -> None:
-    texts = [
-        stack.probe(path).text
-        for path in ("/health", "/ready", "/live", "/migrations", "/metrics", "/deals")
-    ]
+    texts = [stack.probe(path).text for path in (*PROBES, "/deals")]
     texts.append(stack.api.process.log())  # of all the faults above, too
     for text in texts:
         assert servers.PASSWORD not in text

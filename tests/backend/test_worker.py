@@ -141,6 +141,34 @@ def test_two_beats_keep_one_schedule(
             beat.stop()
 
 
+def test_signs_of_life_are_seen_in_the_overview(
+    api: Api, redis: servers.Redis, module_environment: dict[str, str], tmp_path: Path
+) -> None:
+    def ages() -> list[float | None]:
+        """Of both; empty when nobody knows."""
+        return list((api.get("/overview").json()["heartbeats"] or {}).values())
+
+    def both_live() -> bool:
+        return len(ages()) == 2 and None not in ages()
+
+    redis.client().flushall()
+    with (
+        processes.running(*WORKER, env=module_environment, log=tmp_path / "worker.log"),
+        processes.running(*BEAT, env=module_environment, log=tmp_path / "beat.log"),
+    ):
+        servers.wait_until("both live", both_live)
+        assert all(age < 30 for age in ages())
+        redis.freeze()  # nobody can tell now, and the probes do not need Redis
+        try:
+            servers.wait_until("Redis is missed", lambda: not ages(), 5)
+            assert alive("worker", module_environment)[0] == 0
+        finally:
+            redis.thaw()
+        servers.wait_until("both live again", both_live)
+    left = redis.client().pttl("deal-scout:heartbeat:worker")
+    assert 0 < left <= 86_400_000
+
+
 def test_an_old_heartbeat_is_none(tmp_path: Path) -> None:
     env = servers.clean_environment(RUN_DIR=str(tmp_path))
     file = tmp_path / "worker.heartbeat"

@@ -58,7 +58,8 @@ def test_six_failures_take_126_seconds_and_the_application_starts(boot: Boot, sh
         "Starting Uvicorn application...",
     ]
     assert boot.from_migrations_on()[: len(expected)] == expected
-    assert boot.state == {"phase": "serving", "migrations": "failed", "since": boot.state["since"]}
+    assert boot.state["phase"] == "serving"
+    assert boot.state["migrations"] == boot.state["migrations_outcome"] == "failed"
 
 
 def test_the_second_attempt_may_succeed(boot: Boot) -> None:
@@ -117,10 +118,7 @@ def test_output_passes_through_while_it_runs(boot: Boot) -> None:
     boot.start()
     servers.wait_until("stdout", lambda: boot.out.endswith("half a line"))
     assert "Context impl" in boot.err
-    assert boot.state | {"since": ""} == {
-        **{"phase": "migrating", "migrations": "unknown", "since": ""},
-        **{"attempt": "1", "attempts": "6"},
-    }
+    assert (boot.state["phase"], boot.state["migrations"]) == ("migrating", "unknown")
     health = boot.health()
     assert health["ok"] is True
     assert (health["phase"], health["attempt"], health["attempts"]) == ("migrating", 1, 6)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -56,10 +57,55 @@ def test_health_without_the_servers(waiting: Boot) -> None:
     status, headers, text = waiting.ask("/health")
     health = json.loads(text)
     assert (status, headers["retry-after"]) == (503, "2")
-    assert list(health) == KEYS
+    assert list(health)[:8] == KEYS
     assert (health["ok"], health["db"], health["redis"]) == (False, False, False)
     assert health["queue_depth"] is None
     assert (health["phase"], health["migrations"]) == ("waiting", "unknown")
+
+
+def test_the_wait_is_counted(waiting: Boot) -> None:
+    servers.wait_until("the first second", lambda: waiting.health().get("attempt"))
+    assert waiting.health()["attempts"] == 600
+    assert "attempt" not in json.loads(waiting.ask("/migrations")[2])
+
+
+def test_overview_of_a_boot_in_progress(migrating: Boot, redis_server: servers.Redis) -> None:
+    with redis_server.client() as client:
+        client.set("deal-scout:heartbeat:beat", 1, px=86_400_000 - 7_000)
+        try:
+            servers.wait_until("it is seen", lambda: overview(migrating)[2]["heartbeats"]["beat"])
+            status, headers, body = overview(migrating)
+        finally:
+            client.delete("deal-scout:heartbeat:beat")
+    assert (status, headers["cache-control"]) == (200, "no-store")
+    assert list(body)[:8] == KEYS
+    assert 7 <= body["heartbeats"].pop("beat") < 30
+    assert body["heartbeats"] == {"worker": None}
+    database, migrations = body["phases"]
+    assert (database["name"], database["attempts"], database["outcome"]) == (
+        *("database", 1),
+        "answered",
+    )
+    assert (migrations["name"], migrations["attempts"], migrations["outcome"]) == (
+        *("migrations", 1),
+        None,
+    )
+    began = [datetime.fromisoformat(phase["began"]) for phase in body["phases"]]
+    assert timedelta(0) < began[1] - began[0] < timedelta(seconds=20)
+    time.sleep(0.02)
+    assert overview(migrating)[2]["phases"][1]["seconds"] > migrations["seconds"]
+
+
+def test_overview_without_the_servers(waiting: Boot) -> None:
+    status, headers, body = overview(waiting)
+    assert (status, headers["retry-after"]) == (503, "2")
+    assert body["heartbeats"] is None
+    assert [phase["name"] for phase in body["phases"]] == ["database"]
+
+
+def overview(boot: Boot) -> tuple[int, dict[str, str], dict[str, Any]]:
+    status, headers, text = boot.ask("/overview")
+    return status, headers, json.loads(text)
 
 
 def test_live_touches_nothing(waiting: Boot) -> None:

@@ -35,6 +35,12 @@ def test_a_boot_to_a_ready_application(real: Boot, postgres: servers.Postgres) -
     servers.wait_until("/ready", lambda: real.ask("/ready")[0] == 200)
     health = real.health()
     assert (health["ok"], health["phase"], health["migrations"]) == (True, "serving", "current")
+    phases = json.loads(real.ask("/overview")[2])["phases"]
+    assert [(phase["name"], phase["attempts"], phase["outcome"]) for phase in phases] == [
+        ("database", 1, "answered"),
+        ("migrations", 1, "applied"),
+        ("application", 1, "serving"),
+    ]
     with contextlib.closing(postgres.connect(real.environ["POSTGRES_DB"])) as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT count(*) FROM alembic_version")

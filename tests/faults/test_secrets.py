@@ -36,7 +36,7 @@ def said_by_verbs(stack):
 
 def said_by_endpoints(stack):
     prober = Prober(stack)
-    paths = ("/health", "/ready", "/live", "/metrics", "/migrations", "/openapi.json")
+    paths = ("/health", "/ready", "/live", "/metrics", "/migrations", "/overview", "/openapi.json")
     for path in (*paths, "/deals", "/deals/x", "/nowhere"):
         yield path, prober.text(path)
     for service in ("postgres", "redis"):

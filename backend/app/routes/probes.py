@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 
 from app import metrics
 from app.health import Health
@@ -26,6 +26,26 @@ class HealthBody(BaseModel):
     time: AwareDatetime
     phase: Literal["waiting", "migrating", "serving"]
     migrations: Literal["current", "behind", "ahead", "failed", "unknown"]
+
+
+class PhaseBody(BaseModel):
+    name: Literal["database", "migrations", "application"]
+    began: AwareDatetime
+    seconds: float = Field(description="So far, while it lasts")
+    attempts: int
+    outcome: str | None = Field(description="null while it lasts")
+
+
+class HeartbeatsBody(BaseModel):
+    """Seconds since the last sign of life; null when there was none for a day."""
+
+    worker: float | None
+    beat: float | None
+
+
+class OverviewBody(HealthBody):
+    phases: list[PhaseBody] = Field(description="Of the last boot; empty when it is not known")
+    heartbeats: HeartbeatsBody | None = Field(description="null when Redis does not answer")
 
 
 class LiveBody(BaseModel):
@@ -74,6 +94,17 @@ async def ready(
     # The former release serves on while the next one migrates, or when it is taken back.
     serves = state.ok and state.migrations == "ahead" and ahead == "ok"
     return _json(state.body(), state.ready or serves)
+
+
+@router.get(
+    "/overview",
+    summary="What the web page shows: the health, the last boot, and who gave signs of life",
+    response_model=OverviewBody,
+    responses={503: {"model": OverviewBody, "description": "As /health"}},
+)
+async def overview(request: Request) -> Response:
+    state, body = await request.app.state.monitor.overview()
+    return _json(body, state.ok)
 
 
 @router.get(
