@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from ops import boot
+from ops import boot, dotenv
 from ops.errors import BadInput
 
 RUNTIMES = ("auto", "compose", "local", "swarm")
@@ -90,37 +91,30 @@ def _script(markers: Any) -> boot.Script:
 def stack_variables(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of `.env.example` that the environment or `.env` sets, the former first."""
     known = read_env_file(root / ".env.example")
-    ours = read_env_file(root / ".env")
+    ours = read_env_file(root / ".env", environ)
     merged = ours | {name: environ[name] for name in known if name in environ}
     for name, value in merged.items():
         _check(name, value, ".env" if name not in environ else "the environment")
     return merged
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """A file of `NAME=value` lines, quotes as in Compose; empty when there is none.
+def read_env_file(path: Path, environ: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The variables that a file sets, as Compose reads it; none when there is no file.
 
-    Raises `BadInput` naming the first line that cannot be read.
+    `environ` is for values that name other variables. Raises `BadInput` naming the first line that
+    cannot be read.
     """
-    from dotenv.parser import parse_stream
-
     try:
-        with path.open(encoding="utf-8") as stream:
-            bindings = list(parse_stream(stream))
+        return dotenv.parse(path.read_bytes().decode("utf-8"), environ)
     except FileNotFoundError:
         return {}
+    except dotenv.Unreadable as error:
+        raise BadInput(
+            f"{path.name} {error}",
+            'write it as NAME=value, with quotes around blanks: NAME="two words"',
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path.name} cannot be read: {error}", "save it as UTF-8 text") from None
-    values = {}
-    for binding in bindings:
-        if binding.error:
-            raise BadInput(
-                f"{path.name} line {binding.original.line} is not NAME=value",
-                'write it as NAME=value, with quotes around blanks: NAME="two words"',
-            )
-        if binding.key is not None:
-            values[binding.key] = binding.value or ""
-    return values
 
 
 def _check(name: str, value: str, where: str) -> None:

@@ -382,7 +382,7 @@ def _port(inspected: Mapping[str, Any]) -> int:
 
 def project_name(root: Path, environ: Mapping[str, str]) -> str:
     """The project's name by Compose's own rules: COMPOSE_PROJECT_NAME, `name:`, the folder's."""
-    if name := environ.get("COMPOSE_PROJECT_NAME") or read_env_file(root / ".env").get(
+    if name := environ.get("COMPOSE_PROJECT_NAME") or read_env_file(root / ".env", environ).get(
         "COMPOSE_PROJECT_NAME"
     ):
         return name

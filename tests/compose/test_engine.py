@@ -73,6 +73,14 @@ def test_a_last_line_without_an_end_is_not_lost():
     assert records([frame(1, f"{STAMP} half".encode())]) == [(1, STAMP, "half")]
 
 
+@given(st.lists(st.binary(max_size=40)))
+def test_no_bytes_break_a_reader(pieces):
+    whole = b"".join(pieces)
+    lines = [record for batch in engine_logs._records_of_tty(iter(pieces)) for record in batch]
+    assert len(lines) == whole.count(b"\n") + (not whole.endswith(b"\n") and whole != b"")
+    assert all(isinstance(text, str) for _, _, text in [*lines, *records(pieces)])
+
+
 # Real containers
 
 

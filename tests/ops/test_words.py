@@ -1,6 +1,8 @@
 """Bare words after a verb."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ops.words import name_services
 
@@ -26,3 +28,16 @@ VERBS = {
 )
 def test_the_first_bare_word_is_the_service(words, expected):
     assert name_services(words.split(), VERBS) == expected.split()
+
+
+WORDS = ["logs", "restart", "health", "--tail", "-t", "--tail=5", "--follow", "--json", "-", "--"]
+
+
+@given(st.lists(st.sampled_from([*WORDS, "--services", "", "worker,beat"]) | st.text()))
+def test_no_word_is_lost_or_moved(words):
+    found = name_services(words, VERBS)
+    for word in words:
+        if found[0] != word:
+            assert found.pop(0) == "--services"
+        assert found.pop(0) == word
+    assert found == []
