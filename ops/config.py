@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,10 +45,21 @@ class Config:
         return self.root / ".local"
 
 
+def _raise(problem: BadInput) -> None:
+    raise problem
+
+
 def load(
-    root: Path, settings: Mapping[str, Any], environ: Mapping[str, str], runtime: str = ""
+    root: Path,
+    settings: Mapping[str, Any],
+    environ: Mapping[str, str],
+    runtime: str = "",
+    refuse: Callable[[BadInput], None] = _raise,
 ) -> Config:
-    """Build the Config. `runtime` is the flag and wins. Raises `BadInput` naming what is wrong."""
+    """Build the Config. `runtime` is the flag and wins. Raises `BadInput` naming what is wrong.
+
+    `refuse` is told what is wrong with the stack's variables; if it returns, they are left out.
+    """
     chosen = runtime or str(settings["runtime"])
     if chosen not in RUNTIMES:
         where = "--runtime" if runtime else "ops.runtime in invoke.yaml or INVOKE_OPS_RUNTIME"
@@ -62,7 +73,7 @@ def load(
             f"ops.health in invoke.yaml is {health!r}",
             "use a path or an address: /healthz or http://127.0.0.1:8000/healthz",
         )
-    variables = stack_variables(root, environ)
+    variables = stack_variables(root, environ, refuse)
     return Config(root, chosen, service, variables, health, _script(settings.get("markers")))
 
 
@@ -88,33 +99,48 @@ def _script(markers: Any) -> boot.Script:
     return boot.script(phases)
 
 
-def stack_variables(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of `.env.example` that the environment or `.env` sets, the former first."""
-    known = read_env_file(root / ".env.example")
-    ours = read_env_file(root / ".env", environ)
-    merged = ours | {name: environ[name] for name in known if name in environ}
-    for name, value in merged.items():
-        _check(name, value, ".env" if name not in environ else "the environment")
+def stack_variables(
+    root: Path, environ: Mapping[str, str], refuse: Callable[[BadInput], None] = _raise
+) -> dict[str, str]:
+    """The variables of `.env.example` that the environment or `.env` sets, the former first.
+
+    `refuse` is told of each value that cannot be used; if it returns, that value is left out.
+    """
+    known = read_env_file(root / ".env.example", refuse=refuse)
+    ours = read_env_file(root / ".env", environ, refuse)
+    merged = {}
+    for name, value in (ours | {n: environ[n] for n in known if n in environ}).items():
+        try:
+            _check(name, value, ".env" if name not in environ else "the environment")
+        except BadInput as problem:
+            refuse(problem)
+        else:
+            merged[name] = value
     return merged
 
 
-def read_env_file(path: Path, environ: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+def read_env_file(
+    path: Path,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    refuse: Callable[[BadInput], None] = _raise,
+) -> dict[str, str]:
     """The variables that a file sets, as Compose reads it; none when there is no file.
 
-    `environ` is for values that name other variables. Raises `BadInput` naming the first line that
-    cannot be read.
+    `environ` is for values that name other variables. `refuse` is told of each line that cannot be
+    read; if it returns, that line is left out.
     """
+
+    def refuse_line(error: dotenv.Unreadable) -> None:
+        hint = 'write it as NAME=value, with quotes around blanks: NAME="two words"'
+        refuse(BadInput(f"{path.name} {error}", hint))
+
     try:
-        return dotenv.parse(path.read_bytes().decode("utf-8"), environ)
+        return dotenv.parse(path.read_bytes().decode("utf-8"), environ, refuse_line)
     except FileNotFoundError:
-        return {}
-    except dotenv.Unreadable as error:
-        raise BadInput(
-            f"{path.name} {error}",
-            'write it as NAME=value, with quotes around blanks: NAME="two words"',
-        ) from None
+        pass
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path.name} cannot be read: {error}", "save it as UTF-8 text") from None
+        refuse(BadInput(f"{path.name} cannot be read: {error}", "save it as UTF-8 text"))
+    return {}
 
 
 def _check(name: str, value: str, where: str) -> None:

@@ -30,10 +30,17 @@ class Unreadable(ValueError):
         super().__init__(f"line {line} {why}")
 
 
-def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
+def _raise(problem: Unreadable) -> None:
+    raise problem
+
+
+def parse(
+    text: str, environ: Mapping[str, str], refuse: Callable[[Unreadable], None] = _raise
+) -> dict[str, str]:
     """The variables that a file of `NAME=value` lines sets. Raises `Unreadable`.
 
-    Where a value names another variable, `environ` wins over the file.
+    Where a value names another variable, `environ` wins over the file. If `refuse`, which is told
+    of a line that cannot be read, returns, that line is left out.
     """
     text = text.removeprefix("\ufeff")
     values: dict[str, str] = {}
@@ -46,7 +53,9 @@ def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
         line = text.count("\n", 0, at) + 1
         named = _NAME.match(text, at)
         if not named:
-            raise Unreadable(line, "is not NAME=value")
+            refuse(Unreadable(line, "is not NAME=value"))
+            at = _end(_PLAIN, text, at)
+            continue
         name = named["name"]
         at = named.end()
         if named["end"] == "\n":  # a name alone takes its value from the environment
@@ -55,7 +64,8 @@ def parse(text: str, environ: Mapping[str, str]) -> dict[str, str]:
         try:
             values[name], at = _value(text, _end(_BLANK, text, at), lookup)
         except ValueError as error:
-            raise Unreadable(line, str(error)) from None
+            refuse(Unreadable(line, str(error)))
+            at = _end(_PLAIN, text, at)
     return values
 
 

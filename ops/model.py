@@ -157,3 +157,39 @@ class Schema:
     current: str | None = None
     head: str | None = None
     pending: tuple[str, ...] | None = None
+
+
+OUT_OF_MEMORY = "ran out of memory"
+"""What the reason of a replica holds when it was killed for memory."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong: what, how that shows, and what mends it."""
+
+    what: str
+    evidence: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+class Result(StrEnum):
+    """What became of a check."""
+
+    FINE = "fine"
+    WRONG = "wrong"
+    SKIPPED = "skipped"  # it does not apply here, or what it needs is not known
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What one check of `doctor` found."""
+
+    check: str
+    findings: tuple[Finding, ...] = ()
+    skipped: str = ""  # why it could not be made
+
+    @property
+    def result(self) -> Result:
+        if self.findings:
+            return Result.WRONG
+        return Result.SKIPPED if self.skipped else Result.FINE

@@ -10,7 +10,7 @@ from invoke.main import program
 from invoke.tasks import Task
 
 from ops import config, words
-from ops.verbs import backup, health, logs, migrations, restart, stack, status
+from ops.verbs import backup, doctor, health, logs, migrations, restart, stack, status
 from ops.verbs.edge import Verb
 
 VERBS: tuple[Task[Any], ...] = (
@@ -21,6 +21,7 @@ VERBS: tuple[Task[Any], ...] = (
     logs.logs,
     health.health,
     status.status,
+    doctor.doctor,
     migrations.migrations,
     migrations.migrate,
     backup.backup,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
 from ops.runtime import Runtime, Say
@@ -52,3 +54,29 @@ def _make(name: str, config: Config) -> Runtime:
 
         return ComposeRuntime(config)
     raise BadInput(f"the runtime {name!r} is not built yet", "use: --runtime compose or local")
+
+
+def to_examine(config: Config) -> Runtime:
+    """The runtime to look at when something may be wrong, for whatever `up` would need.
+
+    The one that has this project's stack up, else the one that has something left of it, else the
+    one that `pick` would rather take. Raises `BadInput` when even that is not clear.
+    """
+    if config.runtime != "auto":
+        return _make(config.runtime, config)
+    from ops.runtimes.compose import ComposeRuntime
+    from ops.runtimes.local import LocalRuntime
+
+    local = LocalRuntime(config)
+    if local.is_up():
+        return local
+    compose = ComposeRuntime(config)
+    with suppress(OpsError):
+        if compose.services():
+            return compose
+    if local.has_been_up():
+        return local
+    with suppress(OpsError):
+        compose.client.ping()
+        return compose
+    return compose if local.lacks() else local

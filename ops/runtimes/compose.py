@@ -382,9 +382,9 @@ def _port(inspected: Mapping[str, Any]) -> int:
 
 def project_name(root: Path, environ: Mapping[str, str]) -> str:
     """The project's name by Compose's own rules: COMPOSE_PROJECT_NAME, `name:`, the folder's."""
-    if name := environ.get("COMPOSE_PROJECT_NAME") or read_env_file(root / ".env", environ).get(
-        "COMPOSE_PROJECT_NAME"
-    ):
+    # A line that cannot be read is for whoever loads the configuration to tell.
+    in_file = read_env_file(root / ".env", environ, lambda _: None)
+    if name := environ.get("COMPOSE_PROJECT_NAME") or in_file.get("COMPOSE_PROJECT_NAME"):
         return name
     for file in reversed(compose_files(root, environ)):
         if file.is_file():

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from ops.errors import OutOfReach
-from ops.model import Replica, Status
+from ops.model import OUT_OF_MEMORY, Replica, Status
 
 if TYPE_CHECKING:
     from docker import APIClient
 
+Client: TypeAlias = "APIClient"
+
 TIMEOUT = 30  # seconds for one call that is not a stream
 GRACE = 10  # seconds that the engine gives a container which names none
 _LOCAL = ("unix", "npipe", "http+unix", "")
+
+
+def load() -> None:
+    """Import the SDK. Two threads that both come first would find it half imported."""
+    for name in ("docker.context", "requests"):
+        importlib.import_module(name)
 
 
 def connect(environ: Mapping[str, str] = os.environ) -> APIClient:
@@ -34,13 +43,14 @@ def connect(environ: Mapping[str, str] = os.environ) -> APIClient:
 
     with errors():
         if not environ.get("DOCKER_HOST"):
-            _check_context(environ.get("DOCKER_CONTEXT", ""))
+            check_context(environ.get("DOCKER_CONTEXT", ""))
         client = docker.from_env(timeout=TIMEOUT, use_ssh_client=True, environment=dict(environ))
         client.ping()
         return client.api
 
 
-def _check_context(wanted: str) -> None:
+def check_context(wanted: str) -> None:
+    """Raise `OutOfReach` when there is no Docker context of this name; empty: the current one."""
     from docker.context import ContextAPI
     from docker.context.config import get_current_context_name
 
@@ -89,11 +99,48 @@ def _reason(text: str) -> str:
     return text.splitlines()[0][:120] if text else "unknown error"
 
 
+@dataclass(frozen=True)
+class About:
+    """What an engine tells of itself."""
+
+    version: str
+    clock_ahead: float  # seconds that its clock is ahead of ours
+    clock_error: float  # seconds that this may be wrong by
+    folder: str  # where it keeps its data
+    is_here: bool  # on this machine, as far as its address tells
+
+
+def describe(client: APIClient) -> About:
+    """Ask an engine about itself."""
+    begin = datetime.now(UTC)
+    with errors():
+        told = client.info()
+    took = (datetime.now(UTC) - begin) / 2
+    return About(
+        version=told["ServerVersion"],
+        clock_ahead=(time(told["SystemTime"]) - begin - took).total_seconds(),
+        clock_error=took.total_seconds(),
+        folder=told["DockerRootDir"],
+        is_here=_is_here(client),
+    )
+
+
+def publisher(client: APIClient, port: int) -> str:
+    """The name of the container that publishes a port; empty if none does."""
+    with errors():
+        found = client.containers(filters={"publish": str(port)})
+    return str(found[0]["Names"][0]).lstrip("/") if found else ""
+
+
 def node_name(client: APIClient) -> str:
     """The machine that the engine runs on, as far as the client's address tells."""
+    away = None if _is_here(client) else urlsplit(client.base_url).hostname
+    return away or platform.node()
+
+
+def _is_here(client: APIClient) -> bool:
     address = urlsplit(client.base_url)
-    local = address.scheme in _LOCAL or address.hostname in ("localhost", "127.0.0.1", "localnpipe")
-    return platform.node() if local else address.hostname or platform.node()
+    return address.scheme in _LOCAL or address.hostname in ("localhost", "127.0.0.1", "localnpipe")
 
 
 def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: str) -> Replica:
@@ -158,7 +205,7 @@ def remember_memory(client: APIClient, replicas: list[Replica]) -> list[Replica]
 
 
 def _out_of_memory(moment: datetime) -> str:
-    return f"it ran out of memory at {moment:%H:%M:%S} UTC and was restarted"
+    return f"it {OUT_OF_MEMORY} at {moment:%H:%M:%S} UTC and was restarted"
 
 
 _STATUS = {
@@ -171,7 +218,7 @@ _STATUS = {
 
 def _why(state: Mapping[str, Any], running: bool, probe: str | None) -> str:
     if state.get("OOMKilled"):
-        return "it ran out of memory"
+        return f"it {OUT_OF_MEMORY}"
     if running and probe in ("unhealthy", "starting"):
         said = [entry["Output"].strip() for entry in state["Health"].get("Log") or ()]
         return said[-1].splitlines()[-1][:200] if said and said[-1] else ""

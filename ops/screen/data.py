@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.model import Health, LogLine, Phase, Replica, Schema, Verdict
+from ops.model import Checkup, Health, LogLine, Phase, Replica, Schema, Verdict
 
 
 def dumps(value: Any) -> str:
@@ -126,3 +126,20 @@ def _badness(replica: Replica) -> int:
 def schema_json(schema: Schema) -> dict[str, Any]:
     pending = None if schema.pending is None else list(schema.pending)
     return {"current": schema.current, "head": schema.head, "pending": pending}
+
+
+def checkups_json(checkups: Sequence[Checkup], runtime: str) -> dict[str, Any]:
+    """The findings of all checks in a row, then what became of each check."""
+    return {
+        "runtime": runtime,
+        "findings": [
+            {"check": each.check}
+            | {"what": finding.what, "evidence": finding.evidence, "remedy": finding.remedy}
+            for each in checkups
+            for finding in each.findings
+        ],
+        "checks": [
+            {"name": each.check, "result": each.result, "skipped": each.skipped or None}
+            for each in checkups
+        ],
+    }

@@ -108,9 +108,13 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="replace")
 
 
-def configure(context: Context, runtime: str) -> Config:
+def configure(
+    context: Context, runtime: str, refuse: Callable[[BadInput], None] | None = None
+) -> Config:
+    """The Config; `refuse` as in `config.load`."""
     root = Path(context.config.ops.get("root") or os.getcwd())  # noqa: PTH109
-    return config.load(root, context.config.ops, os.environ, runtime)
+    more = {"refuse": refuse} if refuse else {}
+    return config.load(root, context.config.ops, os.environ, runtime, **more)
 
 
 def resolve(context: Context, runtime: str) -> tuple[Config, Runtime]:

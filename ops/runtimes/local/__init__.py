@@ -21,7 +21,7 @@ from ops.config import Config
 from ops.errors import OutOfReach
 from ops.model import Answer, LogLine, Replica, Status
 from ops.runtime import Say
-from ops.runtimes import pipes
+from ops.runtimes import machine, pipes
 from ops.runtimes.local import embedded, journal, probes, stack, supervise
 
 DATA = ("postgres", "redis")
@@ -55,6 +55,9 @@ class LocalRuntime:
 
     def is_up(self) -> bool:
         return sys.platform != "win32" and self.supervisor.answers()
+
+    def has_been_up(self) -> bool:
+        return (self.state / "stack.json").exists()
 
     def lacks(self) -> str:
         """What stands in the way of `up` here, in a few words; empty if nothing does."""
@@ -261,7 +264,7 @@ class LocalRuntime:
 
     def _move_ports(self, remembered: stack.Stack, say: Say) -> stack.Stack:
         """Other ports for those that somebody else has taken meanwhile."""
-        lost = [name for name, port in remembered.ports.items() if not stack.is_free(port)]
+        lost = [name for name, port in remembered.ports.items() if not machine.is_free(port)]
         if not lost:
             return remembered
         fresh = stack.free_ports(remembered.ports.values())

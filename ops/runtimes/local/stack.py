@@ -6,7 +6,6 @@ import json
 import random
 import secrets
 import shlex
-import socket
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from ops.errors import BadInput
 from ops.runtimes.local import embedded
+from ops.runtimes.machine import is_free
 
 LISTENING = ("postgres", "redis", "backend", "frontend")
 DATABASE_USER, DATABASE = "scout", "deal_scout"
@@ -68,17 +68,6 @@ def free_ports(taken: Iterable[int]) -> dict[str, int]:
         ports[service] = next(p for p in candidates if p not in avoid and is_free(p))
         avoid.add(ports[service])
     return ports
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens on a port of 127.0.0.1."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @dataclass(frozen=True)

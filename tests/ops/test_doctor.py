@@ -1,0 +1,500 @@
+"""What the checks decide from plain facts, and how it is shown. No engine and no stack."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from ops import doctor
+from ops.doctor import causes, checkout, commands
+from ops.doctor.facts import Facts, Script, Settings, Unknown
+from ops.errors import BadInput
+from ops.model import Checkup, Finding, Health, Replica, Result, Schema, State, Status
+from ops.runtimes.engine import About
+from ops.runtimes.machine import Disk, read_df
+from ops.screen.findings import findings_text
+from tests.fakes import body, moment
+
+NOW = moment(10_000)
+REVISIONS = {
+    "0001.py": 'revision = "0001"\ndown_revision = None\n',
+    "0002.py": 'revision: str = "0002"\ndown_revision: str | None = "0001"\n',
+}
+
+
+def replica(service, **more):
+    given = {"status": Status.RUNNING, "started_at": moment(0), "health": "healthy", **more}
+    return Replica(service, service, "node", **given)
+
+
+def look(state=State.HEALTHY, problem="", **more):
+    return Health(
+        "backend", "backend", "node", state, "http://x/ready", 200, 1.0, NOW, body(**more), problem
+    )
+
+
+HEALTHY = Facts(
+    runtime="compose",
+    service="backend",
+    own=True,
+    now=NOW,
+    late=(),
+    docker=True,
+    settings=Settings({"PORT": "8000"}, names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD")),
+    context="default",
+    engine=About("26.1.5", 0.1, 0.05, "/var/lib/docker", True),
+    compose="2.26.1",
+    ports={"backend": (8000,), "frontend": (3000,)},
+    holders={},
+    replicas=tuple(
+        replica(name, grace=70)
+        for name in ("postgres", "redis", "backend", "worker", "beat", "frontend")
+    ),
+    looks=(look(),),
+    schema=Schema("0002", "0002", ()),
+    said={},
+    stale="",
+    commands={"backend": "python -m uvicorn app.main:app --fd 3", "worker": "python celery"},
+    missing=(),
+    disks=(Disk("/", 100 << 30, 50 << 30),),
+    script=Script(has_crlf=False, is_executable=True),
+    revisions=REVISIONS,
+)
+
+
+def sick(**more):
+    """The facts of a healthy stack, but for these."""
+    return replace(HEALTHY, **more)
+
+
+def with_replica(service, **more):
+    """The same with one replica that is different."""
+    others = tuple(
+        replace(each, **more) if each.service == service else each for each in HEALTHY.replicas
+    )
+    return sick(replicas=others)
+
+
+def variables(**given):
+    return sick(settings=replace(HEALTHY.settings, variables=given))
+
+
+def found(facts):
+    """Each finding in one text, by its check."""
+    return {
+        each.check: [" | ".join((f.what, *f.evidence, f.remedy)) for f in each.findings]
+        for each in doctor.examine(facts)
+        if each.findings
+    }
+
+
+def test_a_healthy_stack_has_no_findings_and_every_check_is_made():
+    made = doctor.examine(HEALTHY)
+    assert {each.check: each.result for each in made if each.result is not Result.FINE} == {}
+    assert len(made) == len(doctor.CHECKS) == len({each.name for each in doctor.CHECKS})
+
+
+DENIED = Unknown("Docker's socket may not be opened by this user", "sudo usermod -aG docker $USER")
+
+CAUSES = {
+    "engine that is denied": (
+        sick(engine=DENIED, replicas=DENIED, looks=DENIED),
+        "engine",
+        "may not be opened by this user | asked: default | sudo usermod",
+    ),
+    "old engine": (sick(engine=replace(HEALTHY.engine, version="19.03.8")), "engine", "too old"),
+    "context": (
+        sick(context=Unknown("there is no Docker context 'x'", "there are: default")),
+        "context",
+        "no Docker context 'x' | there are: default",
+    ),
+    "no compose": (
+        sick(compose=Unknown("Docker has no Compose plugin", "install it")),
+        "compose",
+        "install it",
+    ),
+    "old compose": (sick(compose="2.4.0"), "compose", "Docker Compose 2.4.0 is too old"),
+    "clock": (
+        sick(engine=replace(HEALTHY.engine, clock_ahead=-90.0)),
+        "clock",
+        "the engine's clock is 90 s behind this machine's",
+    ),
+    "late": (
+        sick(late=("Docker Engine", "the services")),
+        "answers",
+        "Docker Engine, the services",
+    ),
+    "compose file": (
+        sick(ports=Unknown("docker compose config failed: yaml: line 3")),
+        "project",
+        "the Compose file is refused | docker compose config failed: yaml: line 3",
+    ),
+    "bad value": (
+        sick(settings=replace(HEALTHY.settings, refused=(BadInput("PORT is 'x'", "use a port"),))),
+        "env",
+        "PORT is 'x' | use a port",
+    ),
+    "half filled": (
+        sick(settings=replace(HEALTHY.settings, lacking=("POSTGRES_PASSWORD",))),
+        "env",
+        ".env is half filled: POSTGRES_PASSWORD is empty",
+    ),
+    "no .env, nothing up": (
+        sick(
+            settings=replace(HEALTHY.settings, lacking=("A", "B"), file_exists=False),
+            replicas=Unknown("the stack is not up"),
+        ),
+        "env",
+        "there is no .env | the Compose file requires A, B | inv up writes one",
+    ),
+    "no .env, but a stack": (
+        sick(settings=replace(HEALTHY.settings, lacking=("A",), file_exists=False)),
+        "env",
+        "restore it",
+    ),
+    "misspelt": (
+        sick(
+            settings=replace(HEALTHY.settings, unused=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))
+        ),
+        "env",
+        "POSTGRES_PASWORD in .env is read by nothing | it is nearly POSTGRES_PASSWORD",
+    ),
+    "contradiction": (
+        variables(
+            DATABASE_URL="postgresql://u:p@db.example:5433/d", DB_HOST="postgres", DB_PORT="5432"
+        ),
+        "addresses",
+        "it leads to db.example:5433 and wins; they say postgres:5432",
+    ),
+    "localhost": (
+        variables(DATABASE_URL="postgresql://u:p@localhost/d"),
+        "addresses",
+        "leads to localhost:5432 | inside a container that is the container itself",
+    ),
+    "password in a URL": (
+        variables(DATABASE_URL="postgresql://u:p@ss/w:rd%#?@postgres:5432/d"),
+        "addresses",
+        "DATABASE_URL cannot be read",
+    ),
+    "broker": (variables(REDIS_URL="http://redis"), "addresses", "REDIS_URL cannot be read"),
+    "no migrations": (variables(ALEMBIC_CMD=" "), "alembic-cmd", "no migrations are applied"),
+    "quotes": (
+        variables(ALEMBIC_CMD="alembic 'upgrade head"),
+        "alembic-cmd",
+        "cannot be split into words | no closing quotation",
+    ),
+    "no such command": (
+        variables(ALEMBIC_CMD="alembic -c alembic.ini status"),
+        "alembic-cmd",
+        "alembic has no command 'status'",
+    ),
+    "shell": (
+        variables(ALEMBIC_CMD="alembic upgrade head && echo"),
+        "alembic-cmd",
+        "ALEMBIC_CMD holds '&&' | no shell sees it",
+    ),
+    "no such program": (
+        replace(variables(ALEMBIC_CMD="alembik upgrade head"), missing=("ALEMBIC_CMD",)),
+        "alembic-cmd",
+        "names a program that does not exist: alembik",
+    ),
+    "no such server": (
+        replace(variables(UVICORN_CMD="gunicorn x"), missing=("UVICORN_CMD",)),
+        "uvicorn-cmd",
+        "names a program that does not exist: gunicorn",
+    ),
+    "port": (
+        replace(
+            with_replica("backend", status=Status.CREATED), holders={8000: "python (process 7)"}
+        ),
+        "ports",
+        "port 8000, which backend needs, is taken | it is held: python (process 7) | end that, or set PORT=8001",
+    ),
+    "one port twice": (
+        sick(ports={"backend": (8000,), "frontend": (8000,)}),
+        "ports",
+        "backend and frontend are both given port 8000",
+    ),
+    "disk": (
+        sick(disks=(Disk("/data", 100 << 30, 400 << 20),)),
+        "disk",
+        "/data | 400 MiB of 102400 MiB",
+    ),
+    "inodes": (sick(disks=(Disk("/data", 100 << 30, 50 << 30, 0.001),)), "disk", "inodes"),
+    "crlf": (sick(script=Script(True, True)), "entrypoint", "line ends of Windows (CRLF)"),
+    "bit": (sick(script=Script(False, False)), "entrypoint", "chmod +x backend/entrypoint.sh"),
+    "nothing up": (
+        sick(replicas=Unknown("the stack is not up", "start it with: inv up")),
+        "running",
+        "the stack is not up | start it with: inv up",
+    ),
+    "ended": (
+        with_replica("redis", status=Status.EXITED, reason="exit code 1"),
+        "running",
+        "redis does not run (exited) | exit code 1 | inv up",
+    ),
+    "loop": (
+        replace(
+            with_replica("backend", status=Status.RESTARTING, restarts=5, reason="exit code 1"),
+            said={"backend": ["[entrypoint] Cause: alembic: broken", "[entrypoint] more"]},
+        ),
+        "restarts",
+        "backend keeps ending: restarted 5 times | exit code 1 | alembic: broken",
+    ),
+    "slow loop": (
+        with_replica("worker", restarts=3, started_at=moment(9_900)),
+        "restarts",
+        "3 times",
+    ),
+    "memory": (
+        with_replica(
+            "worker", restarts=1, reason="it ran out of memory at 01:02:03 UTC and was restarted"
+        ),
+        "memory",
+        "worker was killed for memory | it ran out of memory at 01:02:03 UTC",
+    ),
+    "probe": (
+        with_replica("postgres", health="unhealthy", reason="no response"),
+        "probes",
+        "postgres is unhealthy: its probe fails | no response | inv restart postgres",
+    ),
+    "no answer": (
+        sick(looks=(look(State.UNREACHABLE, "connection refused"),)),
+        "health",
+        "backend does not answer | connection refused | inv restart backend",
+    ),
+    "database down": (
+        replace(
+            with_replica("postgres", status=Status.EXITED), looks=(look(State.UNHEALTHY, db=False),)
+        ),
+        "health",
+        "no answer from the database | postgres does not run | inv up",
+    ),
+    "database stuck": (
+        replace(
+            with_replica("postgres", health="unhealthy"), looks=(look(State.UNHEALTHY, db=False),)
+        ),
+        "health",
+        "its own probe fails | inv restart postgres",
+    ),
+    "database elsewhere": (
+        sick(looks=(look(State.UNHEALTHY, db=False),)),
+        "health",
+        "the address or the password is wrong | check DATABASE_URL",
+    ),
+    "password": (
+        sick(
+            looks=(look(State.UNHEALTHY, db=False),),
+            said={
+                "backend": [
+                    '[entrypoint] Cause: FATAL:  password authentication failed for user "s"'
+                ]
+            },
+        ),
+        "health",
+        "put the former POSTGRES_PASSWORD back into .env",
+    ),
+    "waiting": (
+        sick(looks=(look(State.STARTING, phase="migrating", attempt=4, attempts=6),)),
+        "health",
+        "still starting: migrating, attempt 4",
+    ),
+    "silent": (
+        with_replica("beat", health="unhealthy", reason="45 s since the last heartbeat"),
+        "heartbeats",
+        "beat is silent | 45 s since the last heartbeat | inv restart beat",
+    ),
+    "behind": (
+        sick(
+            schema=Schema("0001", "0002", ("0002",)),
+            looks=(look(State.DEGRADED, migrations="behind"),),
+        ),
+        "schema",
+        "the schema is behind: 0001, the code needs 0002 | pending: 0002 | inv migrate",
+    ),
+    "ahead": (
+        sick(schema=Schema("0003", "0002", ()), looks=(look(State.DEGRADED, migrations="ahead"),)),
+        "schema",
+        "ahead of the code | it is at 0003, the code's newest is 0002",
+    ),
+    "failed": (
+        sick(
+            looks=(look(State.DEGRADED, migrations="failed"),),
+            said={
+                "backend": [
+                    "[entrypoint] Cause: Multiple head revisions are present",
+                    "other error",
+                ]
+            },
+        ),
+        "schema",
+        "the migrations failed; they go on being tried | Multiple head revisions are present | alembic merge",
+    ),
+    "stale": (sick(stale=".env has changed"), "configuration", ".env has changed"),
+    "shell before it": (
+        sick(commands={"backend": "sh -c 'uvicorn app.main:app; echo'"}),
+        "signals",
+        "backend does not hear the request to stop: it runs below a shell",
+    ),
+    "grace": (
+        with_replica("worker", grace=10),
+        "grace",
+        "the grace period of worker is too short | what it does may take 60 s; after 10 s it is killed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_each_cause_is_named_with_its_evidence_and_its_remedy(name):
+    facts, check, told = CAUSES[name]
+    said = found(facts)
+    assert any(told in each for each in said[check]), said
+    assert not any(each.endswith(" | ") for each in said[check])  # each has a remedy
+
+
+def test_one_cause_is_told_once():
+    assert list(found(CAUSES["engine that is denied"][0])) == ["engine"]
+    assert list(found(CAUSES["context"][0])) == ["context"]
+    assert list(found(CAUSES["loop"][0])) == ["restarts"]
+    assert list(found(CAUSES["memory"][0])) == ["memory"]
+    assert list(found(CAUSES["silent"][0])) == ["heartbeats"]
+    assert list(found(CAUSES["nothing up"][0])) == ["running"]
+    assert list(found(CAUSES["late"][0])) == ["answers"]
+    taken = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
+    assert list(found(replace(taken, holders={8000: ""}, looks=()))) == ["ports"]
+
+
+def test_what_is_as_it_should_be_is_no_finding():
+    for facts in (
+        variables(DATABASE_URL="postgresql://u:p@db:5432/d", DB_HOST="db", DB_PORT="5432"),
+        variables(DATABASE_URL="postgresql://u:p%40ss@db/d?sslmode=require"),
+        variables(ALEMBIC_CMD="alembic -x a=b -c 'my alembic.ini' upgrade head"),
+        variables(ALEMBIC_CMD="python -m app.seed"),
+        with_replica("backend", restarts=1, started_at=moment(9_999)),
+        with_replica("backend", restarts=9, started_at=moment(0)),
+        sick(disks=(Disk("/", 1 << 40, 100 << 30), Disk("/tmp", 64 << 20, 60 << 20))),
+        sick(looks=(look(State.STARTING, phase="migrating", attempt=1),)),
+        sick(
+            commands={"backend": "/bin/sh backend/entrypoint.sh"}, looks=(look(phase="migrating"),)
+        ),
+    ):
+        assert found(facts) == {}
+
+
+def test_no_finding_shows_a_password():
+    url = "postgresql://scout:sentinel@ss/w:rd@db:1/d"
+    for name, text in (
+        ("DATABASE_URL", url),
+        ("DATABASE_URL", "postgresql://scout:sentinel@db:5433/d"),
+        ("ALEMBIC_CMD", "alembic -x pw=sentinel 'upgrade"),
+        ("ALEMBIC_CMD", "x --pw sentinel ; y"),
+    ):
+        said = found(replace(variables(**{name: text, "DB_HOST": "x"}), missing=(name,)))
+        assert said
+        assert "sentinel" not in str(said)
+
+
+def test_another_project_gets_no_checks_of_ours():
+    facts = sick(own=False, service="web", replicas=(replica("web", health="unhealthy"),), looks=())
+    names = {each.check for each in doctor.examine(facts)}
+    assert names.isdisjoint({"schema", "heartbeats", "alembic-cmd", "entrypoint", "revisions"})
+    assert {"engine", "ports", "disk", "running", "memory", "probes"} <= names
+    assert list(found(facts)) == ["probes"]
+    done = replica("job", status=Status.EXITED, exit_code=0, health=None)
+    assert found(replace(facts, replicas=(replica("web"), done))) == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"0003.py": "revision = '0003'\ndown_revision = '0001'\n"}, "have 2 heads: 0002, 0003"),
+        (
+            {"0003.py": "revision = '0003'\ndown_revision = '0007'\n"},
+            "the revision 0007 is missing",
+        ),
+        (
+            {"0003.py": "revision = '0002'\ndown_revision = '0001'\n"},
+            "two migrations have the name",
+        ),
+        ({"0003.py": "revision = '0003'\ndef upgrade(:\n"}, "0003.py cannot be read | line 2"),
+        ({"0003.py": "def upgrade(): pass\n"}, "0003.py names no revision"),
+    ],
+)
+def test_revisions_that_lead_nowhere(files, told):
+    assert any(told in each for each in found(sick(revisions=REVISIONS | files))["revisions"])
+
+
+def test_a_merge_of_two_heads_is_one_head():
+    merged = REVISIONS | {
+        "0003.py": "revision = '0003'\ndown_revision = '0001'\n",
+        "0004.py": "revision = '0004'\ndown_revision = ('0002', '0003')\n",
+    }
+    assert found(sick(revisions=merged)) == {}
+    assert checkout.read("x.py", merged["0004.py"]).parents == ("0002", "0003")
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ([], ()),
+        (["one", "two", ""], ("two",)),
+        (["[entrypoint] Cause: A", "[entrypoint] Cause: the same as before."], ("A",)),
+        (
+            ["Traceback (most recent call last):", "  File x", "ValueError: no", "bye"],
+            ("ValueError: no",),
+        ),
+        (["2026-01-01 FATAL:  no room", "shut down"], ("FATAL:  no room",)),
+        (["ready", "connection refused", "ready"], ("connection refused",)),
+        (["error " + "x" * 500], ("error " + "x" * 194 + "…",)),
+    ],
+)
+def test_the_line_that_tells_the_cause(lines, cause):
+    assert causes.cause(lines) == cause
+
+
+def test_the_program_of_a_command():
+    assert commands.program("alembic upgrade head") == "alembic"
+    assert commands.program("'my alembic' x") == "my alembic"
+    assert commands.program("") == commands.program("'") == ""
+
+
+def test_what_df_prints():
+    said = "Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 1000 100 850 11% /\n"
+    assert read_df("x", said) == Disk("x", 1000 * 1024, 850 * 1024)
+
+
+# On the screen
+
+
+CHECKUPS = [
+    Checkup("engine", (Finding("a " * 50, ("b " * 50,), "c " * 50),)),
+    Checkup("env"),
+    Checkup("disk"),
+    Checkup("clock", skipped="the local runtime needs no Docker"),
+    Checkup("compose", skipped="the local runtime needs no Docker"),
+]
+
+
+def shown(width, **more):
+    console = Console(file=io.StringIO(), width=width, **more)
+    findings_text(console, CHECKUPS, "local", 0.25)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_problems_come_first_and_nothing_is_wider_than_the_terminal(width):
+    text = shown(width, force_terminal=True, color_system=None)
+    assert text.startswith("✗ a a")
+    assert "\n→ c c" in text
+    assert "1 problem (5 checks in 0.2 s, local)" in text
+    assert "✓ env" in text
+    assert "clock, compose: the local runtime needs no Docker" in text.replace("\n  ", " ")
+    assert max(map(len, text.splitlines())) <= width
+    # What goes on in a second line is indented.
+    assert all(line[:1] in "✗→ ✓-1" for line in text.splitlines() if line)
+
+
+def test_without_a_terminal_each_is_one_line():
+    lines = shown(10_000).splitlines()
+    assert [line[:3] for line in lines] == ["✗ a", "  b", "→ c", "", "1 p", "✓ e", "- c"]
