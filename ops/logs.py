@@ -24,6 +24,11 @@ def plain(text: str) -> str:
     return _ESCAPE.sub("", text) if not text.isprintable() else text
 
 
+def plain_lines(text: str) -> str:
+    """The same for a text of several lines, which keeps them."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def select(
     lines: Iterable[LogLine | None], grep: re.Pattern[str] | None
 ) -> Iterator[LogLine | None]:

@@ -32,7 +32,7 @@ def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
     colour, sign = _STATE_STYLE[look.state]
     detail = f" ({why})" if why else ""
     name = look.service if look.replica in ("", look.service) else look.replica
-    console.print(f"[{colour}]{sign} {name} is {look.state}[/]{escape(detail)}")
+    console.print(f"[{colour}]{sign} {escape(name)} is {look.state}[/]{escape(detail)}")
     if "db" in look.body:
         console.print(f"  {_facts(look.body)} · version {_known(look.body.get('version'))}")
     timing = f" in {look.latency_ms:.0f} ms" if look.latency_ms is not None else ""
@@ -67,13 +67,14 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
         Outcome.FAILED: f"failed after {verdict.total_seconds:.1f} s",
         Outcome.TIMEOUT: f"is still not ready after {verdict.total_seconds:.0f} s",
     }[verdict.outcome]
-    console.print(f"[bold][{colour}]{sign} {name} {said}[/][/]")
+    console.print(f"[bold][{colour}]{sign} {escape(name)} {said}[/][/]")
     for phase in verdict.phases:
         tries = f"{phase.attempts} attempt{'s' if phase.attempts != 1 else ''}"
         outcome = phase.outcome or "not finished"
         bad = outcome in (*FAILURES, "not finished")
         tint = "red" if bad else "green"
-        console.print(f"  {phase.name:<12}{phase.seconds:6.1f} s  {tries:<11} [{tint}]{outcome}[/]")
+        head = escape(f"{phase.name:<12}{phase.seconds:6.1f} s  {tries:<11} ")
+        console.print(f"  {head}[{tint}]{escape(outcome)}[/]")
     if verdict.health and "db" in verdict.health.body:
         console.print(f"  {_facts(verdict.health.body)}")
     if verdict.reason:

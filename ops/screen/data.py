@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,12 @@ from ops.model import Checkup, Health, LogLine, Phase, Replica, Schema, Verdict
 
 def dumps(value: Any) -> str:
     """One line of JSON; times as RFC 3339 in UTC with milliseconds."""
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    # Without them json leaves alone what a terminal obeys, or cannot be given, beyond ASCII.
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def _plain(value: Any) -> Any:
@@ -81,6 +87,7 @@ def _phase_json(phase: Phase) -> dict[str, Any]:
 
 def line_json(line: LogLine) -> str:
     """A log line as one line of JSON."""
+    # Made plain before, as every line that is shown: a million of them would take seconds longer.
     return json.dumps(line._asdict(), ensure_ascii=False)
 
 

@@ -30,20 +30,20 @@ def status_text(
     for name in services:
         rows = [replica for replica in replicas if replica.service == name]
         if not rows:
-            table.add_row(name, "[dim]absent[/]", "", "", "", "")
+            table.add_row(escape(name), "[dim]absent[/]", "", "", "", "")
         for replica in rows:
             table.add_row(
-                replica.replica,
+                escape(replica.replica),
                 _state(replica),
                 _age(replica.started_at, now),
                 str(replica.restarts or "0"),
-                " ".join(port.removeprefix("127.0.0.1:") for port in replica.ports),
+                escape(" ".join(port.removeprefix("127.0.0.1:") for port in replica.ports)),
                 escape(replica.image),
             )
     console.print(table)
     for replica in replicas:
         if replica.reason:
-            console.print(f"[red]✗[/] {replica.replica}: {escape(replica.reason)}")
+            console.print(f"[red]✗[/] {escape(replica.replica)}: {escape(replica.reason)}")
     if schema:
         console.print(schema_line(schema))
 
@@ -64,7 +64,9 @@ def schema_line(schema: Schema) -> str:
 def _state(replica: Replica) -> str:
     if replica.status is Status.RUNNING:
         tint = {"healthy": "green", "unhealthy": "red", "starting": "cyan"}
-        return f"[{tint.get(replica.health or '', 'default')}]{replica.health or 'running'}[/]"
+        return (
+            f"[{tint.get(replica.health or '', 'default')}]{escape(replica.health or 'running')}[/]"
+        )
     code = "" if replica.exit_code is None else f" ({replica.exit_code})"
     return f"[red]{replica.status}{code}[/]"
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from invoke.context import Context
@@ -19,6 +20,7 @@ from invoke.tasks import Task
 
 from ops import config
 from ops.errors import BadInput, OpsError
+from ops.logs import plain_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,13 +54,14 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
             _speak_utf8()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.unraisablehook = _quietly
+            sys.excepthook = _plainly
             try:
                 body(context, **flags)
             except OpsError as error:
                 if _debugging():
                     raise
                 message = error.message + (f"\n  {error.hint}" if error.hint else "")
-                raise Exit(message, error.exit_code) from None
+                raise Exit(plain_lines(message), error.exit_code) from None
             except KeyboardInterrupt:
                 _show_cursor()
                 raise Exit("interrupted", 130) from None
@@ -70,7 +73,9 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
                 if _debugging() or isinstance(error, Exit):
                     raise
                 what = f"unexpected: {type(error).__name__}: {error}".splitlines()[0]
-                raise Exit(f"{what}\n  see where with: inv --debug {body.__name__}", 1) from error
+                raise Exit(
+                    f"{plain_lines(what)}\n  see where with: inv --debug {body.__name__}", 1
+                ) from error
             finally:
                 # All is done, and said; what is left to interrupt is Python's own end.
                 signal.signal(signal.SIGINT, lambda *_: None)
@@ -92,6 +97,13 @@ def _quietly(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # With --debug. An exception quotes whatever an engine or a server said.
+    import traceback
+
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip())
+
+
 def _show_cursor() -> None:
     # A live display that is interrupted while it begins has hidden it already.
     for stream in (sys.stdout, sys.stderr):
@@ -102,9 +114,9 @@ def _show_cursor() -> None:
 
 
 def _speak_utf8() -> None:
-    # An old Windows console has a code page without ✓.
+    # An old Windows console has a code page without ✓, and no stream takes half a character.
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure") and stream.encoding.lower() != "utf-8":
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
 
 
@@ -125,19 +137,19 @@ def resolve(context: Context, runtime: str) -> tuple[Config, Runtime]:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(plain_lines(text), file=sys.stderr, flush=True)
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    from rich.console import Console
     from rich.theme import Theme
 
+    from ops.screen.console import PlainConsole
     from ops.screen.palette import THEME
 
     stream = sys.stderr if stderr else sys.stdout
     # What is piped is never wrapped: lines belong to the program that reads them.
     width = None if stream.isatty() else 10_000
-    return Console(file=stream, highlight=False, width=width, theme=Theme(THEME))
+    return PlainConsole(file=stream, emoji=False, highlight=False, width=width, theme=Theme(THEME))
 
 
 @contextmanager
@@ -151,7 +163,7 @@ def changing(configured: Config, name: str) -> Iterator[None]:
 def confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise BadInput(f"cannot ask: {question}", "say so beforehand: --yes")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{plain_lines(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Exit("nothing was changed", 130)
 

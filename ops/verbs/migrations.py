@@ -25,6 +25,8 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     Exit codes: 0 told, whatever it is; 2 another project's stack; 4 the stack is
     not up, or the database does not answer.
     """
+    from rich.markup import escape
+
     from ops.model import Schema
     from ops.screen import data, table
 
@@ -37,7 +39,7 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     console = terminal()
     console.print(table.schema_line(schema))
     for revision in schema.pending or ():
-        console.print(f"  pending: {revision}")
+        console.print(f"  pending: {escape(revision)}")
 
 
 @verb(dry_run=DRY_RUN, runtime=RUNTIME)
