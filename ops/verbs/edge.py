@@ -77,8 +77,9 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
                     f"{plain_lines(what)}\n  see where with: inv --debug {body.__name__}", 1
                 ) from error
             finally:
-                # All is done, and said; what is left to interrupt is Python's own end.
-                signal.signal(signal.SIGINT, lambda *_: None)
+                # All is done, and said; what is left to interrupt is Python's own end. Python itself
+                # takes any other handler away before that is over.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
         names = {flag.replace("_", "-"): text for flag, text in help_of_flags.items()}
         name = body.__name__.replace("_", "-")

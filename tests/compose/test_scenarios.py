@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.composed import compose_stack
+from tests.faults.harm import locked
 from tests.servers import wait_until
 
 
@@ -59,22 +60,24 @@ def test_scenario_2_a_migration_that_fails_once_succeeds_on_the_second_attempt(s
     # The first attempt meets somebody's lock, and gives up after its lock_timeout (5 s).
     sql(stack, "DELETE FROM alembic_version WHERE version_num LIKE '0003%'")
     sql(stack, "INSERT INTO alembic_version VALUES ('0002_deals_checks')")
-    blocker = subprocess.Popen(
-        [
-            *("docker", "compose", "exec", "-T", "postgres", "psql", "-U", "scout"),
-            *("-d", "deal_scout", "-c"),
-            "BEGIN; LOCK TABLE alembic_version IN EXCLUSIVE MODE; SELECT pg_sleep(7)",
-        ],
-        cwd=stack.root,
-        env=stack.environment,
-        stdout=subprocess.DEVNULL,
-    )
-    result = stack.inv("restart-backend")
-    blocker.wait(30)
-    assert result.returncode == 0, result
-    assert "✗ Alembic exited with code 1." in result.stdout
-    assert "Retrying in 1s..." in result.stdout
-    assert re.search(r"migrations +\d+\.\d s +2 attempts +applied", result.stdout)
+    with locked(stack, "alembic_version"):
+        process = subprocess.Popen(
+            stack.command("restart-backend"),
+            cwd=stack.root,
+            env=stack.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        shown = []
+        for line in process.stdout:
+            shown.append(line)
+            if "✗ Alembic exited with code 1." in line:
+                break
+    text = "".join(shown) + process.stdout.read()
+    assert process.wait(60) == 0, text
+    assert "✗ Alembic exited with code 1." in text
+    assert "Retrying in 1s..." in text
+    assert re.search(r"migrations +\d+\.\d s +2 attempts +applied", text)
 
 
 def test_scenario_3_a_migration_that_never_succeeds_starts_degraded(stack):
