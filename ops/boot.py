@@ -45,6 +45,7 @@ class Script:
     markers: tuple[Marker, ...]
     prefix: str = ""  # what all marker lines begin with
     overtaken: Mapping[str, str] = field(default_factory=dict)  # outcome when the next one begins
+    served: re.Pattern[str] | None = None  # a line without the prefix, with which the last one ends
 
     @property
     def first(self) -> str:
@@ -76,6 +77,7 @@ ENTRYPOINT = Script(
         _marker(APPLICATION, Says.BEGINS, r"Starting Uvicorn application"),
     ),
     overtaken={DATABASE: "timed out", MIGRATIONS: "skipped"},
+    served=re.compile(r"INFO: +Application startup complete"),  # Uvicorn's own words
 )
 
 
@@ -117,6 +119,9 @@ class BootStory:
         """Take one line; lines that are no markers change nothing."""
         prefix = self.script.prefix
         if not line.text.startswith(prefix):
+            served = self.script.served
+            if served and self._serving_since and served.match(line.text):
+                self._close(self.script.last, line.time, "serving")
             return
         self._last = line.time
         text = line.text[len(prefix) :].strip()
@@ -150,13 +155,13 @@ class BootStory:
         if name == self.script.last:
             self._serving_since = time
 
-    def boot(self, served_after: float | None = None) -> Boot:
-        """What has been told so far; a phase that lasts has no outcome.
+    def boot(self, served_after: float | None = None, until: str = "") -> Boot:
+        """What has been told so far; a phase that lasts has no outcome, and lasts `until` then.
 
         `served_after` is for what no line tells: the seconds from the last phase's beginning until
-        it was seen to serve.
+        it was seen to serve. By default a phase that lasts does so until the last marker.
         """
-        phases = [phase.frozen(self._last) for phase in self._phases]
+        phases = [phase.frozen(max(self._last, until)) for phase in self._phases]
         if served_after is not None and phases and phases[-1].name == self.script.last:
             phases[-1] = replace(phases[-1], seconds=served_after, outcome="serving")
         return Boot(tuple(phases), self._serving_since)

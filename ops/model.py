@@ -193,3 +193,15 @@ class Checkup:
         if self.findings:
             return Result.WRONG
         return Result.SKIPPED if self.skipped else Result.FINE
+
+
+@dataclass(frozen=True)
+class Glance:
+    """The stack at one moment."""
+
+    runtime: str
+    services: tuple[str, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+    schema: Schema | None = None  # None for a project whose schema is not known
+    boots: Mapping[str, Boot] = field(default_factory=dict)  # the last one of each replica
+    problem: str = ""  # why nothing could be seen

@@ -42,7 +42,10 @@ def test_each_library_has_its_place():
 
 
 def test_pure_modules_do_nothing_but_compute():
-    paths = [ROOT / "ops" / f"{name}.py" for name in ("model", "boot", "logs", "words")]
+    paths = [
+        ROOT / "ops" / f"{name}.py"
+        for name in ("model", "boot", "history", "logs", "watch", "words")
+    ]
     doctor = set((ROOT / "ops" / "doctor").glob("*.py")) - {ROOT / "ops" / "doctor" / "gather.py"}
     for path in (*paths, *doctor, *(ROOT / "ops" / "screen").glob("*.py")):
         assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), path

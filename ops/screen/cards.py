@@ -12,7 +12,7 @@ from ops.model import FAILURES, Health, Outcome, State, Verdict
 if TYPE_CHECKING:
     from rich.console import Console
 
-_STATE_STYLE = {
+STATE_STYLE = {
     State.HEALTHY: ("green", "✓"),
     State.DEGRADED: ("yellow", "!"),
     State.STARTING: ("cyan", "…"),
@@ -29,17 +29,17 @@ _OUTCOME_STYLE = {
 
 def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
     """The state in one line, and what is behind it in a few."""
-    colour, sign = _STATE_STYLE[look.state]
+    colour, sign = STATE_STYLE[look.state]
     detail = f" ({why})" if why else ""
     name = look.service if look.replica in ("", look.service) else look.replica
     console.print(f"[{colour}]{sign} {escape(name)} is {look.state}[/]{escape(detail)}")
     if "db" in look.body:
-        console.print(f"  {_facts(look.body)} · version {_known(look.body.get('version'))}")
+        console.print(f"  {facts(look.body)} · version {_known(look.body.get('version'))}")
     timing = f" in {look.latency_ms:.0f} ms" if look.latency_ms is not None else ""
     console.print(f"  [dim]{escape(look.url or 'its own probe')}{timing}, {runtime}[/]")
 
 
-def _facts(body: Mapping[str, Any]) -> str:
+def facts(body: Mapping[str, Any]) -> str:
     facts = (
         f"DB {_yes(body.get('db'))}",
         f"Redis {_yes(body.get('redis'))}",
@@ -76,7 +76,7 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
         head = escape(f"{phase.name:<12}{phase.seconds:6.1f} s  {tries:<11} ")
         console.print(f"  {head}[{tint}]{escape(outcome)}[/]")
     if verdict.health and "db" in verdict.health.body:
-        console.print(f"  {_facts(verdict.health.body)}")
+        console.print(f"  {facts(verdict.health.body)}")
     if verdict.reason:
         console.print(f"  [bold]why[/]  {escape(verdict.reason)}")
     if verdict.evidence:

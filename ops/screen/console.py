@@ -15,10 +15,18 @@ _OBEYED = re.compile(
 )
 
 
+def plain(text: Text) -> Text:
+    """The text without what a terminal would obey, in the same colours."""
+    if _OBEYED.search(text.plain):
+        text.plain = _OBEYED.sub("\ufffd", text.plain)
+    return text
+
+
 class PlainConsole(Console):
     """Shows names, reasons and answers of others without anything that a terminal would obey.
 
-    `out` is left alone: it is for log lines, which were made plain before they got their colours.
+    A `Text` is left alone, for `plain` makes it so before it is laid out; and so is `out`, for log
+    lines are plain before they get their colours.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.model import Checkup, Health, LogLine, Phase, Replica, Schema, Verdict
+from ops.model import Checkup, Glance, Health, LogLine, Phase, Replica, Schema, Verdict
 
 
 def dumps(value: Any) -> str:
@@ -91,13 +91,14 @@ def line_json(line: LogLine) -> str:
     return json.dumps(line._asdict(), ensure_ascii=False)
 
 
-def status_json(
-    services: Sequence[str], replicas: Sequence[Replica], schema: Schema, runtime: str
-) -> dict[str, Any]:
-    """As the contract has it; the top level of a service is the worst of its replicas."""
+def status_json(seen: Glance) -> dict[str, Any]:
+    """As the contract has it; the top level of a service is the worst of its replicas.
+
+    `problem` is there only under --watch, when nothing could be seen.
+    """
     listed: list[dict[str, Any]] = []
-    for name in services:
-        of_service = [replica for replica in replicas if replica.service == name]
+    for name in seen.services:
+        of_service = [replica for replica in seen.replicas if replica.service == name]
         if not of_service:
             listed.append(
                 {"name": name, "state": None, "health": None, "started_at": None}
@@ -110,7 +111,16 @@ def status_json(
                 {"replica": r.replica, "node": r.node} | _replica_json(r) for r in of_service
             ]
         listed.append(entry)
-    return {"runtime": runtime, "services": listed, "migrations": schema_json(schema)}
+    return {
+        "runtime": seen.runtime,
+        "services": listed,
+        "migrations": schema_json(seen.schema or Schema()),
+        "boot": [
+            {"replica": name, "phases": [_phase_json(phase) for phase in boot.phases]}
+            for name, boot in seen.boots.items()
+        ],
+        **({"problem": seen.problem} if seen.problem else {}),
+    }
 
 
 def _replica_json(replica: Replica) -> dict[str, Any]:

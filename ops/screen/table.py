@@ -1,51 +1,66 @@
-"""The services as a table, and where the schema stands."""
+"""The stack at a glance: its services as a table, where the schema stands, how the last boot went."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
+from rich.text import Text
 
-from ops.model import Replica, Schema, Status
+from ops.model import FAILURES, Boot, Glance, Phase, Replica, Schema, Status
+from ops.screen import grid
+from ops.screen.console import plain
 
-if TYPE_CHECKING:
-    from rich.console import Console
+
+def status_lines(seen: Glance, now: datetime, width: int) -> list[Text]:
+    """All of it, in lines of at most `width` cells where that is possible."""
+    several = len({replica.node for replica in seen.replicas}) > 1
+    # What is dropped first where there is little room stands last.
+    heads = ["SERVICE", "STATE", "UP", "RESTARTS", "PORT", *(["NODE"] if several else []), "IMAGE"]
+    rows: list[list[Text]] = []
+    for name in seen.services:
+        of_service = [replica for replica in seen.replicas if replica.service == name]
+        if not of_service:
+            rows.append([Text(name), Text("absent", "dim"), *[Text()] * (len(heads) - 2)])
+        rows += [_row(replica, several, now) for replica in of_service]
+    shown = grid.lines(heads, rows, width)
+    shown += [_trouble(replica) for replica in seen.replicas if replica.reason]
+    if seen.schema:
+        shown.append(Text.from_markup(schema_line(seen.schema), emoji=False))
+    shown += [boot_line(name, boot, seen.replicas) for name, boot in seen.boots.items()]
+    return [plain(line) for line in shown]
 
 
-def status_text(
-    console: Console,
-    services: Sequence[str],
-    replicas: Sequence[Replica],
-    schema: Schema | None,
-    now: datetime,
-) -> None:
-    """A table of the services where there is a terminal, aligned plain lines elsewhere."""
-    from rich.table import Table
+def _row(replica: Replica, several_nodes: bool, now: datetime) -> list[Text]:
+    age = (now - replica.started_at).total_seconds() if replica.started_at else None
+    return [
+        Text(replica.replica),
+        _state(replica),
+        Text("-" if age is None else grid.span(age)),
+        Text(str(replica.restarts), "yellow" if replica.restarts else ""),
+        Text(" ".join(port.removeprefix("127.0.0.1:") for port in replica.ports)),
+        *([Text(replica.node)] if several_nodes else []),
+        Text(replica.image),
+    ]
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("SERVICE", "STATE", "UP", "RESTARTS", "PORT", "IMAGE"):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for name in services:
-        rows = [replica for replica in replicas if replica.service == name]
-        if not rows:
-            table.add_row(escape(name), "[dim]absent[/]", "", "", "", "")
-        for replica in rows:
-            table.add_row(
-                escape(replica.replica),
-                _state(replica),
-                _age(replica.started_at, now),
-                str(replica.restarts or "0"),
-                escape(" ".join(port.removeprefix("127.0.0.1:") for port in replica.ports)),
-                escape(replica.image),
-            )
-    console.print(table)
-    for replica in replicas:
-        if replica.reason:
-            console.print(f"[red]✗[/] {escape(replica.replica)}: {escape(replica.reason)}")
-    if schema:
-        console.print(schema_line(schema))
+
+def _state(replica: Replica) -> Text:
+    if replica.status is Status.RUNNING:
+        tint = {"healthy": "green", "unhealthy": "red", "starting": "cyan"}
+        return Text(replica.health or "running", tint.get(replica.health or "", ""))
+    code = "" if replica.exit_code is None else f" ({replica.exit_code})"
+    return Text(f"{replica.status}{code}", "red")
+
+
+def _trouble(replica: Replica) -> Text:
+    if not replica.running or replica.health == "unhealthy":
+        sign, colour = "✗", "red"
+    elif replica.health == "starting":
+        sign, colour = "…", "cyan"
+    else:  # something that it has got over
+        sign, colour = "!", "yellow"
+    return Text.assemble((sign, colour), f" {replica.replica}: {replica.reason}")
 
 
 def schema_line(schema: Schema) -> str:
@@ -61,21 +76,26 @@ def schema_line(schema: Schema) -> str:
     )
 
 
-def _state(replica: Replica) -> str:
-    if replica.status is Status.RUNNING:
-        tint = {"healthy": "green", "unhealthy": "red", "starting": "cyan"}
-        return (
-            f"[{tint.get(replica.health or '', 'default')}]{escape(replica.health or 'running')}[/]"
-        )
-    code = "" if replica.exit_code is None else f" ({replica.exit_code})"
-    return f"[red]{replica.status}{code}[/]"
+def boot_line(name: str, boot: Boot, replicas: Sequence[Replica]) -> Text:
+    """What each phase of a boot took, or takes; the name only where there are several replicas."""
+    replica = next(each for each in replicas if each.replica == name)
+    several = sum(each.service == replica.service for each in replicas) > 1
+    line = Text(f"last boot of {name}: " if several else "last boot: ")
+    serves = replica.running and replica.health in ("healthy", None)
+    for number, phase in enumerate(boot.phases):
+        line.append(", " if number else "")
+        line.append_text(_phase(phase, serves))
+    return line
 
 
-def _age(start: datetime | None, now: datetime) -> str:
-    if start is None:
-        return "-"
-    seconds = max(0, int((now - start).total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+def _phase(phase: Phase, serves: bool) -> Text:
+    tries = f"{phase.attempts} attempts" if phase.attempts > 1 else ""
+    took = f"{phase.name} {phase.seconds:.1f}s"
+    if phase.outcome in FAILURES:
+        return Text(f"{took} {phase.outcome}" + (f" after {tries}" if tries else ""), "red")
+    if phase.outcome:
+        return Text(took + (f" in {tries}" if tries else ""))
+    if serves:  # no line told when its last phase ended
+        return Text(f"{phase.name} serving")
+    attempt = f", attempt {phase.attempts}" if tries else ""
+    return Text(f"{took} so far{attempt}", "cyan")

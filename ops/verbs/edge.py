@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RUNTIME = "the place: auto, compose, local or swarm"
 JSON = "print JSON on stdout, for programs"
+WATCH = "go on looking, every second, until q or Ctrl-C"
 DRY_RUN = "show what would be done, and change nothing"
 TIMEOUT = "seconds to wait until it is ready"
 
@@ -173,15 +174,3 @@ def coloured(console: Console) -> bool:
     """Whether escapes may be written by hand: an old Windows console would show them."""
     capable = console.color_system is not None and not console.legacy_windows
     return console.is_terminal and capable and not console.no_color
-
-
-def watched(show: Callable[[Console], None]) -> None:
-    """Show again every second until Ctrl-C, on a terminal in place."""
-    import time
-
-    console = terminal()
-    while True:
-        if console.is_terminal:
-            console.clear()
-        show(console)
-        time.sleep(1)

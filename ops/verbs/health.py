@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from ops import config
 from ops.errors import NotHealthy
-from ops.verbs.edge import JSON, RUNTIME, configure, resolve, terminal, verb, watched
+from ops.verbs.edge import JSON, RUNTIME, WATCH, configure, resolve, terminal, verb
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.text import Text
+
+    from ops.errors import OpsError
+    from ops.model import Health
 
 
 @verb(
     json=JSON,
-    watch="look again every second until Ctrl-C",
+    watch=WATCH,
     timeout="seconds to wait for an answer",
     url="ask this address instead of looking the backend up",
     runtime=RUNTIME,
@@ -45,6 +50,7 @@ def health(
     Exit codes: 0 healthy, or q under --watch; 3 starting, degraded or unhealthy;
     4 unreachable; 130 Ctrl-C.
     """
+    from concurrent.futures import ThreadPoolExecutor
     from urllib.parse import urlsplit
 
     from ops import health as probe
@@ -55,7 +61,7 @@ def health(
         base = config.base_url("--url", url)
         configured = configure(context, runtime)
 
-        def look() -> list[Any]:
+        def look() -> Sequence[Health]:
             path = urlsplit(configured.health).path or probe.READY
             answer = probe.fetch(base + path, limit)
             return [probe.read(answer, configured.service, configured.service, "", path)]
@@ -65,17 +71,20 @@ def health(
         configured, where = resolve(context, runtime)
         runtime_name = where.name
 
-        def look() -> list[Any]:
+        def look() -> Sequence[Health]:
             asked = configured.health
             replicas = where.replicas(configured.service, probe=not asked)
             if not asked:
                 return [probe.by_probe(replica) for replica in replicas]
-            return [probe.check(where, replica, limit, asked) for replica in replicas]
+            # Side by side, because one that hangs takes all of its time.
+            with ThreadPoolExecutor(len(replicas)) as pool:
+                return list(pool.map(lambda each: probe.check(where, each, limit, asked), replicas))
 
     if watch:
-        watched(lambda console: _show_health(look(), runtime_name, json, console))
+        _watch(look, configured.service, runtime_name, json)
+        return
     looks = look()
-    _show_health(looks, runtime_name, json, None)
+    _show(looks, runtime_name, json)
     state = probe.worst(looks).state
     if state is State.UNREACHABLE:
         raise Exit(code=4)
@@ -83,14 +92,59 @@ def health(
         raise Exit(code=NotHealthy.exit_code)
 
 
-def _show_health(looks: list[Any], runtime: str, json: bool, console: Console | None) -> None:
+def _show(looks: Sequence[Health], runtime: str, json: bool) -> None:
     from ops import health as probe
     from ops.screen import data
 
     if json:
-        print(data.dumps(data.health_json(looks, probe.worst(looks), runtime)), flush=True)
+        print(data.dumps(data.health_json(looks, probe.worst(looks), runtime)))
         return
     from ops.screen import cards
 
+    console = terminal()
     for look in looks:
-        cards.health_text(console or terminal(), look, probe.explain(look), runtime)
+        cards.health_text(console, look, probe.explain(look), runtime)
+
+
+def _watch(look: Callable[[], Sequence[Health]], service: str, runtime: str, json: bool) -> None:
+    from ops import health as probe
+    from ops.errors import OpsError
+    from ops.model import Answer
+    from ops.screen import data
+    from ops.verbs import watching
+
+    def dumps(found: Sequence[Health] | OpsError) -> str:
+        if isinstance(found, OpsError):
+            found = [probe.read(Answer("", None, {}, 0.0, found.message), service, service, "")]
+        return data.dumps(data.health_json(found, probe.worst(found), runtime))
+
+    if json:
+        watching.watch_json(look, dumps)
+    else:
+        watching.watch(look, f"{service} · {runtime}", _View())
+
+
+class _View:
+    """The health over time."""
+
+    def __init__(self) -> None:
+        from ops.history import History
+
+        self.history = History()
+        self.looks: Sequence[Health] = []
+
+    def take(self, found: Sequence[Health] | OpsError, at: datetime) -> None:
+        from ops import health as probe
+        from ops.errors import OpsError
+
+        if isinstance(found, OpsError):
+            self.looks = []
+            self.history.lose(at, found.message)
+        else:
+            self.looks = found
+            self.history.add([(look, probe.explain(look)) for look in found])
+
+    def lines(self, now: datetime, width: int) -> Sequence[Text]:
+        from ops.screen import pulse
+
+        return pulse.pulse_lines(self.history, self.looks, now, width)

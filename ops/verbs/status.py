@@ -9,14 +9,20 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from ops.errors import NotHealthy
-from ops.verbs.edge import JSON, RUNTIME, resolve, terminal, verb, watched
+from ops.verbs.edge import JSON, RUNTIME, WATCH, resolve, terminal, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.text import Text
+
     from ops.config import Config
+    from ops.errors import OpsError
+    from ops.model import Glance
     from ops.runtime import Runtime
 
 
-@verb(json=JSON, watch="look again every second until Ctrl-C", runtime=RUNTIME)
+@verb(json=JSON, watch=WATCH, runtime=RUNTIME)
 def status(context: Context, json: bool = False, watch: bool = False, runtime: str = "") -> None:
     """Show every service, the schema, and the last boot.
 
@@ -35,26 +41,67 @@ def status(context: Context, json: bool = False, watch: bool = False, runtime: s
     """
     configured, where = resolve(context, runtime)
     if watch:
-        watched(lambda _: show_status(configured, where, json))
-    show_status(configured, where, json)
+        _watch(configured, where, json)
+    else:
+        show_status(configured, where, json)
 
 
 def show_status(configured: Config, where: Runtime, json: bool) -> None:
-    from ops import health as probe
-    from ops.model import Schema
     from ops.screen import data
+    from ops.status import Glances
 
-    replicas = where.replicas()
-    running = [r for r in replicas if r.service == configured.service and r.running]
-    schema = (
-        probe.schema(where, running[0], 2.0) if running and configured.is_deal_scout else Schema()
-    )
+    seen = Glances(where, configured).look()
     if json:
-        print(data.dumps(data.status_json(where.services(), replicas, schema, where.name)))
+        print(data.dumps(data.status_json(seen)))
     else:
         from ops.screen import table
 
-        shown = schema if configured.is_deal_scout else None
-        table.status_text(terminal(), where.services(), replicas, shown, datetime.now(UTC))
-    if any(not r.running or r.health == "unhealthy" for r in replicas):
+        console = terminal()
+        for line in table.status_lines(seen, datetime.now(UTC), console.width):
+            console.print(line)
+    if any(not r.running or r.health == "unhealthy" for r in seen.replicas):
         raise Exit(code=NotHealthy.exit_code)
+
+
+def _watch(configured: Config, where: Runtime, json: bool) -> None:
+    from ops.model import Glance
+    from ops.screen import data
+    from ops.status import Glances
+    from ops.verbs import watching
+
+    glances = Glances(where, configured)
+
+    def dumps(found: Glance | OpsError) -> str:
+        seen = found if isinstance(found, Glance) else Glance(where.name, problem=found.message)
+        return data.dumps(data.status_json(seen))
+
+    if json:
+        watching.watch_json(glances.look, dumps)
+    else:
+        watching.watch(glances.look, f"{configured.root.name} · {where.name}", _View(where.name))
+
+
+class _View:
+    """The stack as it was last seen."""
+
+    def __init__(self, runtime: str) -> None:
+        from ops.model import Glance
+
+        self.seen = Glance(runtime)
+        self.away_since: datetime | None = None
+
+    def take(self, found: Glance | OpsError, at: datetime) -> None:
+        from ops.model import Glance
+
+        if isinstance(found, Glance):
+            self.seen, self.away_since = found, None
+        else:
+            self.away_since = self.away_since or at
+
+    def lines(self, now: datetime, width: int) -> Sequence[Text]:
+        from ops.screen import table
+
+        if not self.seen.services:
+            return []
+        # What is out of reach grows no older before our eyes.
+        return table.status_lines(self.seen, self.away_since or now, width)

@@ -89,7 +89,7 @@ def test_status_for_people(stack):
 def test_status_for_programs(stack):
     wait_until("all services are healthy", lambda: all_healthy(stack))
     seen = stack.json("status")
-    assert list(seen) == ["runtime", "services", "migrations"]
+    assert list(seen) == ["runtime", "services", "migrations", "boot"]
     assert sorted(service["name"] for service in seen["services"]) == sorted(SERVICES)
     for service in seen["services"]:
         assert list(service) == [
@@ -98,6 +98,32 @@ def test_status_for_programs(stack):
         assert (service["state"], service["health"]) == ("running", "healthy")
     assert seen["migrations"]["current"] == seen["migrations"]["head"]
     assert seen["migrations"]["pending"] == []
+    [boot] = seen["boot"]
+    assert boot["replica"] == "backend"
+    told = [(phase["name"], phase["outcome"]) for phase in boot["phases"]]
+    assert told == [
+        *(("database", "answered"), ("migrations", "applied"), ("application", "serving"))
+    ]
+    assert all(0 <= phase["seconds"] < 120 for phase in boot["phases"])
+
+
+def test_watching_for_programs_is_a_line_a_look(stack):
+    for verb, key in (("status", "services"), ("health", "state")):
+        process = subprocess.Popen(
+            stack.command(verb, "--watch", "--json"),
+            cwd=stack.root,
+            env=stack.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert all(key in look for look in looks)
+        assert "Traceback" not in told
 
 
 def test_migrations(stack):

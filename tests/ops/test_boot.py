@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ops import boot
 from ops.model import Phase
-from tests.fakes import line
+from tests.fakes import line, stamp
 
 
 def told(*lines):
@@ -120,3 +120,22 @@ def test_no_line_can_break_it(texts):
 def test_markers_in_any_order_give_each_phase_at_most_once(texts):
     names = [phase.name for phase in told(*enumerate(texts)).phases]
     assert len(names) == len(set(names))
+
+
+def test_the_application_serves_when_uvicorn_says_so():
+    lines = [
+        line(0, "INFO:     Application startup complete."),  # of the process before
+        line(1, "[entrypoint] Waiting for Postgres at postgres:5432..."),
+        line(2, "[entrypoint] ✓ DB connectivity check complete."),
+        line(2, "[entrypoint] Starting Uvicorn application..."),
+    ]
+    assert boot.read(lines).phases[-1] == Phase("application", 0.0, 1, "")
+    served = line(3.5, "INFO:     Application startup complete.", stream="stderr")
+    assert boot.read([*lines, served]).phases[-1] == Phase("application", 1.5, 1, "serving")
+
+
+def test_a_phase_that_lasts_does_so_until_now():
+    story = boot.BootStory()
+    story.add(line(1, "[entrypoint] Waiting for Postgres at postgres:5432..."))
+    assert story.boot().phases == (Phase("database", 0.0, 1, ""),)
+    assert story.boot(until=stamp(5)).phases == (Phase("database", 4.0, 1, ""),)

@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from rich.theme import Theme
 
 from ops import model
-from ops.screen import cards, data, palette, table
+from ops.errors import OutOfReach
+from ops.history import History
+from ops.screen import cards, data, frame, palette, pulse, table
 from ops.screen.console import PlainConsole
 from ops.verbs import edge
+from ops.watch import Sight
 from tests.servers import clean_environment
 from tests.stacks import ROOT
 
@@ -40,6 +43,7 @@ def console(terminal=True):
         file=io.StringIO(),
         force_terminal=terminal,
         width=10_000,
+        height=100,
         theme=theme,
         emoji=False,
         highlight=False,
@@ -71,9 +75,20 @@ def look(text):
 def test_no_screen_tells_the_terminal_anything(text, terminal):
     out = console(terminal)
     schema = model.Schema(text, f"{text}x", (text,))
-    table.status_text(out, ["s"], [replica(text)], schema, NOW)
-    cards.health_text(out, look(text), text, "local")
     phases = (model.Phase(text, 1.0, 1, text, text),)
+    boots = {text: model.Boot(phases)}
+    seen = model.Glance(text, ("s",), (replica(text),), schema, boots)
+    history = History()
+    history.add([(look(text), text)])
+    sight = Sight()
+    sight.take(OutOfReach(text, text), NOW)
+    shown = [
+        *table.status_lines(seen, NOW, 10_000),
+        *pulse.pulse_lines(history, [look(text)], NOW, 10_000),
+    ]
+    for line in frame.screen(out, text, sight, shown, now=NOW, asked_at=NOW, how_to_end="q"):
+        out.print(line)
+    cards.health_text(out, look(text), text, "local")
     cards.verdict_text(
         out,
         model.Verdict(
@@ -86,7 +101,9 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
 
 def test_what_looks_like_markup_is_shown_as_it_is():
     out = console()
-    table.status_text(out, ["s"], [replica("\x1b[red]:smile:[/]")], None, NOW)
+    seen = model.Glance("local", ("s",), (replica("\x1b[red]:smile:[/]"),))
+    for line in table.status_lines(seen, NOW, 10_000):
+        out.print(line)
     assert "[red]:smile:[/]" in shown_by(out)
 
 
