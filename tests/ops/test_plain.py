@@ -70,7 +70,7 @@ def look(text):
     return model.Health("s", text, text, state, text, 503, 1.0, NOW, body, problem=text)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(RUDE, st.booleans())
 def test_no_screen_tells_the_terminal_anything(text, terminal):
     out = console(terminal)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
@@ -172,6 +172,7 @@ def test_a_watch_says_that_it_lives_and_what_is_away():
     assert framed(sight, 20, asked_at=moment(10))[-1].startswith("looking for 10s now")
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(2, 130),
     height=st.integers(1, 40),
