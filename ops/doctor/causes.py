@@ -20,13 +20,13 @@ _TELLING = (
 )
 
 
-def cause(lines: Sequence[str]) -> tuple[str, ...]:
-    """The line that tells the cause, as far as one does; else the last one. At most one."""
+def cause(lines: Sequence[str], *, has_ended: bool = False) -> tuple[str, ...]:
+    """The line that tells the cause, as far as one does; of a service that ended, else the last."""
     for pattern in _TELLING:
         for line in reversed(lines):
             if match := pattern.search(line):
                 return (_short(match[match.lastindex or 0]),)
-    said = [line for line in lines if line.strip()]
+    said = [line for line in lines if line.strip() and has_ended]
     return (_short(said[-1]),) if said else ()
 
 

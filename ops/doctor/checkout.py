@@ -71,7 +71,7 @@ def revisions(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             f"the migrations have {len(last)} heads: {', '.join(last)}",
             ("`alembic upgrade head` does not know which to take, and applies none",),
-            "join them: .venv/bin/alembic merge heads -m 'join' --rev-id NAME",
+            "join them: alembic merge heads -m join --rev-id NAME, then: inv up --build",
         )
 
 

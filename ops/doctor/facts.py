@@ -28,13 +28,17 @@ NO_DOCKER = "the local runtime needs no Docker"
 
 
 class NotKnown(Exception):
-    """A check needs what is not known; the text says why that is so."""
+    """A check needs what is not known: why that is so, and what to do about it."""
+
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why)
+        self.hint = hint
 
 
 def known(value: T | Unknown) -> T:
     """The value, or `NotKnown` with the reason why there is none."""
     if isinstance(value, Unknown):
-        raise NotKnown(value.why)
+        raise NotKnown(value.why, value.hint)
     return value
 
 

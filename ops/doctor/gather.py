@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from ops import health, logs, runtimes
 from ops.config import Config, read_env_file
 from ops.doctor import commands
 from ops.doctor.facts import NO_DOCKER, Facts, NotKnown, Script, Settings, Unknown
+from ops.doctor.pieces import Piece, Waiting, wait
 from ops.errors import BadInput, OpsError
-from ops.model import Health, Replica, Schema
+from ops.model import Health, Replica, Schema, State
 from ops.runtime import Runtime
 from ops.runtimes import compose as composed
 from ops.runtimes import engine, machine
@@ -29,45 +28,8 @@ T = TypeVar("T")
 
 LIMIT = 10.0  # seconds for everything
 PROBE = 3.0  # seconds for one answer of a service
-TAIL = 300  # lines of a service in trouble
-
-Waiting = Callable[[Sequence[str], float], None]
-"""Shows what is still being waited for, and since how many seconds."""
-
-
-class _Fact(Generic[T]):
-    """A piece that a thread of its own gathers; others may wait for it."""
-
-    def __init__(self, name: str, deadline: float, gather: Callable[[], T]) -> None:
-        self.name = name
-        self.deadline = deadline
-        self.future: Future[T | Unknown] = Future()
-        # A daemon: one that hangs must not keep the command from ending.
-        threading.Thread(target=self._run, args=(gather,), daemon=True).start()
-
-    def _run(self, gather: Callable[[], T]) -> None:
-        try:
-            self.future.set_result(gather())
-        except OpsError as error:
-            self.future.set_result(Unknown(error.message, error.hint))
-        except NotKnown as error:
-            self.future.set_result(Unknown(str(error)))
-        except Exception as error:
-            # A sick machine answers in ways that nobody foresaw; the other checks go on.
-            self.future.set_result(Unknown(f"unexpected: {type(error).__name__}: {error}"))
-
-    def value(self) -> T | Unknown:
-        try:
-            return self.future.result(max(0.0, self.deadline - time.monotonic()))
-        except TimeoutError:
-            return Unknown(f"no answer from {self.name}", late=True)
-
-    def known(self) -> T:
-        """The value; raises `NotKnown` with the reason why there is none."""
-        value = self.value()
-        if isinstance(value, Unknown):
-            raise NotKnown(value.why)
-        return value
+TAIL = 5000  # lines of a service in trouble
+LATELY = timedelta(minutes=10)
 
 
 def gather(
@@ -75,26 +37,28 @@ def gather(
     refused: Sequence[BadInput],
     environ: Mapping[str, str],
     waiting: Waiting,
+    limit: float = LIMIT,
 ) -> Facts:
-    """Everything that the checks look at, within `LIMIT` seconds. It changes nothing.
+    """Everything that the checks look at, within `limit` seconds. It changes nothing.
 
     `refused` is what was wrong with the stack's variables when the Config was made.
     """
     engine.load()
     begin = time.monotonic()
 
-    def fact(name: str, gatherer: Callable[[], T]) -> _Fact[T]:
-        return _Fact(name, begin + LIMIT, gatherer)
+    def fact(name: str, gatherer: Callable[[], T]) -> Piece[T]:
+        return Piece(name, begin + limit, gatherer)
 
     own = config.is_deal_scout
     place = fact("the runtime", lambda: runtimes.to_examine(config))
     context = fact("Docker's context", lambda: _context(environ))
     docker = fact("the runtime", lambda: _is_wanted(place.known(), config, environ))
     client = fact("Docker Engine", lambda: _connect(docker.known(), environ))
-    replicas = fact("the services", lambda: place.known().replicas())
-    looks = fact("its health", lambda: _looks(place.known(), config, replicas.known()))
+    there = fact("the runtime", lambda: _reachable(place.known(), client))
+    replicas = fact("the services", lambda: there.known().replicas())
+    looks = fact("its health", lambda: _looks(there.known(), config, replicas.known()))
     ports = fact("the Compose file", lambda: place.known().ports())
-    gathered: dict[str, _Fact[Any]] = {
+    gathered: dict[str, Piece[Any]] = {
         "context": context,
         "engine": fact("Docker Engine", lambda: engine.describe(client.known())),
         "compose": fact("Docker Compose", machine.compose_version),
@@ -102,16 +66,16 @@ def gather(
         "holders": fact("who has the ports", lambda: _holders(ports.known(), client, replicas)),
         "replicas": replicas,
         "looks": looks,
-        "schema": fact("the schema", lambda: _schema(place.known(), config, replicas.known())),
-        "said": fact("the logs", lambda: _said(place.known(), config, replicas.known(), looks)),
-        "stale": fact("the configuration", lambda: place.known().staleness(config.service)),
-        "commands": fact("the processes", lambda: _commands(place.known(), replicas.known())),
-        "missing": fact("the programs", lambda: _missing(place.known(), config)),
-        "disks": fact("the disks", lambda: _disks(place, config, client, replicas)),
+        "schema": fact("the schema", lambda: _schema(there.known(), config, replicas.known())),
+        "said": fact("the logs", lambda: _said(there.known(), config, replicas.known(), looks)),
+        "stale": fact("the configuration", lambda: there.known().staleness(config.service)),
+        "commands": fact("the processes", lambda: _commands(there.known(), replicas.known())),
+        "missing": fact("the programs", lambda: _missing(there.known(), config)),
+        "disks": fact("the disks", lambda: _disks(there, config, client, replicas)),
         "script": fact("the entrypoint", lambda: _script(config.root / "backend/entrypoint.sh")),
         "revisions": fact("the migrations", lambda: _revisions(config.root, own)),
     }
-    late = _wait([*gathered.values(), place, docker, client], begin, waiting)
+    late = wait([*gathered.values(), place, docker, client], begin, limit, waiting)
     chosen = place.value()
     runtime = config.runtime if isinstance(chosen, Unknown) else chosen.name
     found = {name: each.value() for name, each in gathered.items()}
@@ -130,23 +94,19 @@ def gather(
     )
 
 
-def _wait(gathered: Sequence[_Fact[Any]], begin: float, waiting: Waiting) -> list[str]:
-    """Wait for everything; the names of what did not come in time."""
-    while True:
-        late = list(dict.fromkeys(each.name for each in gathered if not each.future.done()))
-        seconds = time.monotonic() - begin
-        if not late or seconds > LIMIT:
-            return late
-        waiting(late, seconds)
-        wait([each.future for each in gathered], timeout=0.2)
-
-
 def _is_wanted(place: Runtime, config: Config, environ: Mapping[str, str]) -> bool:
     """Whether Docker matters: the stack is there, or would be if it answered."""
     if place.name != "local":
         return True
     named = environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or machine.has_docker()
     return bool(named) and config.runtime == "auto" and not place.is_up()
+
+
+def _reachable(place: Runtime, client: Piece[engine.Client]) -> Runtime:
+    """The runtime, once it is known that what it speaks to answers."""
+    if place.name != "local":
+        client.known()
+    return place
 
 
 def _connect(wanted: bool, environ: Mapping[str, str]) -> engine.Client:
@@ -178,18 +138,24 @@ def _schema(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> Sc
 
 
 def _said(
-    runtime: Runtime, config: Config, replicas: Sequence[Replica], looks: _Fact[list[Health]]
+    runtime: Runtime, config: Config, replicas: Sequence[Replica], looks: Piece[list[Health]]
 ) -> dict[str, list[str]]:
     sick = {each.service for each in replicas if not is_ready(each) or each.restarts}
     seen = looks.value()
-    if isinstance(seen, Unknown) or any(look.state != "healthy" for look in seen):
+    if isinstance(seen, Unknown) or any(look.state is not State.HEALTHY for look in seen):
         sick.add(config.service)
-    return {service: list(_tail(runtime, service)) for service in sorted(sick)}
+    # What runs may have been in trouble long ago; the entrypoint tells a cause only once, though.
+    lately = (datetime.now(UTC) - LATELY).strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
+    ended = {each.service for each in replicas if not each.running} | {config.service}
+    return {
+        service: list(_tail(runtime, service, None if service in ended else lately))
+        for service in sorted(sick)
+    }
 
 
-def _tail(runtime: Runtime, service: str) -> Iterator[str]:
+def _tail(runtime: Runtime, service: str, since: str | None) -> Iterator[str]:
     with suppress(OpsError):
-        lines = runtime.logs([service], tail=TAIL, since=None, follow=False, say=lambda _: None)
+        lines = runtime.logs([service], tail=TAIL, since=since, follow=False, say=lambda _: None)
         yield from (line.text for line in logs.select(lines, None) if line)
 
 
@@ -219,8 +185,8 @@ def _exists(runtime: Runtime, service: str, program: str) -> bool:
 
 def _holders(
     wanted: Mapping[str, Sequence[int]],
-    client: _Fact[engine.Client],
-    replicas: _Fact[list[Replica]],
+    client: Piece[engine.Client],
+    replicas: Piece[list[Replica]],
 ) -> dict[int, str]:
     """Who has a port of a service that does not run."""
     if not wanted:
@@ -239,21 +205,24 @@ def _holder(client: engine.Client, port: int) -> str:
 
 
 def _disks(
-    place: _Fact[Runtime],
+    place: Piece[Runtime],
     config: Config,
-    client: _Fact[engine.Client],
-    replicas: _Fact[list[Replica]],
+    client: Piece[engine.Client],
+    replicas: Piece[list[Replica]],
 ) -> list[machine.Disk]:
     found = [machine.disk(config.root)]
-    if place.known().name == "local":
+    runtime = place.value()
+    if isinstance(runtime, Unknown) or runtime.name == "local":
         return found
+    about = engine.describe(client.known())
+    folder = Path(about.folder)
+    if about.is_here and folder.exists():
+        same = folder.stat().st_dev == config.root.stat().st_dev
+        return found if same else [*found, machine.disk(folder)]
     with suppress(NotKnown):
-        about = engine.describe(client.known())
-        if about.is_here and Path(about.folder).exists():
-            return [*found, machine.disk(Path(about.folder))]
         for each in replicas.known():
             with suppress(OpsError, ValueError, IndexError):
-                said = place.known().execute(each.service, ("df", "-Pk", "/"), PROBE)
+                said = runtime.execute(each.service, ("df", "-Pk", "/"), PROBE)
                 return [*found, machine.read_df(f"the disk of {each.node}", said)]
     return found
 

@@ -32,7 +32,7 @@ def running(facts: Facts) -> Iterator[Finding]:
             continue  # told by the ports
         if replica.exit_code == 0 and facts.service != replica.service and not facts.own:
             continue  # somebody else's job that is done
-        evidence = (replica.reason, *_cause(facts, replica))
+        evidence = (replica.reason, *_cause(facts, replica), *_consequence(facts, replica.service))
         told = tuple(dict.fromkeys(filter(None, evidence)))
         yield Finding(f"{replica.replica} does not run ({replica.status})", told, "inv up")
 
@@ -79,9 +79,14 @@ def probes(facts: Facts) -> Iterator[Finding]:
     for replica in known(facts.replicas):
         told_elsewhere = facts.own and replica.service in (*HEARTBEATS, facts.service)
         if replica.health == "unhealthy" and not told_elsewhere and not _ran_out(replica):
-            evidence = (replica.reason or "it says nothing", *_cause(facts, replica))
-            remedy = f"inv restart {replica.service}; its words: inv logs {replica.service}"
-            yield Finding(f"{replica.replica} is unhealthy: its probe fails", evidence, remedy)
+            evidence = (
+                f"its probe: {replica.reason or 'no output'}",
+                *_cause(facts, replica),
+                *_consequence(facts, replica.service),
+            )
+            yield Finding(
+                f"{replica.replica} is unhealthy", evidence, f"inv restart {replica.service}"
+            )
 
 
 def heartbeats(facts: Facts) -> Iterator[Finding]:
@@ -110,8 +115,8 @@ def health(facts: Facts) -> Iterator[Finding]:
                 yield Finding(what, (look.problem, *told), f"see: inv logs {look.service}")
             case State.UNHEALTHY:
                 for key, title, service in _DEPENDENCIES:
-                    if not look.body.get(key):
-                        yield _unreachable(facts, name, title, service, told)
+                    if not look.body.get(key) and not _is_sick(facts, service):
+                        yield _unreachable(facts, f"{name} gets no answer from {title}", key, told)
             case State.STARTING if int(look.body.get("attempt") or 1) > 2:
                 body = look.body
                 what = f"{name} is still starting: {body.get('phase')}, attempt {body['attempt']}"
@@ -123,23 +128,28 @@ def health(facts: Facts) -> Iterator[Finding]:
 _DEPENDENCIES = (("db", "the database", "postgres"), ("redis", "Redis", "redis"))
 
 
-def _unreachable(
-    facts: Facts, name: str, title: str, service: str, told: tuple[str, ...]
-) -> Finding:
-    what = f"{name} gets no answer from {title}"
+def _is_sick(facts: Facts, service: str) -> bool:
+    """Whether another check tells what is wrong with a dependency."""
     replicas = facts.replicas_of(service)
-    said = " ".join(told)
-    if not any(replica.running for replica in replicas):
-        return Finding(what, (f"{service} does not run", *told), "inv up")
-    if any(replica.health == "unhealthy" for replica in replicas):
-        return Finding(
-            what, (f"{service} runs, and its own probe fails",), f"inv restart {service}"
-        )
-    wrong = f"{service} itself is well: the address or the password is wrong"
-    if "password" in said:
-        return Finding(what, told, _mend(facts.service, said))
-    url = "DATABASE_URL" if service == "postgres" else "REDIS_URL"
-    return Finding(what, (wrong, *told), f"check {url} in .env, then: inv up")
+    return not any(replica.running and replica.health != "unhealthy" for replica in replicas)
+
+
+def _unreachable(facts: Facts, what: str, key: str, told: tuple[str, ...]) -> Finding:
+    if "password" in " ".join(told):
+        return Finding(what, told, _mend(facts.service, " ".join(told)))
+    url, host, service = _ADDRESSES[key]
+    variables = facts.settings.variables
+    elsewhere = variables.get(url) or variables.get(host) not in (None, "", service)
+    if elsewhere and facts.runtime != "local":
+        name = url if variables.get(url) else host
+        return Finding(what, (f"{name} leads there", *told), f"correct {name} in .env: inv up")
+    return Finding(what, (f"{service} runs, and does not respond", *told), f"inv restart {service}")
+
+
+_ADDRESSES = {
+    "db": ("DATABASE_URL", "DB_HOST", "postgres"),
+    "redis": ("REDIS_URL", "REDIS_HOST", "redis"),
+}
 
 
 def schema(facts: Facts) -> Iterator[Finding]:
@@ -207,7 +217,16 @@ def grace(facts: Facts) -> Iterator[Finding]:
 
 
 def _cause(facts: Facts, replica: Replica) -> tuple[str, ...]:
-    return cause(facts.last_words(replica.service))
+    return cause(facts.last_words(replica.service), has_ended=not replica.running)
+
+
+def _consequence(facts: Facts, service: str) -> tuple[str, ...]:
+    """What it means for the backend that one of its dependencies is in trouble."""
+    looks = () if isinstance(facts.looks, Unknown) else facts.looks
+    keys = [key for key, _, needed in _DEPENDENCIES if needed == service]
+    if any(look.body.get(key) is False for look in looks for key in keys):
+        return (f"{facts.service} gets no answer from it",)
+    return ()
 
 
 _MENDS = (

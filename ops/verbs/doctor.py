@@ -15,7 +15,7 @@ from ops.errors import BadInput, NotHealthy
 from ops.verbs.edge import JSON, RUNTIME, configure, terminal, verb
 
 if TYPE_CHECKING:
-    from ops.doctor.gather import Waiting
+    from ops.doctor.pieces import Waiting
 
 PATIENCE = 1.0  # seconds after which a terminal is told what is being waited for
 

@@ -138,3 +138,13 @@ def test_following_shows_every_line_once_across_restarts(client):
         assert seen == []
     finally:
         dockerized.docker("rm", "-f", identity)
+
+
+@pytest.mark.parametrize("options", [(), ("--init",)])
+def test_the_command_of_a_main_process_is_that_below_the_init(client, options):
+    identity = run("sleep 600 & sleep 600; echo", *options)
+    try:
+        command = engine.main_command(client, identity)
+        assert command == "sh -c sleep 600 & sleep 600; echo"
+    finally:
+        dockerized.docker("rm", "-f", identity)

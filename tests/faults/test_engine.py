@@ -56,7 +56,10 @@ def test_f22_out_of_memory_is_told_after_the_restart(tmp_path, measured):
         wait_until("it was killed and restarted", lambda: stack.service("hungry")["restarts"], 60)
         wait_until("it runs again", lambda: stack.service("hungry")["state"] == "running", 30)
         assert "hungry: it ran out of memory at " in stack.ok("status")
-    measured("`inv status` names it, and when, after the restart")
+        examined = stack.inv("doctor")
+        assert examined.returncode == 3
+        assert "✗ hungry was killed for memory\n  it ran out of memory at " in examined.stdout
+    measured("`inv status` and `inv doctor` name it, and when, after the restart")
 
 
 def test_f24_the_engine_restarts_under_a_follower(tmp_path, measured):

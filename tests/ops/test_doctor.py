@@ -257,7 +257,7 @@ CAUSES = {
     "probe": (
         with_replica("postgres", health="unhealthy", reason="no response"),
         "probes",
-        "postgres is unhealthy: its probe fails | no response | inv restart postgres",
+        "postgres is unhealthy | its probe: no response | inv restart postgres",
     ),
     "no answer": (
         sick(looks=(look(State.UNREACHABLE, "connection refused"),)),
@@ -268,20 +268,31 @@ CAUSES = {
         replace(
             with_replica("postgres", status=Status.EXITED), looks=(look(State.UNHEALTHY, db=False),)
         ),
-        "health",
-        "no answer from the database | postgres does not run | inv up",
+        "running",
+        "postgres does not run (exited) | backend gets no answer from it | inv up",
     ),
     "database stuck": (
         replace(
-            with_replica("postgres", health="unhealthy"), looks=(look(State.UNHEALTHY, db=False),)
+            with_replica("postgres", health="unhealthy", reason="no response"),
+            looks=(look(State.UNHEALTHY, db=False),),
         ),
-        "health",
-        "its own probe fails | inv restart postgres",
+        "probes",
+        "its probe: no response | backend gets no answer from it | inv restart postgres",
     ),
-    "database elsewhere": (
+    "database that nobody has noticed yet": (
         sick(looks=(look(State.UNHEALTHY, db=False),)),
         "health",
-        "the address or the password is wrong | check DATABASE_URL",
+        "no answer from the database | postgres runs, and does not respond | inv restart postgres",
+    ),
+    "database elsewhere": (
+        replace(variables(DB_HOST="db.example"), looks=(look(State.UNHEALTHY, db=False),)),
+        "health",
+        "no answer from the database | DB_HOST leads there | correct DB_HOST in .env",
+    ),
+    "broker elsewhere": (
+        replace(variables(REDIS_URL="redis://r"), looks=(look(State.UNHEALTHY, redis=False),)),
+        "health",
+        "no answer from Redis | REDIS_URL leads there | correct REDIS_URL in .env",
     ),
     "password": (
         sick(
@@ -361,6 +372,8 @@ def test_one_cause_is_told_once():
     assert list(found(CAUSES["silent"][0])) == ["heartbeats"]
     assert list(found(CAUSES["nothing up"][0])) == ["running"]
     assert list(found(CAUSES["late"][0])) == ["answers"]
+    assert list(found(CAUSES["database down"][0])) == ["running"]
+    assert list(found(CAUSES["database stuck"][0])) == ["probes"]
     taken = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
     assert list(found(replace(taken, holders={8000: ""}, looks=()))) == ["ports"]
 
@@ -438,7 +451,6 @@ def test_a_merge_of_two_heads_is_one_head():
     ("lines", "cause"),
     [
         ([], ()),
-        (["one", "two", ""], ("two",)),
         (["[entrypoint] Cause: A", "[entrypoint] Cause: the same as before."], ("A",)),
         (
             ["Traceback (most recent call last):", "  File x", "ValueError: no", "bye"],
@@ -451,6 +463,11 @@ def test_a_merge_of_two_heads_is_one_head():
 )
 def test_the_line_that_tells_the_cause(lines, cause):
     assert causes.cause(lines) == cause
+
+
+def test_the_last_words_of_what_has_ended_count_whatever_they_are():
+    assert causes.cause(["one", "two", ""]) == ()
+    assert causes.cause(["one", "two", ""], has_ended=True) == ("two",)
 
 
 def test_the_program_of_a_command():
