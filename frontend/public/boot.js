@@ -15,21 +15,20 @@ export function showBoot(phases, migrations) {
   for (const row of $("phases").tBodies[0].rows) showPhase(row, known[row.dataset.phase], migrations);
 
   const began = new Date(phases[0].began);
-  const ended = phases.at(-1);
-  const seconds = (new Date(ended.began) - began) / 1000 + ended.seconds;
-  const total = over ? `; it served after ${duration(seconds)}` : `; ${duration(seconds)} so far`;
+  const last = phases.at(-1);
+  const seconds = (new Date(last.began) - began) / 1000 + last.seconds;
   if ($("boot-began").dataset.began !== phases[0].began) {
     $("boot-began").dataset.began = phases[0].began;
     $("boot-began").replaceChildren(`Began at ${clock(began)}, `, timeElement(began));
   }
-  mark($("boot-total"), `${total}.`);
+  mark($("boot-total"), over ? `; it served after ${duration(seconds)}.` : ".");
 }
 
 function showPhase(row, phase, migrations) {
   const [, took, attempts, outcome] = row.cells;
   mark(took, phase ? duration(phase.seconds) : "–");
   mark(attempts, phase ? String(phase.attempts) : "–");
-  if (!phase) mark(outcome, "to come");
+  if (!phase) mark(outcome, "to come", "later");
   else if (!phase.outcome) mark(outcome, "under way", "now");
   else if (phase.outcome === "failed" && migrations === "current") mark(outcome, "failed, applied since", "wait");
   else mark(outcome, phase.outcome, marks[phase.outcome] ?? "wait");

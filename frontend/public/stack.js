@@ -106,7 +106,7 @@ function showState({ state, sentence, spoken = sentence }) {
 }
 
 function showDetails({ db, redis, queue_depth: queue, migrations, version, phases, heartbeats }) {
-  const answers = (up) => (up ? ["answers", "good"] : ["does not answer", "bad"]);
+  const answers = (up) => (up ? ["answers", "good"] : ["no answer", "bad"]);
   mark($("db"), ...answers(db));
   mark($("redis"), ...answers(redis));
   mark($("queue"), typeof queue === "number" ? `${queue} waiting` : "not known");
