@@ -205,3 +205,12 @@ class Glance:
     schema: Schema | None = None  # None for a project whose schema is not known
     boots: Mapping[str, Boot] = field(default_factory=dict)  # the last one of each replica
     problem: str = ""  # why nothing could be seen
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that a verb would do."""
+
+    action: str
+    name: str
+    why: str

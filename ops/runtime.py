@@ -24,6 +24,10 @@ class Runtime(Protocol):
         """The names of the services that the stack consists of, in the order they start."""
         ...
 
+    def wanted(self) -> tuple[str, ...]:
+        """The names of the services that `up` would have run, whether they do or not."""
+        ...
+
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         """The replicas of one service or of all, with their health if `probe`.
 

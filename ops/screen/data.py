@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.model import Checkup, Glance, Health, LogLine, Phase, Replica, Schema, Verdict
+from ops.model import Checkup, Glance, Health, LogLine, Phase, Replica, Schema, Step, Verdict
 
 
 def dumps(value: Any) -> str:
@@ -83,6 +83,12 @@ def _phase_json(phase: Phase) -> dict[str, Any]:
         "attempts": phase.attempts,
         "outcome": phase.outcome or "unfinished",
     }
+
+
+def plan_json(steps: Sequence[Step], runtime: str) -> dict[str, Any]:
+    """What a verb would do."""
+    plan = [{"action": step.action, "name": step.name, "why": step.why} for step in steps]
+    return {"runtime": runtime, "plan": plan}
 
 
 def line_json(line: LogLine) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.markup import escape
 from rich.text import Text
 
-from ops.model import FAILURES, Boot, Glance, Phase, Replica, Schema, Status
+from ops.model import FAILURES, Boot, Glance, Phase, Replica, Schema, Status, Step
 from ops.screen import grid
 from ops.screen.console import plain
 
@@ -61,6 +61,14 @@ def _trouble(replica: Replica) -> Text:
     else:  # something that it has got over
         sign, colour = "!", "yellow"
     return Text.assemble((sign, colour), f" {replica.replica}: {replica.reason}")
+
+
+def plan_lines(steps: Sequence[Step]) -> list[Text]:
+    """What a verb would do, and that it was not done."""
+    if not steps:
+        return [Text("there is nothing to do")]
+    rows = [(Text(step.action), Text(step.name, "bold"), plain(Text(step.why))) for step in steps]
+    return [*grid.lines(("WOULD", "WHAT", "BECAUSE"), rows, 10_000), Text("nothing was changed")]
 
 
 def schema_line(schema: Schema) -> str:

@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ops.config import Config
+    from ops.model import Step
     from ops.runtime import Runtime
 
 RUNTIME = "the place: auto, compose, local or swarm"
@@ -160,6 +161,20 @@ def changing(configured: Config, name: str) -> Iterator[None]:
 
     with lock.held(configured.state, name):
         yield
+
+
+def show_plan(steps: Sequence[Step], runtime: str, json: bool) -> None:
+    """What `--dry-run` shows, on stdout: it is the answer that was asked for."""
+    from ops.screen import data
+
+    if json:
+        print(data.dumps(data.plan_json(steps, runtime)))
+        return
+    from ops.screen import table
+
+    console = terminal()
+    for line in table.plan_lines(steps):
+        console.print(line)
 
 
 def confirm(question: str) -> None:

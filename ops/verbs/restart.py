@@ -10,6 +10,7 @@ from invoke.exceptions import Exit
 from ops import config
 from ops.errors import BadInput, NotHealthy
 from ops.verbs.edge import (
+    DRY_RUN,
     JSON,
     RUNTIME,
     TIMEOUT,
@@ -17,6 +18,7 @@ from ops.verbs.edge import (
     coloured,
     resolve,
     say,
+    show_plan,
     terminal,
     verb,
 )
@@ -31,6 +33,7 @@ _RESTART_HELP = {
     "tail": "show at most this many of them",
     "timeout": TIMEOUT,
     "json": JSON,
+    "dry_run": DRY_RUN,
     "runtime": RUNTIME,
 }
 
@@ -42,6 +45,7 @@ def restart_backend(
     tail: str = "50",
     timeout: str = "600",
     json: bool = False,
+    dry_run: bool = False,
     runtime: str = "",
 ) -> None:
     """Restart the backend and give a verdict on its new start.
@@ -55,12 +59,13 @@ def restart_backend(
     Examples:
       inv restart-backend
       inv restart-backend --no-logs --timeout 2m
+      inv restart-backend --dry-run
       inv restart-backend --json
 
     Exit codes: 0 healthy; 3 degraded, failed, or not ready in time; 4 the stack
     is not up, or somebody else changes it.
     """
-    _restart(context, None, logs, tail, timeout, json, runtime)
+    _restart(context, None, logs, tail, timeout, json, dry_run, runtime)
 
 
 @verb(services="the service to restart", **_RESTART_HELP)
@@ -71,6 +76,7 @@ def restart(
     tail: str = "50",
     timeout: str = "600",
     json: bool = False,
+    dry_run: bool = False,
     runtime: str = "",
 ) -> None:
     """Restart any service: inv restart SERVICE.
@@ -87,7 +93,7 @@ def restart(
     """
     if not services:
         raise BadInput("restart needs the name of a service", "for example: inv restart worker")
-    _restart(context, services, logs, tail, timeout, json, runtime)
+    _restart(context, services, logs, tail, timeout, json, dry_run, runtime)
 
 
 def _restart(
@@ -97,10 +103,12 @@ def _restart(
     tail: str,
     timeout: str,
     as_json: bool,
+    dry_run: bool,
     runtime: str,
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    from ops import plan
     from ops import restart as story
     from ops.model import Outcome
     from ops.screen import data
@@ -109,6 +117,9 @@ def _restart(
     most = config.count("--tail", tail)
     configured, where = resolve(context, runtime)
     name = service or configured.service
+    if dry_run:
+        show_plan(plan.restart(where, name), where.name, as_json)
+        return
     out = terminal(stderr=as_json)
     with changing(configured, f"restart {name}"), ThreadPoolExecutor(1) as beside:
         stale = beside.submit(where.staleness, name)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from invoke.context import Context
 
 from ops import config
-from ops.verbs.edge import JSON, RUNTIME, TIMEOUT, changing, confirm, resolve, say, verb
+from ops.verbs.edge import (
+    DRY_RUN,
+    JSON,
+    RUNTIME,
+    TIMEOUT,
+    changing,
+    confirm,
+    resolve,
+    say,
+    show_plan,
+    verb,
+)
 from ops.verbs.status import show_status
 
 
@@ -13,6 +24,7 @@ from ops.verbs.status import show_status
     build="build the images first",
     timeout=TIMEOUT,
     json=JSON,
+    dry_run=DRY_RUN,
     runtime=RUNTIME,
 )
 def up(
@@ -20,6 +32,7 @@ def up(
     build: bool = False,
     timeout: str = "600",
     json: bool = False,
+    dry_run: bool = False,
     runtime: str = "",
 ) -> None:
     """Bring the stack up and wait until it is ready.
@@ -33,14 +46,19 @@ def up(
       inv up                   until everything is ready, at most 10 minutes
       inv up --build           after a change of the code
       inv up --timeout 2m
+      inv up --dry-run         what it would do, and why
 
     Exit codes: 0 ready; 2 a bad value; 3 not ready in time; 4 no engine answers,
     or somebody else changes the stack.
     """
+    from ops import plan
     from ops import up as waiting
 
     limit = config.seconds("--timeout", timeout)
     configured, where = resolve(context, runtime)
+    if dry_run:
+        show_plan(plan.up(where, configured, build=build), where.name, json)
+        return
     with changing(configured, "up"):
         where.up(build=build, say=say)
         replicas = waiting.wait(where, configured.service, timeout=limit, say=say)
@@ -53,9 +71,16 @@ def up(
 @verb(
     volumes="delete the data as well",
     yes="do not ask before deleting",
+    dry_run=DRY_RUN,
     runtime=RUNTIME,
 )
-def down(context: Context, volumes: bool = False, yes: bool = False, runtime: str = "") -> None:
+def down(
+    context: Context,
+    volumes: bool = False,
+    yes: bool = False,
+    dry_run: bool = False,
+    runtime: str = "",
+) -> None:
     """Stop the stack; its data stays.
 
     With --volumes the data, the logs and the passwords go too, for good; it asks
@@ -63,11 +88,17 @@ def down(context: Context, volumes: bool = False, yes: bool = False, runtime: st
 
     Examples:
       inv down
+      inv down --volumes --dry-run
       inv down --volumes --yes
 
     Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers; 130 you said no.
     """
+    from ops import plan
+
     configured, where = resolve(context, runtime)
+    if dry_run:
+        show_plan(plan.down(where, volumes=volumes), where.name, False)
+        return
     if volumes and not yes:
         confirm("Delete the stack's data, logs and passwords for good?")
     with changing(configured, "down"):

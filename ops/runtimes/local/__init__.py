@@ -70,6 +70,11 @@ class LocalRuntime:
     def services(self) -> tuple[str, ...]:
         return SERVICES
 
+    def wanted(self) -> tuple[str, ...]:
+        if lacking := self.lacks():
+            raise OutOfReach(lacking, "install Docker, and use: --runtime compose")
+        return SERVICES
+
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         wanted = [self._known(service)] if service else SERVICES
         processes = self.supervisor.processes()

@@ -1,0 +1,78 @@
+"""What a verb that changes the stack would do to it now. Looks, and touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ops.config import Config
+from ops.errors import OutOfReach
+from ops.model import Replica, Step
+from ops.runtime import Runtime
+
+
+def up(runtime: Runtime, config: Config, *, build: bool) -> list[Step]:
+    """The steps of `up`. Raises `OutOfReach` when it could not begin."""
+    wanted = runtime.wanted()
+    present = _present(runtime)
+    example, env = config.root / ".env.example", config.root / ".env"
+    steps = []
+    if runtime.name != "local" and example.exists() and not env.exists():
+        if present:
+            raise OutOfReach(
+                ".env is missing, and what runs was made with its passwords", "restore it"
+            )
+        steps.append(Step("write", ".env", "with new passwords"))
+    if build:
+        steps.append(Step("build", "the images", "what uses one that changed is recreated"))
+    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        steps += pool.map(lambda name: _for_service(runtime, name, present), wanted)
+    gone = dict.fromkeys(each.service for each in present if each.service not in wanted)
+    return steps + [
+        Step("remove", name, "the project has no such service any more") for name in gone
+    ]
+
+
+def _for_service(runtime: Runtime, name: str, present: Sequence[Replica]) -> Step:
+    ours = [each for each in present if each.service == name]
+    if not ours:
+        return Step("start", name, "it does not run")
+    if why := runtime.staleness(name):
+        return Step("recreate", name, why)
+    ended = [each for each in ours if not each.running]
+    if ended:
+        return Step("start", name, f"it is {ended[0].status}")
+    return Step("leave", name, "it runs, and nothing changed")
+
+
+def down(runtime: Runtime, *, volumes: bool) -> list[Step]:
+    """The steps of `down`. Raises `OutOfReach` when it could not begin."""
+    runtime.wanted()
+    steps = [
+        Step("stop" if each.running else "remove", each.replica, f"it is {each.status}")
+        for each in _present(runtime)
+    ]
+    if volumes:
+        steps.append(Step("delete", "the data", "databases, logs and passwords, for good"))
+    return steps
+
+
+def restart(runtime: Runtime, service: str) -> list[Step]:
+    """The steps of a restart. Raises `OutOfReach` when there is no such service."""
+    steps = [
+        Step("restart" if each.running else "start", each.replica, f"it is {each.status}")
+        for each in runtime.replicas(service, probe=False)
+    ]
+    if why := runtime.staleness(service):
+        steps.append(
+            Step("leave", service, f"as it was created, though {why}; inv up takes it over")
+        )
+    return steps
+
+
+def _present(runtime: Runtime) -> list[Replica]:
+    """What there is, running or not; the place has answered before."""
+    try:
+        return runtime.replicas(probe=False)
+    except OutOfReach:  # the stack is not up
+        return []
