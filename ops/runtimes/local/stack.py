@@ -141,7 +141,10 @@ def programs(root: Path, state: Path, stack: Stack, user: Mapping[str, str]) -> 
         Program(
             "worker",
             30,
-            (*celery, "worker", "--loglevel", "INFO", "--concurrency", "2", "--hostname", "worker"),
+            (
+                *(*celery, "worker", "--loglevel", "INFO", "--concurrency", "2"),
+                *("--hostname", "worker", "--without-gossip", "--without-mingle"),
+            ),
             root,
             backend,
             grace=70,  # a task may take 60 s
