@@ -73,8 +73,11 @@ def find_kubectl() -> None:
 
 
 @functools.cache
-def build(overlay: str, *components: str) -> Manifests:
-    """`kubectl kustomize` of an overlay whose secrets are filled in, with further components."""
+def build(overlay: str, *components: str, more: str = "") -> Manifests:
+    """`kubectl kustomize` of an overlay whose secrets are filled in.
+
+    `components` are added to it, and `more`, which is further YAML for its kustomization.
+    """
     find_kubectl()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "kubernetes"
@@ -85,13 +88,11 @@ def build(overlay: str, *components: str) -> Manifests:
             r"^([A-Z_]+)=$", lambda name: name[0] + VALUES[name[1]], example, flags=re.M
         )
         (place / "secret.env").write_text(filled, "utf-8")
-        if components:
-            file = place / "kustomization.yaml"
-            content = yaml.safe_load(file.read_text("utf-8"))
-            content.setdefault("components", []).extend(
-                f"../../components/{name}" for name in components
-            )
-            file.write_text(yaml.safe_dump(content), "utf-8")
+        file = place / "kustomization.yaml"
+        content = yaml.safe_load(file.read_text("utf-8")) | (yaml.safe_load(more) or {})
+        added = [f"../../components/{name}" for name in components]
+        content["components"] = content.get("components", []) + added
+        file.write_text(yaml.safe_dump(content), "utf-8")
         done = subprocess.run(
             ["kubectl", "kustomize", str(place)], capture_output=True, text=True, timeout=60
         )

@@ -9,6 +9,7 @@ import sys
 
 import kubernetes_validate
 import pytest
+import yaml
 from kubernetes_validate.utils import all_versions
 
 from tests.kubernetes.manifests import (
@@ -290,3 +291,29 @@ def test_nobody_but_the_autoscaler_sets_the_number_of_workers() -> None:
     assert scaler["scaleTargetRef"]["name"] == "worker"
     metric = scaler["metrics"][0]["external"]["metric"]["name"]
     assert f'"{metric}"' in (ROOT / "backend" / "app" / "metrics.py").read_text("utf-8")
+
+
+# docs/scaling.md
+
+
+def yaml_block(first: str) -> dict:  # type: ignore[type-arg]
+    """The one example of the docs that begins with this key."""
+    text = (ROOT / "docs" / "scaling.md").read_text("utf-8")
+    (block,) = re.findall(rf"```yaml\n({first}:.*?)```", text, re.DOTALL)
+    return yaml.safe_load(block)
+
+
+def test_the_rule_in_the_docs_brings_the_metric_that_the_autoscaler_asks_for() -> None:
+    rules = yaml_block("externalRules")["externalRules"]
+    scaler = build("production", "autoscaling").get("HorizontalPodAutoscaler", "worker")["spec"]
+    asked = scaler["metrics"][0]["external"]["metric"]["name"]
+    assert [rule["seriesQuery"].partition("{")[0] for rule in rules] == [asked]
+    # Every replica tells the same number.
+    assert rules[0]["metricsQuery"].startswith("max(")
+
+
+def test_a_variable_is_added_as_the_docs_say() -> None:
+    more = yaml_block("configMapGenerator")
+    config = build("production", more=yaml.safe_dump(more)).get("ConfigMap", "deal-scout")["data"]
+    assert config["ALEMBIC_CMD"].endswith("alembic upgrade head")
+    assert config["PORT"] == "8000"
