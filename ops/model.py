@@ -44,7 +44,7 @@ class Replica:
     ports: tuple[str, ...] = ()
     exit_code: int | None = None
     reason: str = ""  # why it does not run, or is not healthy, in a few words
-    identity: str = ""  # what the runtime knows it by: a container's id
+    identity: str = ""  # what the runtime knows it by: the id of a container or of a task
     grace: int | None = None  # seconds from the request to stop to SIGKILL; None: not known
 
     @property
@@ -61,6 +61,7 @@ class LogLine(NamedTuple):
     node: str
     stream: str  # stdout or stderr
     text: str
+    identity: str = ""  # of the replica that said it, as in `Replica.identity`, where it is known
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,9 @@ def restart(
             if replica.replica not in watches:
                 watches[replica.replica] = _Watch(None, where, script)
             watches[replica.replica].look(replica, runtime, audience, clock)
+        if answered and (why := runtime.undone(service)):
+            for watch in watches.values():
+                watch.undo(why)
         next_look = clock.monotonic() + PROBE_EVERY
         waited_for = next((w.waits_for() for w in watches.values() if not w.verdict), "")
         audience.waiting(waited_for, now - begin, timeout)
@@ -155,7 +158,7 @@ class _Watch:
         """Take a line; those of the old process are passed over."""
         if self.new is None:
             self.early.append(line)
-        elif boot.parse_time(line.time) >= self._started():
+        elif self._is_new_line(line):
             during = self.story.boot().current
             self.story.add(line)
             self.heard.append(line)
@@ -197,6 +200,11 @@ class _Watch:
                 self._decide(Outcome.DEGRADED, health.explain(self.health))
             case State.UNHEALTHY if lasted >= SETTLE_FOR:
                 self._decide(Outcome.FAILED, health.explain(self.health))
+
+    def undo(self, why: str) -> None:
+        """The runtime has taken the restart back: what serves is what served before."""
+        if self.verdict is not Outcome.FAILED:
+            self._decide(Outcome.FAILED, why)
 
     def waits_for(self) -> str:
         """What the user is waiting for, in a few words."""
@@ -240,6 +248,13 @@ class _Watch:
             remedy="" if good else _remedy(known.service, trouble, self.health),
             evidence=() if good else tuple(evidence),
         )
+
+    def _is_new_line(self, line: LogLine) -> bool:
+        # Where the old process serves until the new one does, both speak at the same time.
+        assert self.new is not None
+        if line.identity and self.new.identity and line.identity != self.new.identity:
+            return False
+        return boot.parse_time(line.time) >= self._started()
 
     def _is_new(self, replica: Replica) -> bool:
         if replica.started_at is None:

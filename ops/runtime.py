@@ -62,6 +62,14 @@ class Runtime(Protocol):
         """Stop all replicas of a service and start them again; returns once they were started."""
         ...
 
+    def undone(self, service: str) -> str:
+        """Why the runtime has taken the last change of a service back; empty if it has not."""
+        ...
+
+    def scale(self, service: str, count: int) -> None:
+        """Have a service run with this many replicas. Raises `BadInput` where that cannot be."""
+        ...
+
     def main_command(self, replica: Replica) -> str:
         """The command line of a replica's main process, below the init; empty if none is seen."""
         ...

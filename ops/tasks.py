@@ -16,6 +16,7 @@ from ops.verbs.edge import Verb
 VERBS: tuple[Task[Any], ...] = (
     stack.up,
     stack.down,
+    stack.scale,
     restart.restart_backend,
     restart.restart,
     logs.logs,

@@ -26,6 +26,9 @@ def wait(
     begin = told = clock.monotonic()
     ready: set[str] = set()
     while True:
+        for name in runtime.services():
+            if why := runtime.undone(name):
+                raise NotHealthy(f"{name}: {why}", f"what ran before serves; see: inv logs {name}")
         replicas = runtime.replicas()
         waiting = [replica for replica in replicas if not is_ready(replica)]
         now = clock.monotonic()

@@ -53,7 +53,7 @@ class Engine:
                     *("--pidfile", str(self.folder / "docker.pid")),
                     *("--host", self.host, "--group", "root"),
                 ],
-                env=os.environ | {"PATH": _path()},
+                env=os.environ | {"PATH": path_of_dockerd()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -72,7 +72,11 @@ class Engine:
 def engine() -> Iterator[Engine]:
     """One that runs; with its data it goes away in the end. Skips where that is not possible."""
     dockerized.find_engine()
-    if os.name != "posix" or os.geteuid() != 0 or not shutil.which("dockerd", path=_path()):
+    if (
+        os.name != "posix"
+        or os.geteuid() != 0
+        or not shutil.which("dockerd", path=path_of_dockerd())
+    ):
         pytest.skip("an engine of its own needs root, and dockerd in PATH")
     folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: a socket's path has 108 bytes
     made = Engine(folder)
@@ -102,7 +106,7 @@ def _end_shims(folder: Path) -> None:
                 process.kill()
 
 
-def _path() -> str:
+def path_of_dockerd() -> str:
     own = Path(os.environ.get("DEAL_SCOUT_ENGINE", "/var/cache/deal-scout-engine")) / "engine/usr"
     return os.pathsep.join([str(own / "sbin"), str(own / "bin"), os.environ["PATH"], "/usr/sbin"])
 

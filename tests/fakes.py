@@ -107,6 +107,9 @@ class ScriptedRuntime:
             while rest and rest[0].time <= stamp(self.clock.seconds):
                 yield rest.pop(0)
 
+    def undone(self, service: str) -> str:
+        return ""
+
     def restart(self, service: str) -> None:
         self.asked += 1
         while self.clock.seconds < self.answered_at:

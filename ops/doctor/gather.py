@@ -20,8 +20,8 @@ from ops.doctor.pieces import Piece, Waiting, wait
 from ops.errors import BadInput, OpsError
 from ops.model import Health, Replica, Schema, State
 from ops.runtime import Runtime
-from ops.runtimes import compose as composed
 from ops.runtimes import engine, machine
+from ops.runtimes.project import compose_files
 from ops.up import is_ready
 
 T = TypeVar("T")
@@ -244,7 +244,7 @@ def _revisions(root: Path, own: bool) -> dict[str, str]:
 def _settings(config: Config, refused: Sequence[BadInput], environ: Mapping[str, str]) -> Settings:
     required: list[str] = []
     with suppress(OSError):
-        for file in composed.compose_files(config.root, environ):
+        for file in compose_files(config.root, environ):
             required += re.findall(r"(?<!\$)\$\{(\w+):?\?", file.read_text("utf-8", "replace"))
     names = read_env_file(config.root / ".env.example", refuse=lambda _: None)
     ours = read_env_file(config.root / ".env", environ, lambda _: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ops.config import Config
-from ops.errors import BadInput, OpsError, OutOfReach
+from ops.errors import OpsError, OutOfReach
 from ops.runtime import Runtime, Say
 
 
@@ -29,11 +29,15 @@ def _find(config: Config) -> tuple[Runtime, str]:
     if local.is_up():  # first, because it takes a millisecond
         return local, "its stack is up"
     from ops.runtimes.compose import ComposeRuntime
+    from ops.runtimes.swarm import SwarmRuntime
 
     compose = ComposeRuntime(config)
     try:
         if compose.is_up():
             return compose, "its stack is up"
+        swarm = SwarmRuntime(config)
+        if swarm.is_up():
+            return swarm, "its stack is up"
         lacking = compose.lacks()
     except OpsError as error:
         if local.lacks():
@@ -53,7 +57,9 @@ def _make(name: str, config: Config) -> Runtime:
         from ops.runtimes.compose import ComposeRuntime
 
         return ComposeRuntime(config)
-    raise BadInput(f"the runtime {name!r} is not built yet", "use: --runtime compose or local")
+    from ops.runtimes.swarm import SwarmRuntime
+
+    return SwarmRuntime(config)
 
 
 def to_examine(config: Config) -> Runtime:
@@ -66,6 +72,7 @@ def to_examine(config: Config) -> Runtime:
         return _make(config.runtime, config)
     from ops.runtimes.compose import ComposeRuntime
     from ops.runtimes.local import LocalRuntime
+    from ops.runtimes.swarm import SwarmRuntime
 
     local = LocalRuntime(config)
     if local.is_up():
@@ -74,6 +81,9 @@ def to_examine(config: Config) -> Runtime:
     with suppress(OpsError):
         if compose.services():
             return compose
+    swarm = SwarmRuntime(config)
+    if swarm.is_up():
+        return swarm
     if local.has_been_up():
         return local
     with suppress(OpsError):

@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
-import secrets
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops import health
-from ops.config import Config, read_env_file
-from ops.errors import BadInput, NotHealthy, OpsError, OutOfReach
+from ops.config import Config
+from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, pipes
+from ops.runtimes import engine, engine_logs, inside, pipes
+from ops.runtimes.project import Project
 
 if TYPE_CHECKING:
     from docker import APIClient
 
 _LABEL = "com.docker.compose"
-_SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD")
 
 
 class ComposeRuntime:
@@ -40,7 +36,7 @@ class ComposeRuntime:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.project = project_name(config.root, {**config.variables, **os.environ})
+        self.project = Project(config)
 
     @functools.cached_property
     def client(self) -> APIClient:
@@ -65,7 +61,7 @@ class ComposeRuntime:
         their registries, which takes a moment.
         """
         _ = self.client
-        if not compose_files(self.config.root, os.environ):
+        if not self.project.files():
             return "there is no Compose file"
         for image in self._images():
             with engine.errors():
@@ -96,7 +92,7 @@ class ComposeRuntime:
     def _model(self) -> Mapping[str, Any]:
         """The services as the project's files describe them, whatever the variables are."""
         words = ("config", "--format", "json", "--no-interpolate")
-        return dict(json.loads(self._compose(words))["services"])
+        return dict(json.loads(self.project.compose(words))["services"])
 
     def services(self) -> tuple[str, ...]:
         names = [_service(container) for container in self._containers()]
@@ -125,7 +121,8 @@ class ComposeRuntime:
             address = self._address(inspected)
             if address and engine.is_reachable_by_address(self.client):
                 return health.fetch(f"http://{address}{path}", timeout)
-            return self._get_inside(inspected, path, timeout)
+            url = f"http://127.0.0.1:{inside.port(inspected)}{path}"
+            return inside.get(self.client, inspected["Id"], url, timeout)
         except OpsError as error:
             return Answer("", None, {}, 0.0, error.message)
 
@@ -163,18 +160,18 @@ class ComposeRuntime:
 
     def up(self, *, build: bool, say: Say) -> None:
         _ = self.client  # without an engine, nothing is written
-        self._write_env(say)
+        self.project.write_env(self.client, f"{_LABEL}.project={self.project.name}", say)
         words = ["up", "--detach", "--remove-orphans", *(["--build"] if build else [])]
         say(f"docker compose {' '.join(words)}")
-        self._compose(words, show=True)
+        self.project.compose(words, show=True)
 
     def down(self, *, volumes: bool, say: Say) -> None:
         words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
         say(f"docker compose {' '.join(words)}")
-        self._compose(words, show=True)
+        self.project.compose(words, show=True)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        code, said, wrong = self._run_inside(self._running(service)["Id"], list(words))
+        code, said, wrong = inside.run(self.client, self._running(service)["Id"], words)
         if code:
             last = (wrong or said).strip().splitlines()[-1:]
             raise OutOfReach(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
@@ -192,11 +189,20 @@ class ComposeRuntime:
         command = ("docker", "exec", "--interactive", self._running(service)["Id"], *words)
         pipes.run(command, source=source, sink=sink)
 
+    def undone(self, service: str) -> str:
+        return ""  # Compose takes nothing back
+
+    def scale(self, service: str, count: int) -> None:
+        raise BadInput(
+            "inv scale is for the runtime swarm",
+            f"use: docker compose up --detach --no-recreate --scale {service}={count}",
+        )
+
     def main_command(self, replica: Replica) -> str:
         return engine.main_command(self.client, replica.identity)
 
     def ports(self) -> dict[str, tuple[int, ...]]:
-        services = json.loads(self._compose(["config", "--format", "json"]))["services"]
+        services = json.loads(self.project.compose(["config", "--format", "json"]))["services"]
         return {
             name: tuple(
                 int(port["published"])
@@ -214,7 +220,7 @@ class ComposeRuntime:
                 named = self.client.images(inspected["Config"]["Image"], quiet=True)
             if named and inspected["Image"] not in named:
                 return "its image has been built anew since it was created"
-            expected = self._compose(["config", "--hash", service]).split()[-1:]
+            expected = self.project.compose(["config", "--hash", service]).split()[-1:]
             if expected and expected[0] != container["Labels"].get(f"{_LABEL}.config-hash"):
                 return "docker-compose.yml or .env has changed since it was created"
         return ""
@@ -223,7 +229,7 @@ class ComposeRuntime:
 
     def _containers(self) -> list[dict[str, Any]]:
         """Compose's containers of the project, each behind those that it depends on."""
-        labels = [f"{_LABEL}.project={self.project}", f"{_LABEL}.oneoff=False"]
+        labels = [f"{_LABEL}.project={self.project.name}", f"{_LABEL}.oneoff=False"]
         with engine.errors():
             found = self.client.containers(all=True, filters={"label": labels})
         needs = {_service(container): _dependencies(container) for container in found}
@@ -233,7 +239,7 @@ class ComposeRuntime:
         every = self._containers()
         if not every:
             raise OutOfReach(
-                f"the stack is not up: no containers of the project {self.project!r}",
+                f"the stack is not up: no containers of the project {self.project.name!r}",
                 "start it with: inv up",
             )
         names = list(dict.fromkeys(_service(container) for container in every))
@@ -275,84 +281,7 @@ class ComposeRuntime:
     def _address(self, inspected: Mapping[str, Any]) -> str:
         networks = (inspected["NetworkSettings"].get("Networks") or {}).values()
         addresses = [network["IPAddress"] for network in networks if network.get("IPAddress")]
-        return f"{addresses[0]}:{_port(inspected)}" if addresses else ""
-
-    def _get_inside(self, inspected: Mapping[str, Any], path: str, timeout: float) -> Answer:
-        """Ask from inside the container, with the wget that it has for its own probe."""
-        import time
-
-        url = f"http://127.0.0.1:{_port(inspected)}{path}"
-        words = ["wget", "-S", "-nv", "-O", "-", "--content-on-error", "-T", f"{timeout:g}", url]
-        start = time.perf_counter()
-        _, said, wrong = self._run_inside(inspected["Id"], words)
-        status = re.findall(r"HTTP/1\.\d (\d+)", wrong)
-        try:
-            body = json.loads(said)
-        except ValueError:
-            body = {}
-        problem = "" if status else (wrong.strip().splitlines() or ["no answer"])[-1]
-        code = int(status[-1]) if status else None
-        return Answer(url, code, body, time.perf_counter() - start, problem)
-
-    def _run_inside(self, identity: str, words: list[str]) -> tuple[int, str, str]:
-        with engine.errors():
-            made = self.client.exec_create(identity, words)
-            said, wrong = self.client.exec_start(made["Id"], demux=True)
-            code = self.client.exec_inspect(made["Id"])["ExitCode"]
-        return (
-            code or 0,
-            (said or b"").decode("utf-8", "replace"),
-            (wrong or b"").decode("utf-8", "replace"),
-        )
-
-    # docker compose
-
-    def _compose(self, words: Sequence[str], *, show: bool = False) -> str:
-        """Run `docker compose`; its progress goes to stderr if `show`."""
-        if not shutil.which("docker"):
-            raise OutOfReach(
-                "the command `docker` is not installed", "install Docker with its Compose plugin"
-            )
-        result = subprocess.run(
-            ["docker", "compose", *words],
-            cwd=self.config.root,
-            env=os.environ | {"COMPOSE_PROJECT_NAME": self.project},
-            stdout=2 if show else subprocess.PIPE,
-            stderr=None if show else subprocess.PIPE,
-            text=True,
-        )
-        if result.returncode:
-            said = (result.stderr or "").strip()
-            last = said.splitlines()[-1:]
-            if "is not a docker command" in said or "unknown command: docker compose" in said:
-                raise OutOfReach("Docker has no Compose plugin", "install docker-compose-plugin")
-            raise NotHealthy(
-                f"docker compose {words[0]} failed" + "".join(f": {line}" for line in last),
-                "its own words are above" if show else "try it by hand",
-            )
-        return result.stdout or ""
-
-    def _write_env(self, say: Say) -> None:
-        """A first `.env`: the example with secrets filled in, for its owner only."""
-        target, example = self.config.root / ".env", self.config.root / ".env.example"
-        if target.exists() or not example.exists():
-            return
-        with engine.errors():
-            label = f"{_LABEL}.project={self.project}"
-            kept = self.client.volumes(filters={"label": label})["Volumes"]
-        if kept:
-            raise OutOfReach(
-                f".env is missing, and it held the passwords of the data in {kept[0]['Name']}",
-                "restore it, or start anew without the data: inv down --volumes",
-            )
-        text = example.read_text("utf-8")
-        for name in _SECRETS:
-            text = re.sub(rf"^{name}=$", f"{name}={secrets.token_urlsafe(24)}", text, flags=re.M)
-        new = target.with_name(".env.new")
-        new.touch(mode=0o600)
-        new.write_text(text, "utf-8")
-        new.replace(target)
-        say("wrote .env with new secrets (only you can read it)")
+        return f"{addresses[0]}:{inside.port(inspected)}" if addresses else ""
 
 
 def _default_of(image: str) -> str:
@@ -376,43 +305,3 @@ def _depth(service: str, needs: Mapping[str, Sequence[str]]) -> int:
 
 def _number(container: Mapping[str, Any]) -> int:
     return int(container["Labels"].get(f"{_LABEL}.container-number", 1))
-
-
-def _port(inspected: Mapping[str, Any]) -> int:
-    """The port that the container's process listens on: its PORT, else what the image exposes."""
-    for setting in inspected["Config"].get("Env") or ():
-        name, _, value = setting.partition("=")
-        if name == "PORT" and value.isdigit():
-            return int(value)
-    exposed = sorted(inspected["Config"].get("ExposedPorts") or {"80/tcp": {}})
-    return int(exposed[0].partition("/")[0])
-
-
-def project_name(root: Path, environ: Mapping[str, str]) -> str:
-    """The project's name by Compose's own rules: COMPOSE_PROJECT_NAME, `name:`, the folder's."""
-    # A line that cannot be read is for whoever loads the configuration to tell.
-    in_file = read_env_file(root / ".env", environ, lambda _: None)
-    if name := environ.get("COMPOSE_PROJECT_NAME") or in_file.get("COMPOSE_PROJECT_NAME"):
-        return name
-    for file in reversed(compose_files(root, environ)):
-        if file.is_file():
-            named = re.search(r"^name:\s*[\"']?([a-z0-9_-]+)", file.read_text("utf-8"), re.M)
-            if named:
-                return named[1]
-    name = re.sub(r"[^a-z0-9_-]", "", root.name.lower()).lstrip("_-")
-    if not name:
-        raise BadInput(
-            f"the folder's name {root.name!r} cannot be a project's",
-            "set COMPOSE_PROJECT_NAME=NAME",
-        )
-    return name
-
-
-def compose_files(root: Path, environ: Mapping[str, str]) -> list[Path]:
-    """The files that Compose would read: those of COMPOSE_FILE, else the first usual name."""
-    listed = environ.get("COMPOSE_FILE", "")
-    if listed:
-        separator = environ.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
-        return [root / name for name in listed.split(separator)]
-    usual = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-    return [root / name for name in usual if (root / name).exists()][:1]

@@ -166,6 +166,11 @@ def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: s
     )
 
 
+def with_probe(replica: Replica, inspected: Mapping[str, Any]) -> Replica:
+    """A replica that is starting, with what its container's probe said last as the reason."""
+    return replace(replica, reason=_why(inspected["State"], running=True, probe="starting"))
+
+
 def main_command(client: APIClient, identity: str) -> str:
     """The command line of a container's main process: process 1, or what its init has started."""
     with errors():
@@ -220,7 +225,8 @@ def _why(state: Mapping[str, Any], running: bool, probe: str | None) -> str:
     if state.get("OOMKilled"):
         return f"it {OUT_OF_MEMORY}"
     if running and probe in ("unhealthy", "starting"):
-        said = [entry["Output"].strip() for entry in state["Health"].get("Log") or ()]
+        log = (state.get("Health") or {}).get("Log") or ()
+        said = [entry["Output"].strip() for entry in log]
         return said[-1].splitlines()[-1][:200] if said and said[-1] else ""
     if running or state["Status"] == "created":
         return state.get("Error", "") or ""

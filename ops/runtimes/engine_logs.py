@@ -31,12 +31,13 @@ _WAITING = 8  # batches of lines of one container that may wait to be shown
 _TICK = 0.05  # seconds
 _LOOK_EVERY = 0.5  # seconds between two looks for containers that are new or run again
 _MARGIN = 100  # lines among which the engine's order and that of time may differ
-_STREAMS = ("stdin", "stdout", "stderr", "stderr")
+_STREAMS = ("stdin", "stdout", "stderr")
+_COMPLAINT = 3  # the stream in which the engine itself says that it could not read on
 
 
 @dataclass(frozen=True)
 class Source:
-    """A container whose lines are wanted."""
+    """A container, or a task of Swarm's on whichever node, whose lines are wanted."""
 
     identity: str
     service: str
@@ -45,6 +46,7 @@ class Source:
     tty: bool
     running: bool
     started: str  # as the engine writes it
+    kind: str = "containers"  # or `tasks`
 
 
 # One container, to its end
@@ -61,12 +63,13 @@ def read(
         moment = engine.time(since)
         nanos = since.partition(".")[2].rstrip("Z").ljust(9, "0")
         query["since"] = f"{int(moment.timestamp())}.{nanos}"
-    pieces = _pieces(client, f"/containers/{source.identity}/logs?{urlencode(query)}")
+    pieces = _pieces(client, f"/{source.kind}/{source.identity}/logs?{urlencode(query)}")
     records = _records_of_tty(pieces) if source.tty else _records(pieces)
     names = (source.service, source.replica, source.node)
     for batch in records:
         yield [
-            LogLine(_nine(stamp), *names, _STREAMS[stream], text) for stream, stamp, text in batch
+            LogLine(_nine(stamp), *names, _STREAMS[stream], text, source.identity)
+            for stream, stamp, text in batch
         ]
 
 
@@ -137,6 +140,9 @@ def _records(pieces: Iterator[bytes]) -> Iterator[list[_Record]]:
             if stop > end:
                 break
             stream = data[at] & 3
+            if stream == _COMPLAINT:
+                at = stop
+                continue
             stamp, _, text = data[at + 8 : stop].decode("utf-8", "replace").partition(" ")
             at = stop
             if begun and stream in begun:
@@ -228,11 +234,10 @@ def follow(
     """
     sources = find()
     readers = {source.identity: _Reader(client, source) for source in sources}
-    by_name = {source.replica: readers[source.identity] for source in sources}
     past: deque[LogLine] = deque(maxlen=tail)
     # A few more lines than are shown: those that share the last time stamp must be counted.
     for line in _merged(client, sources, None if tail is None else tail + _MARGIN, since):
-        by_name[line.replica].advance(line)
+        readers[line.identity].advance(line)
         if tail is None:
             yield line
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 
 from ops import config
+from ops.errors import BadInput
 from ops.verbs.edge import (
     DRY_RUN,
     JSON,
@@ -65,6 +66,44 @@ def up(
     for replica in replicas:
         if replica.ports and replica.service in ("frontend", configured.service):
             say(f"{replica.replica}: http://{replica.ports[0]}")
+    show_status(configured, where, json)
+
+
+@verb(
+    services="the service, and how many replicas: backend=5",
+    timeout=TIMEOUT,
+    json=JSON,
+    runtime=RUNTIME,
+)
+def scale(
+    context: Context,
+    services: str = "",
+    timeout: str = "600",
+    json: bool = False,
+    runtime: str = "",
+) -> None:
+    """Give a service more or fewer replicas: inv scale backend=5.
+
+    For the runtime swarm; the number outlives `inv up`. A new replica takes
+    requests once it is ready, and one that goes finishes what it has begun.
+
+    Examples:
+      inv scale backend=5      until all five are ready
+
+    Exit codes: 0 ready; 2 a bad value, or a runtime or service that cannot be
+    scaled; 3 not ready in time; 4 out of reach.
+    """
+    from ops import up as waiting
+
+    limit = config.seconds("--timeout", timeout)
+    name, equals, number = services.partition("=")
+    if not (name and equals):
+        raise BadInput("scale needs a service and a number", "for example: inv scale backend=5")
+    count = config.count(name, number)
+    configured, where = resolve(context, runtime)
+    with changing(configured, f"scale {name}"):
+        where.scale(name, count)
+        waiting.wait(where, configured.service, timeout=limit, say=say)
     show_status(configured, where, json)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.runtimes import engine, engine_logs
-from ops.runtimes.compose import project_name
+from ops.runtimes.project import project_name
 from tests import dockerized
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from ops import health
 from ops.config import Config
-from ops.errors import OutOfReach
+from ops.errors import BadInput, OutOfReach
 from ops.model import Answer, LogLine, Replica, Status
 from ops.runtime import Say
 from ops.runtimes import machine, pipes
@@ -154,6 +154,15 @@ class LocalRuntime:
         name = self._known(service)
         self.supervisor.stop(name)
         self.supervisor.start(name)
+
+    def undone(self, service: str) -> str:
+        return ""  # nothing is taken back
+
+    def scale(self, service: str, count: int) -> None:
+        raise BadInput(
+            "inv scale is for the runtime swarm",
+            f"with Docker Compose use: docker compose up --detach --scale {service}={count}",
+        )
 
     def main_command(self, replica: Replica) -> str:
         import psutil

@@ -1,0 +1,173 @@
+"""Deploying a stack, and taking it away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ops.config import read_env_file
+from ops.errors import NotHealthy, OutOfReach
+from ops.runtime import Say
+from ops.runtimes import engine
+from ops.runtimes.project import Project
+from ops.runtimes.swarm.stackfile import StackFile, derive
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+OVERRIDES = "deploy/swarm.yml"  # read on top of the Compose files, where there is one
+SCALED = "ops.scaled"  # the label of a service that `inv scale` has given this many replicas
+HOME = "ops.data"  # the label of the node that keeps the data
+GONE_WITHIN = 180  # seconds
+
+
+class Stack:
+    """The project's stack on the swarm of a manager."""
+
+    def __init__(self, client: APIClient, project: Project, label: str) -> None:
+        self.client = client
+        self.project = project
+        self.label = label
+
+    def derive(self) -> StackFile:
+        """What `deploy` would deploy now."""
+        return self._derive(self._model())
+
+    def deploy(self, *, build: bool, say: Say) -> None:
+        """Deploy what the Compose files and `.env` say; returns once Swarm has accepted it."""
+        model = self._model()
+        self._build(model, build, say)
+        made = self._derive(model)
+        self._choose_home(made, say)
+        for what in sorted({entry.partition(": ")[2] for entry in made.lost}):
+            say(f"note: Swarm has no {what}; see docs/scaling.md")
+        say(f"docker stack deploy {self.project.name}")
+        with tempfile.TemporaryDirectory() as folder:  # for its owner only
+            for name, value in made.secrets.items():
+                (Path(folder) / name).write_text(value, "utf-8")
+            (Path(folder) / "stack.json").write_text(json.dumps(made.content), "utf-8")
+            self._docker(
+                *("stack", "deploy", "--prune", "--resolve-image", "never"),
+                *("--compose-file", "stack.json", self.project.name),
+                folder=folder,
+                without=_variables(made),
+            )
+
+    def remove(self, *, volumes: bool, say: Say) -> None:
+        """Remove the stack; returns once its containers are gone, as far as Swarm knows."""
+        ours = {"label": self.label}
+        with engine.errors():
+            for service in self.client.services(filters=ours):
+                say(f"removing {service['Spec']['Name']}")
+                self.client.remove_service(service["ID"])
+            until = time.monotonic() + GONE_WITHIN
+            while self.client.tasks(filters=ours) or self.client.containers(all=True, filters=ours):
+                if time.monotonic() > until:
+                    raise NotHealthy("the stack's containers do not end", "see: docker node ls")
+                time.sleep(0.2)
+            for secret in self.client.secrets(filters=ours):
+                self.client.remove_secret(secret["ID"])
+            for config in self.client.configs(filters=ours):
+                self.client.remove_config(config["ID"])
+            for network in self.client.networks(filters=ours):
+                self.client.remove_network(network["Id"])
+            if not volumes:
+                return
+            for volume in self.client.volumes(filters=ours)["Volumes"] or ():
+                self.client.remove_volume(volume["Name"])
+            if len(self.client.nodes()) > 1:
+                say("volumes were removed on the node that answers; other nodes keep theirs")
+
+    def _model(self) -> dict[str, Any]:
+        files = self.project.files()
+        if (self.project.root / OVERRIDES).is_file():
+            files.append(self.project.root / OVERRIDES)
+        told = self.project.compose(["config", "--format", "json"], files=files)
+        return dict(json.loads(told))
+
+    def _derive(self, model: Mapping[str, Any]) -> StackFile:
+        images = {}
+        with engine.errors():
+            for image in {service["image"] for service in model["services"].values()}:
+                if found := self.client.images(image, quiet=True):
+                    images[image] = found[0]
+            services = self.client.services(filters={"label": self.label})
+        cut = len(self.project.name) + 1
+        scaled = {
+            each["Spec"]["Name"][cut:]: int(each["Spec"]["Labels"][SCALED])
+            for each in services
+            if SCALED in each["Spec"]["Labels"]
+        }
+        file = read_env_file(self.project.root / ".env", os.environ)
+        variables = file | dict(os.environ)  # as Compose has it
+        made = derive(model, variables, replicas=scaled, images=images)
+        for name, count in scaled.items():
+            if name in made.content["services"]:
+                made.content["services"][name]["deploy"]["labels"][SCALED] = str(count)
+        return made
+
+    def _build(self, model: Mapping[str, Any], everything: bool, say: Say) -> None:
+        with engine.errors():
+            wanted = [
+                name
+                for name, service in model["services"].items()
+                if service.get("build")
+                and (everything or not self.client.images(service["image"], quiet=True))
+            ]
+            nodes = len(self.client.nodes())
+        if not wanted:
+            return
+        say(f"docker compose build {' '.join(wanted)}")
+        self.project.compose(["build", *wanted], show=True)
+        if nodes > 1:
+            say("built on the node that answers; the others need the images too: docs/scaling.md")
+
+    def _choose_home(self, made: StackFile, say: Say) -> None:
+        """Mark this node as the one that keeps the data, where that is asked for and none is."""
+        wanted = f"node.labels.{HOME} == true"
+        placements = [
+            service["deploy"].get("placement", {}).get("constraints", ())
+            for service in made.content["services"].values()
+        ]
+        if not any(wanted in constraints for constraints in placements):
+            return
+        with engine.errors():
+            nodes = self.client.nodes()
+            if any(each["Spec"].get("Labels", {}).get(HOME) == "true" for each in nodes):
+                return
+            own = self.client.info()["Swarm"]["NodeID"]
+            (node,) = [each for each in nodes if each["ID"] == own]
+            spec = node["Spec"] | {"Labels": {**node["Spec"].get("Labels", {}), HOME: "true"}}
+            self.client.update_node(own, node["Version"]["Index"], spec)
+        say(f"the data lives on {node['Description']['Hostname']} (its label {HOME}=true)")
+
+    def _docker(self, *words: str, folder: str = "", without: frozenset[str] = frozenset()) -> None:
+        environ = {name: value for name, value in os.environ.items() if name not in without}
+        try:
+            result = subprocess.run(
+                ["docker", *words],
+                cwd=folder or self.project.root,
+                env=environ,
+                capture_output=True,
+                text=True,
+            )
+        except FileNotFoundError:
+            raise OutOfReach("the command `docker` is not installed", "install it") from None
+        if result.returncode:
+            last = result.stderr.strip().splitlines()[-1:]
+            raise NotHealthy(f"docker {words[0]} {words[1]} failed: {' '.join(last)}", "mend that")
+
+
+def _variables(made: StackFile) -> frozenset[str]:
+    """The variables of the services. `docker stack deploy` would fill empty ones from its own."""
+    return frozenset(
+        name
+        for service in made.content["services"].values()
+        for name in service.get("environment", {})
+    )
