@@ -28,17 +28,17 @@ NO_DOCKER = "the local runtime needs no Docker"
 
 
 class NotKnown(Exception):
-    """A check needs what is not known: why that is so, and what to do about it."""
+    """A check needs what is not known."""
 
-    def __init__(self, why: str, hint: str = "") -> None:
-        super().__init__(why)
-        self.hint = hint
+    def __init__(self, why: str | Unknown) -> None:
+        self.unknown = Unknown(why) if isinstance(why, str) else why
+        super().__init__(self.unknown.why)
 
 
 def known(value: T | Unknown) -> T:
     """The value, or `NotKnown` with the reason why there is none."""
     if isinstance(value, Unknown):
-        raise NotKnown(value.why, value.hint)
+        raise NotKnown(value)
     return value
 
 

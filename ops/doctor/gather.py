@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 LIMIT = 10.0  # seconds for everything
 PROBE = 3.0  # seconds for one answer of a service
-TAIL = 5000  # lines of a service in trouble
+TAIL = 1000  # lines of a service in trouble
 LATELY = timedelta(minutes=10)
 
 
@@ -54,7 +54,7 @@ def gather(
     context = fact("Docker's context", lambda: _context(environ))
     docker = fact("the runtime", lambda: _is_wanted(place.known(), config, environ))
     client = fact("Docker Engine", lambda: _connect(docker.known(), environ))
-    there = fact("the runtime", lambda: _reachable(place.known(), client))
+    there = fact("Docker Engine", lambda: _reachable(place.known(), client))
     replicas = fact("the services", lambda: there.known().replicas())
     looks = fact("its health", lambda: _looks(there.known(), config, replicas.known()))
     ports = fact("the Compose file", lambda: place.known().ports())
@@ -147,10 +147,23 @@ def _said(
     # What runs may have been in trouble long ago; the entrypoint tells a cause only once, though.
     lately = (datetime.now(UTC) - LATELY).strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
     ended = {each.service for each in replicas if not each.running} | {config.service}
-    return {
+    said = {
         service: list(_tail(runtime, service, None if service in ended else lately))
         for service in sorted(sick)
     }
+    if not isinstance(seen, Unknown) and any(_migrations_failed(look) for look in seen):
+        with suppress(OpsError):
+            told = runtime.execute(config.service, ("sh", "-c", _REMEMBERED_CAUSE), PROBE)
+            said[config.service].append(f"[entrypoint] Cause: {told.strip()}")
+    return said
+
+
+# The log tells a cause once, which may be a day ago; the entrypoint keeps it in a file.
+_REMEMBERED_CAUSE = 'cat "${RUN_DIR:-/tmp}/migration-cause"'
+
+
+def _migrations_failed(look: Health) -> bool:
+    return look.body.get("migrations") == "failed"
 
 
 def _tail(runtime: Runtime, service: str, since: str | None) -> Iterator[str]:

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
-from ops.doctor.facts import NotKnown, Unknown
+from ops.doctor.facts import NotKnown, Unknown, known
 from ops.errors import OpsError
 
 T = TypeVar("T")
@@ -37,28 +37,27 @@ class Piece(Generic[T]):
         except OpsError as error:
             self.future.set_result(Unknown(error.message, error.hint))
         except NotKnown as error:
-            self.future.set_result(Unknown(str(error), error.hint))
+            self.future.set_result(error.unknown)
         except Exception as error:
             # A sick machine answers in ways that nobody foresaw; the other checks go on.
             self.future.set_result(Unknown(f"unexpected: {type(error).__name__}: {error}"))
 
     def value(self) -> T | Unknown:
+        """The value, or why there is none; waits for it until the deadline."""
+        waiter = _mine.get()
+        if waiter:
+            waiter.waits = True
         try:
             return self.future.result(max(0.0, self.deadline - time.monotonic()))
         except TimeoutError:
             return Unknown(f"no answer from {self.name}", late=True)
+        finally:
+            if waiter:
+                waiter.waits = False
 
     def known(self) -> T:
-        """The value; raises `NotKnown` with the reason why there is none."""
-        waiter = _mine.get()
-        if waiter:
-            waiter.waits = True
-        value = self.value()
-        if waiter:
-            waiter.waits = False
-        if isinstance(value, Unknown):
-            raise NotKnown(value.why, value.hint)
-        return value
+        """The value; raises `NotKnown` when there is none."""
+        return known(self.value())
 
 
 _mine: ContextVar[Piece[Any] | None] = ContextVar("mine", default=None)  # of this thread

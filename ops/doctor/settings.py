@@ -24,7 +24,7 @@ def env(facts: Facts) -> Iterator[Finding]:
     if settings.lacking and facts.runtime != "local":
         if settings.file_exists:
             what = f".env is half filled: {lacking} {_are(settings.lacking)} empty"
-            yield Finding(what, ("the Compose file requires them",), "fill them in in .env")
+            yield Finding(what, ("the Compose file requires them",), "fill in what is empty there")
         elif isinstance(facts.replicas, Unknown):
             evidence = (f"the Compose file requires {lacking}",)
             yield Finding("there is no .env", evidence, "inv up writes one, with new passwords")

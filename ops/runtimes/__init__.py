@@ -74,10 +74,12 @@ def to_examine(config: Config) -> Runtime:
     from ops.runtimes.local import LocalRuntime
     from ops.runtimes.swarm import SwarmRuntime
 
-    local = LocalRuntime(config)
-    if local.is_up():
-        return local
-    compose = ComposeRuntime(config)
+    for name in ("local", "compose", "swarm"):
+        with suppress(OpsError):
+            there = _make(name, config)
+            if there.is_up():
+                return there
+    local, compose = LocalRuntime(config), ComposeRuntime(config)
     with suppress(OpsError):
         if compose.services():
             return compose
