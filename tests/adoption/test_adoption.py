@@ -67,6 +67,13 @@ def test_status_shows_its_services_and_says_nothing_of_a_schema(greeter):
     assert greeter.inv("migrations").returncode == 2
 
 
+def test_doctor_finds_nothing_and_makes_no_checks_of_deal_scouts(greeter):
+    assert "✓ nothing is wrong" in greeter.ok("doctor")
+    checks = {each["name"] for each in greeter.json("doctor")["checks"]}
+    assert {"engine", "ports", "running", "memory"} <= checks
+    assert checks.isdisjoint({"schema", "revisions", "heartbeats", "alembic-cmd"})
+
+
 def test_health_asks_its_own_address(greeter):
     assert "✓ greeter is healthy" in greeter.ok("health")
     assert greeter.json("health")["url"].endswith("/healthz")

@@ -59,6 +59,7 @@ VERBS = [
     ("logs", "--follow"),
     ("restart-backend",),
     ("restart", "frontend"),
+    ("doctor",),
     ("migrations",),
     ("backup",),
 ]

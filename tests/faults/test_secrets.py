@@ -25,6 +25,7 @@ def said_by_verbs(stack):
     lines = ("logs", SERVICES, "--tail", "20000")
     for words in (
         *(("status",), ("status", "--json"), ("health", "--json"), ("migrations",), ("backup",)),
+        *(("doctor",), ("--debug", "doctor", "--json")),
         *(lines, (*lines, "--json"), ("restart-backend", "--json"), ("up",), ("migrate",)),
         *(("logs", "nothing"), ("restart", "nothing"), ("up", "--timeout", "x")),
         *(("--debug", "status"), ("--debug", "restart-backend"), ("--debug", "up")),
@@ -71,7 +72,7 @@ def test_f31_no_secret_is_told(stack, secrets, measured):
 
 def test_f31_a_secret_in_a_bad_setting_is_not_told(stack):
     bad = "postgresql://scout:hunter2hunter2@host:port/name"
-    for words in (("up",), ("status",), ("health",), ("--debug", "restart-backend")):
+    for words in (("up",), ("status",), ("doctor",), ("--debug", "restart-backend")):
         result = stack.inv(*words, env={"DATABASE_URL": bad})
         assert "hunter2" not in result.stdout + result.stderr
     stack.ok("up")

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -515,3 +516,8 @@ def test_problems_come_first_and_nothing_is_wider_than_the_terminal(width):
 def test_without_a_terminal_each_is_one_line():
     lines = shown(10_000).splitlines()
     assert [line[:3] for line in lines] == ["✗ a", "  b", "→ c", "", "1 p", "✓ e", "- c"]
+
+
+def test_every_check_stands_in_the_readme():
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert [check.name for check in doctor.CHECKS if f"`{check.name}`" not in readme] == []
