@@ -18,9 +18,9 @@ from typing import NoReturn
 import psycopg2
 from alembic import context
 from alembic.util import CommandError
-from app import blockers, models
+from app import blockers
 from app.settings import BadSetting, load
-from sqlalchemy import create_engine
+from sqlalchemy import MetaData, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -50,7 +50,7 @@ log = logging.getLogger("alembic.deal_scout")
 
 
 def main() -> None:
-    options = {"target_metadata": models.Base.metadata, "transaction_per_migration": True}
+    options = {"target_metadata": tables(), "transaction_per_migration": True}
     if context.is_offline_mode():
         context.configure(dialect_name="postgresql", literal_binds=True, **options)
         context.run_migrations()
@@ -71,6 +71,19 @@ def main() -> None:
                 if isinstance(error.orig, psycopg2.errors.LockNotAvailable):
                     fail(f"{cause(error)}; it waited for {waiting.last}")
                 raise
+
+
+def tables() -> MetaData | None:
+    """What `alembic check` and `alembic revision --autogenerate` compare the database with.
+
+    Every start of the backend upgrades, which needs none of it, and the ORM is slow to import.
+    """
+    name = context.config.cmd_opts.cmd[0].__name__ if context.config.cmd_opts else ""
+    if name == "upgrade":
+        return None
+    from app import models
+
+    return models.Base.metadata
 
 
 def connect() -> psycopg2.extensions.connection:

@@ -134,4 +134,7 @@ esac
 if [ "$migrations" = failed ]; then
     python -m app.migrate "$delay" "$attempt" 3>&- &
 fi
+# The default has no quotes and no $PORT: only other commands need app.serve, one more start of Python.
+# shellcheck disable=SC2086  # words
+[ "$UVICORN_CMD" != "$UVICORN" ] || exec $UVICORN
 exec python -m app.serve
