@@ -32,6 +32,17 @@ def test(c: Context, k: str = "", x: bool = False, faults: bool = False) -> None
         _run([sys.executable, "-m", "tests.faults.report", str(record)])
 
 
+@task(
+    help={
+        "pairs": "measure both sides of a row so many times",
+        "only": "only these rows and curves, by name, with commas between them",
+    }
+)
+def bench(c: Context, pairs: str = "10", only: str = "") -> None:
+    """Measure the verbs beside what one would run instead."""
+    _run([sys.executable, "-m", "bench", "--pairs", pairs, "--only", only])
+
+
 @task
 def lint(c: Context) -> None:
     """Check style, types and shell scripts."""
@@ -55,4 +66,4 @@ def _run(words: list[str], **variables: str) -> None:
         raise Exit(code=code)
 
 
-ns = namespace(test, lint, root=ROOT)
+ns = namespace(test, lint, bench, root=ROOT)

@@ -1,0 +1,121 @@
+"""What `inv bench` makes of its figures. No figure is measured here."""
+
+import contextlib
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+
+from bench import picture, report
+from bench.curves import CURVES, Curve
+from bench.measure import Goal, Row, measure
+from bench.rows import ROWS
+
+GOAL = Goal(2.0)
+
+
+def row(ours, theirs, goal=GOAL, unit="s"):
+    """A row that measures these figures, one after the other."""
+
+    @contextlib.contextmanager
+    def prepare(place):
+        yield iter(ours).__next__, iter(theirs).__next__
+
+    return Row("name", "a job", "another", goal, prepare, unit)
+
+
+def test_medians_ratio_and_spread():
+    result = measure(row([1.0, 9.0, 2.0], [1.0, 1.0, 4.0]), None, 3)
+    assert result["figures"] == [[1.0, 1.0], [9.0, 1.0], [2.0, 4.0]]
+    assert result["ours"] == {"median": 2.0, "min": 1.0, "lower": 1.5, "upper": 5.5, "max": 9.0}
+    assert result["theirs"]["median"] == 1.0
+    assert result["ratio"] == 2.0
+    assert result["pairs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("goal", "ours", "holds"),
+    [
+        (Goal(2.0), 8.0, True),
+        (Goal(2.0), 8.1, False),
+        (Goal(0.7, least=True), 2.8, True),
+        (Goal(0.7, least=True), 2.7, False),
+        (Goal(3.0, difference=True), 7.0, True),
+        (Goal(3.0, difference=True), 7.1, False),
+    ],
+)
+def test_a_goal_holds_or_not(goal, ours, holds):
+    assert measure(row([ours] * 2, [4.0] * 2, goal), None, 2)["holds"] is holds
+
+
+def test_both_sides_take_turns():
+    turns = []
+
+    @contextlib.contextmanager
+    def prepare(place):
+        yield lambda: turns.append("ours") or 1.0, lambda: turns.append("theirs") or 1.0
+
+    measure(replace(row([], []), prepare=prepare), None, 2)
+    assert turns == ["ours", "theirs"] * 2
+
+
+@pytest.mark.parametrize(
+    "problem", [ValueError("it broke\nbadly"), pytest.skip.Exception("no a|b")]
+)
+def test_a_row_that_fails_tells_why_and_ends_nothing(problem):
+    @contextlib.contextmanager
+    def prepare(place):
+        raise problem
+        yield
+
+    failing = replace(row([], []), prepare=prepare)
+    result = measure(failing, None, 2)
+    assert result["failed"] in ("it broke", "no a|b")
+    (_, _, line) = report.table([failing], {"name": result}).splitlines()
+    assert line.count("|") == 8
+    assert result["failed"].replace("|", "/") in line
+
+
+def test_the_table():
+    slow = row([1.0, 2.0, 9.0], [1.0, 1.0, 1.0], Goal(1.5))
+    more = row([5.0] * 2, [3.5] * 2, Goal(3.0, difference=True))
+    new = replace(row([], []), name="new")
+    results = {"slow": measure(slow, None, 3), "more": measure(more, None, 2)}
+    rows = [replace(slow, name="slow"), replace(more, name="more"), new]
+    assert report.table(rows, results).splitlines()[2:] == [
+        "| slow | a job | another | 2 s (1–9) | 1 s (1–1) | 2.00 | ≤ 1.5 **missed** |",
+        "| more | a job | another | 5 s (5–5) | 3.5 s (3.5–3.5) | +1.50 s | ≤ 3 s more |",
+        "| new | a job | another | not measured yet | | | ≤ 2 |",
+    ]
+
+
+def test_names_are_unique():
+    names = [each.name for each in (*ROWS, *CURVES)]
+    assert len(set(names)) == len(names)
+
+
+def test_the_document_shows_what_was_measured():
+    results = report.load()
+    text = report.DOCUMENT.read_text("utf-8")
+    assert report.table(ROWS, results["rows"]) in text
+    assert all(f"| {each.name} | {each.job} |" in text for each in ROWS)
+    assert report.PICTURE.read_text("utf-8") == picture.svg(CURVES, results["curves"])
+    assert f"]({report.PICTURE.name})" in text
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_a_picture_holds_every_point(logarithmic):
+    sizes = (1, 20, 1000)
+    curve = Curve("c", "A <job>", "lines", "s", sizes, None, logarithmic)
+    lines = {
+        "ours": [[1, 0.1], [20, 2.0], [1000, 80.0]],
+        "theirs": [[1, 0.2], [20, 2.1], [1000, 9]],
+    }
+    drawn = ET.fromstring(picture.svg([curve, replace(curve, name="d")], {"c": {"lines": lines}}))
+    circles = drawn.findall(".//{*}circle")
+    assert len(circles) == 6
+    assert all(0 < float(c.get("cx")) < picture.WIDTH for c in circles)
+    assert all(0 < float(c.get("cy")) < picture.HEIGHT for c in circles)
+    heights = [float(c.get("cy")) for c in circles[:3]]
+    assert heights == sorted(heights, reverse=True)
+    assert {"A <job> (s)", "ours", "theirs"} <= {t.text for t in drawn.findall(".//{*}text")}
