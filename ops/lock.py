@@ -22,13 +22,14 @@ def held(state: Path, verb: str) -> Iterator[None]:
 
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     holder = state / "lock.json"
-    lock = FileLock(state / "lock", timeout=0)
+    lock = FileLock(state / "lock", timeout=0, mode=0o600)
     try:
         lock.acquire()
     except Timeout:
         raise OutOfReach(f"the stack is being changed by {_who(holder)}", "wait for it") from None
     try:
         since = datetime.now(UTC).strftime("%H:%M:%S UTC")
+        holder.touch(mode=0o600)
         holder.write_text(json.dumps({"pid": os.getpid(), "verb": verb, "since": since}))
         yield
     finally:

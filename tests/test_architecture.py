@@ -83,6 +83,24 @@ def test_every_variable_stands_in_the_example_and_in_the_readme():
     assert all(f"`{name}`" in readme for name in wanted | example)
 
 
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", "backend/requirements.lock"]
+)
+def test_everything_that_is_installed_is_locked_by_its_hash(name):
+    lines = (ROOT / name).read_text("utf-8").replace("\\\n", " ").splitlines()
+    locked = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert len(locked) > 20
+    for line in locked:
+        assert re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line), line
+
+
+def test_nothing_is_installed_without_its_hash():
+    for path in ("scripts/inv.py", "backend/Dockerfile"):
+        text = (ROOT / path).read_text("utf-8")
+        assert text.count("--require-hashes") == 1, path
+    assert not re.search(r"pip|npm|curl -L|wget", (ROOT / "frontend/Dockerfile").read_text("utf-8"))
+
+
 def test_scripts_keep_their_line_ends_and_their_executable_bit():
     said = subprocess.run(
         ["git", "ls-files", "--stage", "--", "*.sh", ".ci/run"],

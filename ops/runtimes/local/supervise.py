@@ -199,7 +199,9 @@ class _UnixConnection(http.client.HTTPConnection):
 def launch(run: Path, mark: str) -> Supervisor:
     """Start a supervisord that outlives us, and wait until it answers."""
     supervisor = Supervisor(run)
-    with (run / "supervisord.out").open("wb") as out:
+    told = run / "supervisord.out"
+    told.touch(mode=0o600)
+    with told.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
             cwd=run,
@@ -214,7 +216,7 @@ def launch(run: Path, mark: str) -> Supervisor:
         poll(lambda: process.poll() is not None or supervisor.answers(), seconds=30)
     if not supervisor.answers():
         process.kill()
-        last = (run / "supervisord.out").read_text("utf-8", "replace").strip().splitlines()[-1:]
+        last = told.read_text("utf-8", "replace").strip().splitlines()[-1:]
         raise OutOfReach(f"supervisord did not start: {' '.join(last)}", f"look into {run}")
     return supervisor
 
