@@ -64,6 +64,7 @@ def gather(
         "compose": fact("Docker Compose", machine.compose_version),
         "ports": ports,
         "holders": fact("who has the ports", lambda: _holders(ports.known(), client, replicas)),
+        "wanted": fact("the Compose file", lambda: there.known().wanted()),
         "replicas": replicas,
         "looks": looks,
         "schema": fact("the schema", lambda: _schema(there.known(), config, replicas.known())),

@@ -25,16 +25,27 @@ def running(facts: Facts) -> Iterator[Finding]:
             raise NotKnown(facts.replicas.why)
         yield Finding(facts.replicas.why, (), facts.replicas.hint)
         return
+    there = {replica.service for replica in facts.replicas}
+    for service in facts.wanted if facts.own and not isinstance(facts.wanted, Unknown) else ():
+        if service not in there:
+            yield Finding(f"{service} is absent", _consequence(facts, service), "inv up")
     for replica in facts.replicas:
         if replica.running or _ran_out(replica) or _loops(replica, facts):
             continue
-        if any(sign in replica.reason for sign in _PORT_TAKEN) and facts.ports:
-            continue  # told by the ports
+        if any(sign in replica.reason for sign in _PORT_TAKEN) and _lacks_port(facts, replica):
+            continue  # another check tells by whom
         if replica.exit_code == 0 and facts.service != replica.service and not facts.own:
             continue  # somebody else's job that is done
         evidence = (replica.reason, *_cause(facts, replica), *_consequence(facts, replica.service))
         told = tuple(dict.fromkeys(filter(None, evidence)))
         yield Finding(f"{replica.replica} does not run ({replica.status})", told, "inv up")
+
+
+def _lacks_port(facts: Facts, replica: Replica) -> bool:
+    """Whether somebody else still has a port of it."""
+    if isinstance(facts.ports, Unknown) or isinstance(facts.holders, Unknown):
+        return False
+    return any(port in facts.holders for port in facts.ports.get(replica.service, ()))
 
 
 def restarts(facts: Facts) -> Iterator[Finding]:
@@ -208,7 +219,7 @@ def grace(facts: Facts) -> Iterator[Finding]:
     """A service has the time to end what it has begun before it is killed."""
     times = {each.service: each.grace for each in known(facts.replicas) if each.grace is not None}
     if not times:
-        raise NotKnown("the toolkit's own")
+        raise NotKnown("no grace periods are told")
     for service, work in WORK.items():
         if times.get(service, work) < work:
             evidence = (f"what it does may take {work} s; after {times[service]} s it is killed",)

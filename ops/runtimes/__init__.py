@@ -72,7 +72,6 @@ def to_examine(config: Config) -> Runtime:
         return _make(config.runtime, config)
     from ops.runtimes.compose import ComposeRuntime
     from ops.runtimes.local import LocalRuntime
-    from ops.runtimes.swarm import SwarmRuntime
 
     for name in ("local", "compose", "swarm"):
         with suppress(OpsError):
@@ -83,9 +82,6 @@ def to_examine(config: Config) -> Runtime:
     with suppress(OpsError):
         if compose.services():
             return compose
-    swarm = SwarmRuntime(config)
-    if swarm.is_up():
-        return swarm
     if local.has_been_up():
         return local
     with suppress(OpsError):

@@ -48,6 +48,7 @@ HEALTHY = Facts(
     compose="2.26.1",
     ports={"backend": (8000,), "frontend": (3000,)},
     holders={},
+    wanted=("postgres", "redis", "backend", "worker", "beat", "frontend"),
     replicas=tuple(
         replica(name, grace=70)
         for name in ("postgres", "redis", "backend", "worker", "beat", "frontend")
@@ -230,6 +231,11 @@ CAUSES = {
         "running",
         "the stack is not up | start it with: inv up",
     ),
+    "absent": (
+        sick(replicas=HEALTHY.replicas[1:], looks=(look(State.UNHEALTHY, db=False),)),
+        "running",
+        "postgres is absent | backend gets no answer from it | inv up",
+    ),
     "ended": (
         with_replica("redis", status=Status.EXITED, reason="exit code 1"),
         "running",
@@ -377,6 +383,7 @@ def test_one_cause_is_told_once():
     assert list(found(CAUSES["database stuck"][0])) == ["probes"]
     taken = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
     assert list(found(replace(taken, holders={8000: ""}, looks=()))) == ["ports"]
+    assert list(found(replace(taken, looks=()))) == ["running"]  # it is free by now
 
 
 def test_what_is_as_it_should_be_is_no_finding():
