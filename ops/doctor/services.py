@@ -23,7 +23,7 @@ def running(facts: Facts) -> Iterator[Finding]:
         docker_is_away = facts.runtime != "local" and isinstance(facts.engine, Unknown)
         if docker_is_away or facts.replicas.late:
             raise NotKnown(facts.replicas.why)
-        yield Finding(facts.replicas.why, (), facts.replicas.hint)
+        yield Finding(facts.replicas.why, (), facts.replicas.hint or "inv up")
         return
     there = {replica.service for replica in facts.replicas}
     for service in facts.wanted if facts.own and not isinstance(facts.wanted, Unknown) else ():
@@ -166,6 +166,8 @@ _ADDRESSES = {
 def schema(facts: Facts) -> Iterator[Finding]:
     """The database's schema is that of the code."""
     looks, schema = known(facts.looks), known(facts.schema)
+    if any(look.body.get("db") is False for look in looks):
+        raise NotKnown("the database does not answer")
     states = {str(look.body.get("migrations")) for look in looks}
     told = cause(facts.last_words(facts.service))
     if "failed" in states:

@@ -381,6 +381,8 @@ def test_one_cause_is_told_once():
     assert list(found(CAUSES["late"][0])) == ["answers"]
     assert list(found(CAUSES["database down"][0])) == ["running"]
     assert list(found(CAUSES["database stuck"][0])) == ["probes"]
+    away = sick(looks=(look(State.UNHEALTHY, db=False, migrations="failed"),))
+    assert list(found(away)) == ["health"]
     taken = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
     assert list(found(replace(taken, holders={8000: ""}, looks=()))) == ["ports"]
     assert list(found(replace(taken, looks=()))) == ["running"]  # it is free by now
