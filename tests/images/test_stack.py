@@ -35,9 +35,13 @@ def configuration(stack: Project) -> dict[str, Any]:
 
 def test_everything_is_up_and_ready(stack: Project) -> None:
     assert stack.health() == dict.fromkeys(SERVICES, "healthy")
-    ready = get(f"{stack.url}/ready")
-    assert (ready.status_code, ready.json()["migrations"]) == (200, "current")
-    assert get(f"{stack.page}/api/ready").json()["ok"] is True
+    wait_until("/ready", lambda: answers(f"{stack.url}/ready", 200), 30)
+    assert get(f"{stack.url}/ready").json()["migrations"] == "current"
+    wait_until("the page's /api/ready", lambda: answers(f"{stack.page}/api/ready", 200), 30)
+    overview = get(f"{stack.page}/api/overview").json()
+    outcomes = [phase["outcome"] for phase in overview["phases"]]
+    assert outcomes == ["answered", "applied", "serving"]
+    assert all(age < 30 for age in overview["heartbeats"].values())
     images = [stack.container(service).inspect()["Image"] for service in APPLICATION]
     assert len(set(images)) == 1
 
