@@ -85,6 +85,7 @@ def find_chromium() -> str:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     executable = find_chromium()
+    expect.set_options(timeout=40_000)  # ms; the page looks every 2 s, and a boot may be slow
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=[*OPTIONS])
         yield browser
@@ -135,7 +136,7 @@ def _project(folder: Path) -> Path:
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """The page as it is when all is well; no script of it may fail."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(40_000)
     page = context.new_page()
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
@@ -145,7 +146,7 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
     )
     page.add_init_script(LISTEN)
     page.goto(site.url)
-    expect(page.locator("#state")).to_have_text("Healthy", timeout=40_000)
+    expect(page.locator("#state")).to_have_text("Healthy")
     yield page
     context.close()
     assert failures == []
