@@ -14,6 +14,7 @@ import pytest
 
 from tests.servers import wait_until
 from tests.stacks import local_stack
+from tests.terminal import terminal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime")
 
@@ -247,3 +248,15 @@ def in_a_terminal(stack, *words, until="", then=None, **env):
             then = None
     os.close(master)
     return process.wait(30), shown.decode()
+
+
+def test_status_goes_on_while_the_stack_is_away(stack):
+    with terminal(stack, "status", "--watch") as opened:
+        opened.until("last boot")
+        stack.ok("down")
+        opened.until("out of reach since")
+        opened.until("the stack is not up")
+        stack.ok("up")
+        opened.until("back since")
+        opened.press("q")
+        assert opened.end() == 0

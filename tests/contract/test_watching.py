@@ -1,0 +1,109 @@
+"""`--watch` in a terminal: it lives, fits, tells what goes away, and ends as one asks it to."""
+
+import http.server
+import json
+import signal
+import socketserver
+import threading
+import time
+
+import pytest
+
+from tests.servers import free_port
+from tests.terminal import OTHER, terminal
+
+SCREENS = [("status", "--watch"), ("health", "--watch")]
+ENDS = {"q": 0, "\x03": 130}
+
+
+@pytest.mark.parametrize("words", SCREENS, ids=" ".join)
+@pytest.mark.parametrize("key", ENDS, ids=["q", "ctrl-c"])
+def test_f32_a_key_ends_a_watch_and_the_terminal_is_as_it_was(stack, words, key):
+    with terminal(stack, *words) as opened:
+        opened.until("q quits")
+        opened.until("looked at")
+        assert OTHER in opened.written
+        opened.press("x")  # any other key does nothing, and is not shown
+        opened.until("looked at")
+        opened.press(key)
+        assert opened.end() == ENDS[key]
+
+
+@pytest.mark.parametrize("words", SCREENS, ids=" ".join)
+def test_a_watch_that_is_terminated_leaves_the_terminal_too(stack, words):
+    with terminal(stack, *words) as opened:
+        opened.until("looked at")
+        opened.process.send_signal(signal.SIGTERM)
+        assert opened.end() == 128 + signal.SIGTERM
+
+
+def test_a_watch_fits_into_its_window_while_that_changes(stack):
+    with terminal(stack, "status", "--watch") as opened:
+        opened.until("looked at")
+        for columns, rows in ((60, 12), (120, 30), (80, 5)):
+            opened.resize(columns, rows)
+            for _ in range(2):
+                opened.until("looked at")
+            opened.until("\x1b[H")
+            assert len(opened.drawn) == rows
+            assert all(len(line) <= columns for line in opened.drawn)
+            if rows > 5:
+                assert any(line.startswith("frontend ") for line in opened.drawn)
+        opened.press("q")
+        assert opened.end() == 0
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = {"db": True, "redis": True, "queue_depth": 0, "migrations": "current"}
+        text = json.dumps(body | {"phase": "serving", "version": "1"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+def test_health_tells_the_moment_of_each_change(stack):
+    address = ("127.0.0.1", free_port())
+    url = f"http://{address[0]}:{address[1]}"
+    with terminal(stack, "health", "--watch", "--url", url) as opened:
+        opened.until("connection refused")
+        with Server(address, Backend) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            opened.until("backend is healthy")
+            opened.until("DB ok")
+            server.shutdown()
+        opened.until("backend is unreachable")
+        opened.until("\x1b[H")
+        changes = [line for line in opened.drawn if ":" in line and "after" in line]
+        assert "unreachable, after" in changes[0]
+        assert "healthy, after" in changes[1]
+        opened.press("q")
+        assert opened.end() == 0
+
+
+class Silent(socketserver.BaseRequestHandler):
+    def handle(self):
+        time.sleep(60)
+
+
+def test_q_does_not_wait_for_a_look_that_hangs(stack):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        words = ("health", "--watch", "--url", url, "--timeout", "50")
+        with terminal(stack, *words) as opened:
+            opened.until("looking for 2s now")
+            opened.press("q")
+            assert opened.end(10) == 0
+        server.shutdown()
+        server.block_on_close = False
