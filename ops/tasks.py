@@ -11,7 +11,7 @@ from invoke.tasks import Task
 
 from ops import config, words
 from ops.verbs import backup, doctor, health, logs, migrations, restart, stack, status
-from ops.verbs.edge import Verb
+from ops.verbs.edge import Verb, speak_utf8
 
 VERBS: tuple[Task[Any], ...] = (
     stack.up,
@@ -32,6 +32,7 @@ VERBS: tuple[Task[Any], ...] = (
 
 def namespace(*more: Task[Any], root: Path) -> Collection:
     """All verbs, and the project's own tasks, for the `tasks.py` in `root`."""
+    speak_utf8()  # before Invoke shows any help
     collection = Collection(*VERBS, *more)
     collection.configure({"ops": config.DEFAULTS | {"root": str(root)}})
     _name_services(collection)

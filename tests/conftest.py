@@ -73,6 +73,6 @@ def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """A stack that is up and healthy. A test that harms it waits until it is healthy again."""
-    with RUNTIMES[request.param](tmp_path_factory.mktemp("stack")) as running:
+    with RUNTIMES[request.param](tmp_path_factory.mktemp("dé al scöut")) as running:
         running.ok("up", "--runtime", request.param, timeout=600)
         yield running

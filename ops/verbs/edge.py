@@ -53,7 +53,6 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
     def decorate(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
         def run(context: Context, **flags: Any) -> None:
-            _speak_utf8()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.unraisablehook = _quietly
             sys.excepthook = _plainly
@@ -116,7 +115,8 @@ def _show_cursor() -> None:
             return
 
 
-def _speak_utf8() -> None:
+def speak_utf8() -> None:
+    """Write UTF-8 whatever the system's code page is."""
     # An old Windows console has a code page without ✓, and no stream takes half a character.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
