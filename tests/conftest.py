@@ -29,6 +29,16 @@ def pytest_report_header() -> str:
     return "on Windows: the toolkit alone; the real servers and the local runtime do not exist here"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where tests run side by side: keep together what shares a stack, or a module's fixtures."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        item.add_marker(pytest.mark.xdist_group(parameters.get("stack") or item.location[0]))
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
     """A running PostgreSQL. Do not stop or freeze it: make one of your own for that."""
