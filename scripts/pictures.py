@@ -59,7 +59,8 @@ BROKEN = ROOT / "alembic" / "versions" / "0004_shops.py"
 REVISION = """
 from alembic import op
 
-revision, down_revision = "0004_shops", "0003_deals_newest"
+revision = "0004_shops"
+down_revision = "0003_deals_newest"
 
 
 def upgrade() -> None:
@@ -70,18 +71,15 @@ IMPATIENT = {"MIGRATE_DELAYS": "1 1"}
 
 def main() -> int:
     FOLDER.mkdir(exist_ok=True)
-    inv("up")
     try:
-        for name, words in {
-            "restart": "restart-backend",
-            "status": "status",
-            "doctor": "doctor",
-            "logs": "logs backend,worker --tail 12",
-        }.items():
-            draw(name, f"inv {words}", shown(words))
+        draw("up", "up --runtime local")
+        draw("restart", "restart-backend")
+        draw("status", "status")
+        draw("logs", "logs backend,worker --tail 12")
         BROKEN.write_text(REVISION, "utf-8")
         inv("up", code=3, **IMPATIENT)
-        draw("degraded", "inv restart-backend", shown("restart-backend --no-logs", IMPATIENT))
+        draw("degraded", "restart-backend --no-logs", IMPATIENT)
+        draw("doctor", "doctor", IMPATIENT)
     finally:
         BROKEN.unlink(missing_ok=True)
         inv("up")
@@ -97,13 +95,11 @@ def inv(*words: str, code: int = 0, **variables: str) -> None:
         raise SystemExit(f"inv {' '.join(words)} ended with {done.returncode}, not {code}")
 
 
-def shown(words: str, variables: Mapping[str, str] = {}) -> str:
+def shown(words: str, variables: Mapping[str, str]) -> str:
     """What a terminal of its own shows once a verb has ended, as ANSI text."""
     with tempfile.TemporaryDirectory() as folder:
         ended = Path(folder) / "ended"
-        script = (
-            f"clear; {sys.executable} -m invoke {words} 2>{folder}/notices; touch {ended}; read x"
-        )
+        script = f"clear; {sys.executable} -m invoke {words}; touch {ended}; read x"
         tmux = ("tmux", "-S", f"{folder}/tmux")
         settings = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
         size = ("-x", str(WIDTH), "-y", str(HEIGHT))
@@ -121,13 +117,15 @@ def shown(words: str, variables: Mapping[str, str] = {}) -> str:
             subprocess.run([*tmux, "kill-server"], check=False)
 
 
-def draw(name: str, title: str, screen: str) -> None:
-    """Write what was shown as docs/pictures/NAME.svg."""
-    text = Text.from_ansi(screen.rstrip())
+def draw(name: str, words: str, variables: Mapping[str, str] = {}) -> None:
+    """Write what a verb shows as docs/pictures/NAME.svg."""
+    text = Text.from_ansi(shown(words, variables).rstrip())
     with Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere, record=True, width=WIDTH, force_terminal=True)
         console.print(text, soft_wrap=False)
-        svg = console.export_svg(title=title, theme=THEME, code_format=FRAME, unique_id=name)
+        svg = console.export_svg(
+            title=f"inv {words}", theme=THEME, code_format=FRAME, unique_id=name
+        )
     (FOLDER / f"{name}.svg").write_text(svg, "utf-8")
 
 

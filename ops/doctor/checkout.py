@@ -91,8 +91,13 @@ def read(file: str, text: str) -> Revision | None:
             targets = [node.target]
         else:
             continue
-        names = [target.id for target in targets if isinstance(target, ast.Name)]
-        values |= {name: _literal(node.value) for name in names if node.value}
+        value = _literal(node.value) if node.value else None
+        for target in targets:
+            if isinstance(target, ast.Name):
+                values[target.id] = value
+            elif isinstance(target, ast.Tuple) and isinstance(value, tuple):
+                pairs = zip(target.elts, value, strict=False)
+                values |= {each.id: part for each, part in pairs if isinstance(each, ast.Name)}
     name, parents = values.get("revision"), values.get("down_revision")
     if not isinstance(name, str):
         return None

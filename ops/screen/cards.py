@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+from rich.padding import Padding
 
 from ops.model import FAILURES, Health, Outcome, State, Verdict
 
@@ -78,10 +79,15 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
     if verdict.health and "db" in verdict.health.body:
         console.print(f"  {facts(verdict.health.body)}")
     if verdict.reason:
-        console.print(f"  [bold]why[/]  {escape(verdict.reason)}")
+        _told(console, "why", verdict.reason)
     if verdict.evidence:
         console.print("  [bold]its last lines[/]")
         for line in verdict.evidence:
             console.print(f"    {escape(line.text)}", soft_wrap=True, highlight=False)
     if verdict.remedy:
-        console.print(f"  [bold]now[/]  {escape(verdict.remedy)}")
+        _told(console, "now", verdict.remedy)
+
+
+def _told(console: Console, what: str, text: str) -> None:
+    """One part of the card; its further lines stand as far to the right as the first."""
+    console.print(Padding(f"[bold]{what}[/]  {escape(text)}", (0, 0, 0, 2), expand=False))

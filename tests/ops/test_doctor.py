@@ -21,6 +21,7 @@ NOW = moment(10_000)
 REVISIONS = {
     "0001.py": 'revision = "0001"\ndown_revision = None\n',
     "0002.py": 'revision: str = "0002"\ndown_revision: str | None = "0001"\n',
+    "0004.py": 'revision, down_revision = "0004", "0002"\n',
 }
 
 
@@ -431,7 +432,7 @@ def test_another_project_gets_no_checks_of_ours():
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({"0003.py": "revision = '0003'\ndown_revision = '0001'\n"}, "have 2 heads: 0002, 0003"),
+        ({"0003.py": "revision = '0003'\ndown_revision = '0001'\n"}, "have 2 heads: 0004, 0003"),
         (
             {"0003.py": "revision = '0003'\ndown_revision = '0007'\n"},
             "the revision 0007 is missing",

@@ -1,0 +1,134 @@
+"""Every code block of the README and of docs/ is run, or read by what it is written for."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from ops.config import read_env_file
+from tests.documents.blocks import DOCUMENTS, Block, blocks, commands
+from tests.stacks import ROOT, Stack
+
+BLOCKS = list(blocks())
+
+# Commands that this very run makes already, and what makes them.
+RUN_ELSEWHERE = {
+    "python3 scripts/inv.py up": ".ci/run",
+    "python3 scripts/inv.py test": ".ci/run",
+    "inv test --faults": "tests/faults/test_rows.py",
+    "inv bench": "tests/bench",
+}
+ENDLESS = {"docker compose logs -f backend"}
+SHELLS = ("bash", "zsh", "fish")
+LONG = 5.0  # seconds after which an endless command is content
+
+
+def of(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+def test_every_block_is_of_a_kind_that_is_checked():
+    kinds = ("sh", "json", "yaml", "ini", "env", "python", "log")
+    assert [str(block) for block in BLOCKS if block not in of(*kinds)] == []
+    assert len(BLOCKS) > 10
+
+
+@pytest.mark.parametrize("block", of("sh"), ids=str)
+def test_shell(block: Block, stack: Stack):
+    """On every runtime; what is Docker's own, on the one that uses it."""
+    if stack.runtime != "compose" and "docker " in block.text:
+        pytest.skip("it needs Docker")
+    if stack.runtime != "local" and ".local" in block.text:
+        pytest.skip("it is for the local runtime")
+    kept = {path: path.read_bytes() for path in [stack.root / ".env"] if path.exists()}
+    try:
+        for command, remark in commands(block):
+            if command in RUN_ELSEWHERE:
+                assert (ROOT / RUN_ELSEWHERE[command]).exists()
+                continue
+            shell = remark if remark in SHELLS else "bash"
+            if shutil.which(shell):
+                run(stack, shell, command)
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
+def run(stack: Stack, shell: str, command: str) -> None:
+    tools = os.pathsep.join([str(Path(sys.executable).parent), stack.environment["PATH"]])
+    # What a reader fills in stands in the variables here, and the ports are ours.
+    secrets = read_env_file(stack.root / ".env") if "docker" in command else {}
+    port = stack.environment.get("PORT", "8000")
+    process = subprocess.Popen(
+        [shell, "-c", command.replace("localhost:8000", f"localhost:{port}")],
+        cwd=stack.root,
+        env=stack.environment | {k: v for k, v in secrets.items() if v} | {"PATH": tools},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if command in ENDLESS:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise AssertionError(process.communicate(timeout=LONG))
+        process.terminate()
+    said = process.communicate(timeout=300)[0]
+    assert command in ENDLESS or process.returncode == 0, (command, said)
+
+
+@pytest.mark.parametrize("block", of("json"), ids=str)
+def test_an_answer_has_the_keys_that_are_shown(block: Block, stack: Stack):
+    told = httpx.get(f"{stack.url()}/health", timeout=10).json()
+    assert list(told) == list(json.loads(block.text))
+
+
+@pytest.mark.parametrize("block", of("yaml"), ids=str)
+def test_yaml(block: Block, tmp_path: Path):
+    assert yaml.load(re.sub(r"!reset\b", "", block.text), yaml.SafeLoader)
+
+
+@pytest.mark.parametrize("block", of("ini"), ids=str)
+def test_ini(block: Block):
+    parser = configparser.ConfigParser()
+    parser.read_string(block.text)
+    assert parser.sections()
+
+
+@pytest.mark.parametrize("block", of("env"), ids=str)
+def test_lines_of_an_env_file(block: Block, tmp_path: Path):
+    (tmp_path / ".env").write_text(block.text, "utf-8")
+    known = read_env_file(ROOT / ".env.example")
+    assert read_env_file(tmp_path / ".env").keys() <= known.keys()
+
+
+@pytest.mark.parametrize("block", of("python"), ids=str)
+def test_python(block: Block):
+    exec(compile(block.text, str(block), "exec"), {"__file__": str(ROOT / "tasks.py")})
+
+
+@pytest.mark.parametrize("block", of("log"), ids=str)
+def test_log_lines_are_those_that_the_backend_writes(block: Block):
+    sources = [*(ROOT / "backend" / "app").glob("*.py"), ROOT / "backend" / "entrypoint.sh"]
+    written = "".join(path.read_text("utf-8") for path in sources)
+    for line in block.text.splitlines():
+        words = line.removeprefix("[entrypoint] ").removeprefix("Watchdog: ")
+        # The words before the first value.
+        assert re.split(r"\d|\(", words)[0].strip() in written, line
+
+
+def test_every_link_leads_somewhere():
+    for document in DOCUMENTS:
+        text = document.read_text("utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (document.parent / target).exists(), (document.name, target)
