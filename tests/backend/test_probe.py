@@ -1,14 +1,17 @@
-"""Swarm's probe: /ready decides until it was ready once, /live from then on."""
+"""Swarm's probe, backend/probe.sh: /ready decides until it was ready once, /live from then on."""
 
+import shutil
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from app import boot
 
 from tests.servers import clean_environment, free_port
 from tests.stacks import ROOT
+
+pytestmark = pytest.mark.skipif(not shutil.which("wget"), reason="no wget; the image has one")
 
 
 class Application:
@@ -41,10 +44,8 @@ def application():
 
 def probe(port, folder):
     return subprocess.run(
-        [sys.executable, "-m", "app.probe"],
-        env=clean_environment(
-            PYTHONPATH=str(ROOT / "backend"), PORT=str(port), RUN_DIR=str(folder)
-        ),
+        ["sh", str(ROOT / "backend" / "probe.sh")],
+        env=clean_environment(PORT=str(port), RUN_DIR=str(folder)),
         capture_output=True,
         text=True,
     )
@@ -52,19 +53,17 @@ def probe(port, folder):
 
 def test_a_replica_is_up_once_it_is_ready_and_stays_up_while_it_lives(application, tmp_path):
     port = application.server.server_port
-    assert probe(port, tmp_path).returncode == 1
+    assert probe(port, tmp_path).returncode != 0
     application.status["/ready"] = 200
     assert probe(port, tmp_path).returncode == 0
     application.status["/ready"] = 503  # the database is away: no reason to be replaced
     assert probe(port, tmp_path).returncode == 0
     application.status["/live"] = 500
-    assert probe(port, tmp_path).returncode == 1
+    assert probe(port, tmp_path).returncode != 0
     assert application.asked == ["/ready", "/ready", "/live", "/live"]
 
 
 def test_a_new_boot_must_be_ready_anew(application, tmp_path):
-    from app import boot
-
     application.status["/ready"] = 200
     probe(application.server.server_port, tmp_path)
     assert boot.was_ready(tmp_path).exists()
@@ -72,8 +71,6 @@ def test_a_new_boot_must_be_ready_anew(application, tmp_path):
     assert not boot.was_ready(tmp_path).exists()
 
 
-def test_nobody_there_is_told_in_a_line(tmp_path):
-    result = probe(free_port(), tmp_path)
-    assert result.returncode == 1
-    assert "ConnectionRefusedError" in result.stdout
-    assert "Traceback" not in result.stderr
+def test_nobody_there_is_no_success(tmp_path):
+    assert probe(free_port(), tmp_path).returncode != 0
+    assert not boot.was_ready(tmp_path).exists()
