@@ -212,8 +212,8 @@ def pattern(flag: str, text: str) -> re.Pattern[str]:
 
 
 def base_url(flag: str, text: str) -> str:
-    """An http(s) address without a path; one of the backend's endpoints may stand behind it."""
-    match = re.fullmatch(r"(https?://[^/?#\s]+?)(/|/health|/ready|/live)?", text)
+    """An http(s) address, or the page's way to the backend there; an endpoint may stand behind it."""
+    match = re.fullmatch(r"(https?://[^/?#\s]+?(?:/api)?)(/|/health|/ready|/live)?", text)
     if not match:
         raise BadInput(f"{flag} is {text!r}", f"use an address: {flag} http://127.0.0.1:8000")
     return match[1]

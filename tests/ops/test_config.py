@@ -127,6 +127,7 @@ def test_any_text_is_a_moment_or_refused(text):
 def test_addresses():
     assert config.base_url("--url", "http://h:1/health") == "http://h:1"
     assert config.base_url("--url", "https://h/") == "https://h"
+    assert config.base_url("--url", "http://h:1/api/ready") == "http://h:1/api"
     for wrong in ("h:1", "ftp://h", "http://", "http://h/other", "http://h/?q"):
         with pytest.raises(BadInput):
             config.base_url("--url", wrong)

@@ -63,7 +63,7 @@ class SwarmRuntime:
 
     def wanted(self) -> tuple[str, ...]:
         self.cluster.every()  # a manager that is away is told first
-        return tuple(self.stack.derive().content["services"])
+        return tuple(self.project.compose(["config", "--services", "--no-interpolate"]).split())
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         nodes = self.cluster.nodes()
@@ -121,7 +121,7 @@ class SwarmRuntime:
         wanted = self.stack.derive().content["services"].get(service)
         if not wanted or wanted["deploy"]["labels"][DIGEST] == known["Spec"]["Labels"].get(DIGEST):
             return ""
-        return "its image, the Compose files or .env has changed since it was deployed"
+        return "its image, the Compose files or .env has changed since it was created"
 
     def main_command(self, replica: Replica) -> str:
         container = self.reach.container_of(replica)
