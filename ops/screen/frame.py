@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 BACK_FOR = 30.0  # seconds for which it is told that what was away is back
+_INDENT = "    "
 SLOW = 2.0  # seconds after which a look that lasts is told of
 
 
@@ -36,10 +37,10 @@ def screen(
     width, height = console.size
     top = [_apart(plain(Text(title, "bold")), Text(f"{now:%H:%M:%S} UTC"), width)]
     for line in _news(sight, now):
-        top += plain(line).wrap(console, width)
+        top += _wrapped(plain(line), console)
     shown: list[Text] = []
     for line in body:
-        shown += line.wrap(console, width) or [Text()]
+        shown += _wrapped(line, console)
     if sight.problem:  # what is shown is no longer so
         for line in shown:
             line.style = "dim"
@@ -52,6 +53,14 @@ def screen(
     for line in lines[:height]:
         line.truncate(width)
     return lines[:height]
+
+
+def _wrapped(line: Text, console: Console) -> list[Text]:
+    """The line in as many as it takes, those after the first a little to the right."""
+    if line.cell_len <= console.width and "\n" not in line.plain:
+        return [line]
+    first, *rest = line.wrap(console, max(2, console.width - len(_INDENT)))
+    return [first, *(Text(_INDENT).append_text(each) for each in rest)]
 
 
 def _news(sight: Sight[Any], now: datetime) -> list[Text]:

@@ -74,7 +74,8 @@ def _rows(
                 *([Text(nodes.get(name, ""))] if several else []),
             ]
         )
-    shown = grid.lines(heads, rows, width)
+    # The bars tell more than the last columns.
+    shown = grid.lines(heads, rows, width - _LEAST_ROOM - 2)
     begin = max(line.cell_len for line in shown) + 2
     room = width - begin
     if room >= _LEAST_ROOM:

@@ -60,6 +60,7 @@ VERBS = [
     ("restart-backend",),
     ("restart", "frontend"),
     ("doctor",),
+    ("restart-backend", "--dry-run"),
     ("migrations",),
     ("backup",),
 ]
