@@ -12,6 +12,7 @@ from schemathesis import Case, GenerationMode, openapi
 from tests.backend import processes
 from tests.backend.processes import Api
 
+
 @pytest.fixture(scope="module")
 def lonely(module_environment: dict[str, str]) -> Iterator[Api]:
     """The application whose database and Redis are away."""
