@@ -175,7 +175,7 @@ def test_grace_periods_fit_the_drain(manifests: Manifests) -> None:
     (read,) = re.findall(r"proxy_read_timeout (\d+)s", nginx)
     worker = (ROOT / "backend" / "app" / "worker.py").read_text("utf-8")
     (task,) = re.findall(r"task_time_limit=(\d+)", worker)
-    for name, drain in (("backend", uvicorn), ("frontend", read), ("worker", task), ("beat", "0")):
+    for name, drain in (("backend", uvicorn), ("frontend", read), ("worker", task), ("beat", "5")):
         pod = template(manifests, name)["spec"]
         hook = pod["containers"][0].get("lifecycle", {}).get("preStop")
         before = int(hook["exec"]["command"][1]) if hook else 0
