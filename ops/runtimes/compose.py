@@ -137,7 +137,8 @@ class ComposeRuntime:
     ) -> Iterator[LogLine | None]:
         def sources() -> list[engine_logs.Source]:
             found = self._of(services)
-            return [self._source(container, found) for container in found]
+            with ThreadPoolExecutor(8) as pool:
+                return list(pool.map(lambda each: self._source(each, found), found))
 
         if follow:
             return engine_logs.follow(self.client, sources, tail=tail, since=since, say=say)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import merge
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -55,7 +56,10 @@ class Source:
 def read(
     client: APIClient, source: Source, *, tail: int | None, since: str | None, follow: bool
 ) -> Iterator[list[LogLine]]:
-    """The lines of one container in batches, until they end. Raises `OutOfReach`."""
+    """The lines of one container in batches, until they end. Raises `OutOfReach`.
+
+    The engine is asked at once, so that it prepares one container's while another's are read.
+    """
     query: dict[str, int | str] = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)}
     query |= {"tail": "all" if tail is None else tail}
     if since:
@@ -66,11 +70,13 @@ def read(
     pieces = _pieces(client, f"/{source.kind}/{source.identity}/logs?{urlencode(query)}")
     records = _records_of_tty(pieces) if source.tty else _records(pieces)
     names = (source.service, source.replica, source.node)
-    for batch in records:
-        yield [
+    return (
+        [
             LogLine(_nine(stamp), *names, _STREAMS[stream], text, source.identity)
             for stream, stamp, text in batch
         ]
+        for batch in records
+    )
 
 
 def _pieces(client: APIClient, path: str) -> Iterator[bytes]:
@@ -82,11 +88,16 @@ def _pieces(client: APIClient, path: str) -> Iterator[bytes]:
     file = getattr(client.get_adapter(client.base_url), "socket_path", None)
     url = f"/v{client.api_version}{path}"
     if file is None or not hasattr(socket, "AF_UNIX"):
-        yield from _pieces_by_sdk(client, url)
-        return
-    with engine.errors(), socket.socket(socket.AF_UNIX) as sock:
+        return _pieces_by_sdk(client, url)
+    with engine.errors():
+        sock = socket.socket(socket.AF_UNIX)
         sock.connect(file)
         sock.sendall(f"GET {url} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+    return _answer(sock)
+
+
+def _answer(sock: socket.socket) -> Iterator[bytes]:
+    with engine.errors(), sock:
         data = b""
         while b"\r\n\r\n" not in data:
             more = sock.recv(_PIECE)
@@ -216,8 +227,7 @@ def _in_order(batches: Iterator[list[LogLine]]) -> Iterator[LogLine]:
     yield from held
 
 
-def _time(line: LogLine) -> str:
-    return line.time
+_time = attrgetter("time")
 
 
 def follow(
