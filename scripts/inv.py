@@ -22,6 +22,7 @@ DEVELOPERS_LOCK = ROOT / "requirements-dev.lock"  # all of LOCK, and more
 DEVELOPERS_VERBS = {"test", "lint", "bench"}
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+SYSTEM_PYTHON = getattr(sys, "_base_executable", sys.executable)  # also when .venv is activated
 
 
 def main() -> int:
@@ -72,8 +73,9 @@ def make(lock: Path) -> int:
     say("making .venv (once; about half a minute)")
     shutil.rmtree(VENV, ignore_errors=True)
     try:
-        # pip of the new environment, or ours where the system ships `venv` without it.
-        venv.create(VENV, with_pip=has_module("ensurepip"), symlinks=os.name != "nt")
+        # This Python's own pip will do, if there is one: another one takes 2 s to install.
+        with_pip = not has_module("pip") and has_module("ensurepip")
+        venv.create(VENV, with_pip=with_pip, symlinks=os.name != "nt")
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(VENV, ignore_errors=True)
         return fail(f".venv cannot be made: {error}", "free the folder, then try again")
@@ -85,17 +87,18 @@ def make(lock: Path) -> int:
 
 def install(lock: Path, begin: float) -> int:
     """Install a lock into `.venv`; 0, or the exit code after telling what went wrong."""
-    if has_module("ensurepip"):
+    if has_module("pip"):
+        pip = [SYSTEM_PYTHON, "-m", "pip", "--python", str(PYTHON)]
+    elif has_module("ensurepip"):
         pip = [str(PYTHON), "-m", "pip"]
-    elif has_module("pip"):
-        pip = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
     else:
         return fail(
             "this Python comes without pip and ensurepip",
             "install them; on Debian and Ubuntu: apt install python3-venv",
         )
     command = [*pip, "install", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
-    command += ["--disable-pip-version-check", "--progress-bar", "off"]
+    # Most modules are never imported; Python compiles the others when they are.
+    command += ["--no-compile", "--disable-pip-version-check", "--progress-bar", "off"]
     count, last = 0, []
     total = sum(line[0].isalnum() for line in lock.read_text().splitlines() if line)
     with subprocess.Popen(
@@ -123,7 +126,7 @@ def install(lock: Path, begin: float) -> int:
 
 
 def has_module(name: str) -> bool:
-    return subprocess.call([sys.executable, "-c", f"import {name}"], stderr=subprocess.DEVNULL) == 0
+    return subprocess.call([SYSTEM_PYTHON, "-c", f"import {name}"], stderr=subprocess.DEVNULL) == 0
 
 
 def say(text: str) -> None:

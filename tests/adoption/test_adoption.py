@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ def package(tmp_path_factory):
     """What `pip install` of the toolkit puts into an environment, its dependencies aside."""
     folder = tmp_path_factory.mktemp("package")
     source = copy_checkout(folder / "source")
-    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
+    # `.venv` has a pip only where the Python that made it has none.
+    python = sys.executable if find_spec("pip") else sys._base_executable
+    words = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
     subprocess.run([*words, source], check=True)
     [wheel] = folder.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(folder / "site")
