@@ -22,8 +22,6 @@ from ops.restart import STABLE_FOR
 from tests import dockerized, servers
 from tests.stacks import copy_checkout
 
-TIMES = 3  # a point is the median of so many
-
 Prepared = AbstractContextManager[Mapping[str, Action]]
 """What is measured at one size, by the name of its line."""
 
@@ -39,6 +37,7 @@ class Curve:
     sizes: tuple[int, ...]
     prepare: Callable[[Place, int], Prepared]
     logarithmic: bool = False
+    times: int = 3  # a point is the median of so many
 
     def draw(self, place: Place) -> dict[str, Any]:
         """Its points by line, as they stand in the JSON; one that fails tells its reason instead."""
@@ -47,7 +46,7 @@ class Curve:
             for size in self.sizes:
                 with self.prepare(place, size) as actions:
                     for line, action in actions.items():
-                        middle = statistics.median(action() for _ in range(TIMES))
+                        middle = statistics.median(action() for _ in range(self.times))
                         lines.setdefault(line, []).append([size, round(middle, 4)])
         except (Exception, pytest.skip.Exception) as problem:
             why = (str(problem).strip() or type(problem).__name__).splitlines()[0]
@@ -182,8 +181,8 @@ _REPLICAS, _LINES, _REVISIONS = (1, 5, 20), (10_000, 100_000, 1_000_000, 10_000_
 CURVES = (
     Curve("restart-by-replicas", "Restart", "replicas", "s", _REPLICAS, restart),
     Curve("status-by-replicas", "Status", "replicas", "s", _REPLICAS, status),
-    Curve("logs-by-lines", "Logs, time", "lines", "s", _LINES, log_time, True),
-    Curve("memory-by-lines", "Logs, memory", "lines", "MiB", _LINES, log_memory, True),
+    Curve("logs-by-lines", "Logs, time", "lines", "s", _LINES, log_time, True, 1),
+    Curve("memory-by-lines", "Logs, memory", "lines", "MiB", _LINES, log_memory, True, 1),
     Curve("ready-by-revisions", "/ready, not cached", "revisions", "ms", _REVISIONS, ready),
     Curve("start-by-revisions", "Application start", "revisions", "s", _REVISIONS, start),
 )

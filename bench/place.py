@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -78,22 +81,28 @@ def shell(script: str, stack: Stack) -> float:
 
 def seconds(words: Sequence[str], stack: Stack, code: int = 0) -> float:
     """Seconds that a command takes in the stack's folder; its output goes through a pipe."""
-    begin = time.perf_counter()
-    with subprocess.Popen(
-        words,
-        cwd=stack.root,
-        env=stack.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        while process.stdout.read(1 << 20):
-            pass
-        wrong = process.stderr.read().decode("utf-8", "replace").strip()
-    elapsed = time.perf_counter() - begin
-    assert process.returncode == code, f"{' '.join(words)} ended with {process.returncode}: {wrong}"
+    with tempfile.TemporaryFile() as errors:
+        begin = time.perf_counter()
+        with subprocess.Popen(
+            words,
+            cwd=stack.root,
+            env=stack.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as process:
+            end = threading.Timer(LIMIT, process.kill)
+            end.start()
+            assert process.stdout
+            while process.stdout.read(1 << 20):
+                pass
+        elapsed = time.perf_counter() - begin
+        end.cancel()
+        errors.seek(0)
+        wrong = errors.read().decode("utf-8", "replace").strip()
+    assert process.returncode == code, (
+        f"{shlex.join(words)} ended with {process.returncode}: {wrong}"
+    )
     return elapsed
 
 

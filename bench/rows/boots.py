@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -80,11 +80,10 @@ def notice(place: Place) -> Iterator[tuple[Action, Action]]:
     variables |= {"DB_WAIT_TIMEOUT": "60", "ENTRYPOINT_PID": str(os.getpid())}
     environment = servers.clean_environment(**variables)
 
-    def delay(*words: str) -> float:
+    def delay(moment: int, *words: str) -> float:
         postgres.stop()
         with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) as waiting:
-            # At any moment between two of its looks.
-            time.sleep(1 + random.random())
+            time.sleep(1 + moment % 10 / 10)  # at all the moments between two looks
             postgres.start(wait=False)
             while not postgres.ready():
                 time.sleep(0.001)
@@ -93,7 +92,11 @@ def notice(place: Place) -> Iterator[tuple[Action, Action]]:
             return max(0.0, time.perf_counter() - up)
 
     try:
-        yield lambda: delay(sys.executable, "-m", "app.dbwait"), lambda: delay("sh", "-c", POLLING)
+        ours, theirs = itertools.count(), itertools.count()
+        yield (
+            lambda: delay(next(ours), sys.executable, "-m", "app.dbwait"),
+            lambda: delay(next(theirs), "sh", "-c", POLLING),
+        )
     finally:
         if postgres.process is None:
             postgres.start()

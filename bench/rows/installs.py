@@ -137,6 +137,7 @@ ROWS = (
         "its six services started by themselves one after the other, to ready",
         Goal(1.5),
         again,
+        pairs=5,
     ),
     Row(
         "up-first",
@@ -144,6 +145,7 @@ ROWS = (
         "`pip install` of the lock alone",
         Goal(1.3),
         first,
+        pairs=5,
     ),
     Row(
         "build",
@@ -151,5 +153,6 @@ ROWS = (
         "the same Dockerfile, nothing changed",
         Goal(3.0, difference=True),
         build,
+        pairs=5,
     ),
 )

@@ -39,7 +39,7 @@ def peak(place: Place, stack: ComposeStack, tail: int) -> float:
 
 @contextlib.contextmanager
 def merged(place: Place) -> Iterator[tuple[Action, Action]]:
-    count, lines = 20, 5000
+    count, lines = 20, 20_000
     with written(place.folder / "merged", count, lines) as stack:
         names = ",".join(f"s{number:02}" for number in range(count))
         words = ("logs", names, "--tail", str(count * lines))
@@ -64,10 +64,11 @@ ROWS = (
         Goal(1.1),
         constant_memory,
         "MiB",
+        pairs=3,
     ),
     Row(
         "logs-merged",
-        "`inv logs` of 20 containers, 100,000 lines in exact order of time",
+        "`inv logs` of 20 containers, 400,000 lines in exact order of time",
         "`docker compose logs` of the same",
         Goal(1.0),
         merged,
