@@ -58,13 +58,17 @@ class Prober:
 def frozen(stack: Stack, service: str) -> Iterator[None]:
     """Every process of a service stopped with SIGSTOP."""
     pids = stack.pids(service)
-    for pid in pids:
-        stack.signal(pid, signal.SIGSTOP)
+
+    def tell(how: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # a health check that has ended
+                stack.signal(pid, how)
+
+    tell(signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in pids:
-            stack.signal(pid, signal.SIGCONT)
+        tell(signal.SIGCONT)
 
 
 @contextlib.contextmanager

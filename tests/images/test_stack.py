@@ -72,6 +72,25 @@ def test_hardening(stack: Project, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_its_processes_can_do_nothing_that_they_need_not(stack: Project, service: str) -> None:
+    """What the kernel says, and not what the engine was asked for."""
+    running = stack.container(service)
+    said = running.execute("sh", "-c", "cat /proc/[0-9]*/status").stdout
+    facts = [line.split() for line in said.splitlines()]
+    for name, expected in (("NoNewPrivs:", "1"), ("CapEff:", "0" * 16), ("CapBnd:", "0" * 16)):
+        assert {words[1] for words in facts if words[0] == name} == {expected}, name
+    users = {user for words in facts if words[0] == "Uid:" for user in words[1:]}
+    assert len(users) == 1
+    assert "0" not in users
+    for place in ("/", "/etc", "/usr/bin", "/app"):
+        refused = running.execute("sh", "-c", f"mkdir -p {place} && touch {place}/x", ok=False)
+        assert "Read-only file system" in refused.stderr, place
+    assert running.execute(
+        "sh", "-c", "ls /run/docker.sock /var/run/docker.sock", ok=False
+    ).returncode
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_secrets_are_in_no_command_and_no_log(stack: Project, service: str) -> None:
     running = stack.container(service)
     data = running.inspect()
