@@ -86,3 +86,21 @@ def test_an_old_console_gets_utf8(encoding, words, told):
     )
     assert told in (done.stdout + done.stderr).decode("utf-8")
     assert b"Traceback" not in done.stderr
+
+
+def test_keys_of_a_windows_console():
+    code = """
+import sys, types
+console = types.ModuleType("msvcrt")
+waiting = ["q"]
+console.kbhit = lambda: bool(waiting)
+console.getwch = lambda: waiting.pop()
+sys.modules["msvcrt"] = console
+sys.platform = "win32"
+sys.stdin = types.SimpleNamespace(isatty=lambda: True)
+from ops.verbs.keys import keyboard
+with keyboard() as pressed:
+    assert (pressed(5), pressed(0.1)) == ("q", "")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
