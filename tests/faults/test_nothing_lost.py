@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -89,17 +90,19 @@ def test_f30_nothing_acknowledged_is_lost(stack, feeds, measured):
     threads = [threading.Thread(target=load.run) for load in (*[writes] * 6, *[tasks] * 2)]
     for thread in threads:
         thread.start()
-    kills = 0
+    kills = Counter()
     for victim in itertools.cycle(VICTIMS):
         if not any(thread.is_alive() for thread in threads):
             break
         with contextlib.suppress(ProcessLookupError, StopIteration, AssertionError):
             stack.kill(victim)
-            kills += 1
+            kills[victim] += 1
         pause(3, threads)
     for thread in threads:
         thread.join()
-    assert kills >= len(VICTIMS)
+    assert set(kills) == set(VICTIMS)
+    assert len(writes.acknowledged) >= WRITES
+    assert len(tasks.acknowledged) >= TASKS
     wait_until("it is healthy again", stack.is_healthy, 60)
     assert kept(stack, "write") >= writes.acknowledged
     # What a killed worker held is redelivered after 100 s.
@@ -112,7 +115,7 @@ def test_f30_nothing_acknowledged_is_lost(stack, feeds, measured):
         raise AssertionError(f"{error}: {told}, {stack.json('health')}") from None
     late = time.monotonic() - begin
     measured(
-        f"{len(writes.acknowledged)} writes and {len(tasks.acknowledged)} tasks under {kills} kills:"
+        f"{len(writes.acknowledged)} writes and {len(tasks.acknowledged)} tasks under {kills.total()} kills:"
         f" none lost, the last task after {late:.0f} s"
     )
 

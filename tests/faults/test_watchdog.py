@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from tests.faults.harm import frozen
 from tests.servers import wait_until
 
 LIMITS = """
@@ -50,15 +51,9 @@ def test_f18_a_frozen_application_is_ended_and_comes_back(stack, measured):
 
 def test_f19_a_long_outage_is_one_restart_and_then_a_doubled_limit(stack, measured):
     before = stack.service("backend")
-    frozen = stack.pids("postgres")
-    for pid in frozen:
-        stack.signal(pid, signal.SIGSTOP)
-    try:
+    with frozen(stack, "postgres"):
         ended = wait_until("it is started anew", lambda: has_restarted(stack, before), 60)
         wait_until("it says so", lambda: said(stack, "may fail for 8s until the next"), 60)
-    finally:
-        for pid in frozen:
-            stack.signal(pid, signal.SIGCONT)
     wait_until("it is healthy again", stack.is_healthy, 60)
     wait_until("the count is forgotten", lambda: said(stack, "healthy again"), 30)
     assert said(stack, "/health has failed for") == 1
