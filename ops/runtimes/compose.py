@@ -77,7 +77,7 @@ class ComposeRuntime:
     def _images(self) -> list[str]:
         """The images that `up` needs: those of the services, or what their builds begin from."""
         wanted = []
-        for service in self._model().values():
+        for service in self.project.services().values():
             build = service.get("build")
             if not build:
                 wanted.append(_default_of(service["image"]))
@@ -89,18 +89,13 @@ class ComposeRuntime:
         # Images that are built here have no registry.
         return [image for image in dict.fromkeys(wanted) if not image.startswith("deal-scout-")]
 
-    def _model(self) -> Mapping[str, Any]:
-        """The services as the project's files describe them, whatever the variables are."""
-        words = ("config", "--format", "json", "--no-interpolate")
-        return dict(json.loads(self.project.compose(words))["services"])
-
     def services(self) -> tuple[str, ...]:
         names = [_service(container) for container in self._containers()]
         return tuple(dict.fromkeys(names))
 
     def wanted(self) -> tuple[str, ...]:
         _ = self.client  # an engine that is away is told first
-        return tuple(self._model())
+        return tuple(self.project.services())
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         found = self._of([service] if service else None)

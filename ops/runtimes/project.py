@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ops.config import Config, read_env_file
 from ops.errors import BadInput, NotHealthy, OutOfReach
@@ -59,6 +60,12 @@ class Project:
                 "its own words are above" if show else "try it by hand",
             )
         return result.stdout or ""
+
+    def services(self) -> Mapping[str, Any]:
+        """Its services as the files describe them, whatever the variables are."""
+        # `config --services` would be less to read, and refuses uninterpolated ports (Compose 2.26).
+        words = ("config", "--format", "json", "--no-interpolate")
+        return dict(json.loads(self.compose(words))["services"])
 
     def write_env(self, client: APIClient, label: str, say: Say) -> None:
         """A first `.env`: the example with secrets filled in, for its owner only.

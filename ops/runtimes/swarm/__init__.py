@@ -63,7 +63,7 @@ class SwarmRuntime:
 
     def wanted(self) -> tuple[str, ...]:
         self.cluster.every()  # a manager that is away is told first
-        return tuple(self.project.compose(["config", "--services", "--no-interpolate"]).split())
+        return tuple(self.project.services())
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         nodes = self.cluster.nodes()
