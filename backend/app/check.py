@@ -20,17 +20,22 @@ class Check(Generic[Result]):
 
     def __init__(self, look: Callable[[], Result]) -> None:
         self._look = look
-        self._result: Result | None = None
+        self.known: Result | None = None  # what was seen last; None when that look failed
         self._ended = float("-inf")
         self._started = 0.0
         self._running: asyncio.Future[None] | None = None
 
+    @property
+    def fresh(self) -> bool:
+        """Whether `known` was seen less than `LIFETIME` ago."""
+        return self._running is None and time.monotonic() - self._ended < LIFETIME
+
     async def result(self) -> Result | None:
         """What was seen less than `LIFETIME` ago; None when looking failed, or takes too long."""
+        if self.fresh:
+            return self.known
         now = time.monotonic()
         if self._running is None:
-            if now - self._ended < LIFETIME:
-                return self._result
             running = asyncio.get_running_loop().create_future()
             # A daemon, so that a name server that does not answer cannot delay the exit.
             threading.Thread(target=self._run, args=[running], daemon=True).start()
@@ -38,7 +43,7 @@ class Check(Generic[Result]):
             self._started = now
         left = max(0.0, self._started + PATIENCE - now)
         ended, _ = await asyncio.wait([self._running], timeout=left)
-        return self._result if ended else None
+        return self.known if ended else None
 
     def _run(self, running: asyncio.Future[None]) -> None:
         try:
@@ -49,7 +54,7 @@ class Check(Generic[Result]):
             running.get_loop().call_soon_threadsafe(self._end, running, result)
 
     def _end(self, running: asyncio.Future[None], result: Result | None) -> None:
-        self._result = result
+        self.known = result
         self._ended = time.monotonic()
         self._running = None
         running.set_result(None)

@@ -90,9 +90,13 @@ class Monitor:
 
     async def read(self) -> Health:
         """The state now; it takes little more than `PATIENCE` at worst."""
-        db, queue_depth, known = await asyncio.gather(
-            self._db.result(), self._queue.result(), self._schema.result()
-        )
+        checks = (self._db, self._queue, self._schema)
+        if all(check.fresh for check in checks):  # nearly always, and then no task is needed
+            db, queue_depth, known = self._db.known, self._queue.known, self._schema.known
+        else:
+            db, queue_depth, known = await asyncio.gather(
+                self._db.result(), self._queue.result(), self._schema.result()
+            )
         self._known = known or self._known
         return Health(db or False, queue_depth, *self._known)
 
