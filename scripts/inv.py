@@ -9,6 +9,7 @@ need comes on top when one of them is asked for.
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -45,10 +46,9 @@ def main() -> int:
     command = [str(PYTHON), "-m", "invoke", *sys.argv[1:]]
     if os.name != "nt":
         os.execv(command[0], command)  # one process: signals and exit code are inv's own
-    try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:
-        return 130
+    # Ctrl-C is for inv, which puts the terminal in order and says how it ended.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    return subprocess.call(command)
 
 
 def wanted(lock: Path) -> str:

@@ -42,16 +42,33 @@ def pulse_lines(history: History, looks: Sequence[Health], now: datetime, width:
     return [plain(line) for line in shown]
 
 
-def _only(name: str, track: Track, now: datetime, width: int) -> list[Text]:
-    """One replica, which has the room of several."""
+def news_lines(history: History, looks: Sequence[Health], now: datetime) -> list[Text]:
+    """The last look at each replica, and why it is not healthy."""
+    shown = []
+    for look in looks:
+        track = history.tracks[look.replica]
+        line = _head(look.replica, track, now)
+        if track.last and track.last.why:
+            line.append(f": {track.last.why}")
+        shown.append(plain(line))
+    return shown
+
+
+def _head(name: str, track: Track, now: datetime) -> Text:
     assert track.last is not None
     colour, sign = cards.STATE_STYLE[track.last.state]
-    head = Text.assemble(
-        (f"{sign} {name} is {track.last.state}", colour), f" for {_since(track, now)}"
-    )
+    head = Text.assemble((f"{sign} {name} is {track.last.state}", colour))
+    head.append(f" for {_since(track, now)}")
+    if track.samples[-1].latency_ms is not None:
+        head.append(f" · latency {_latency(track)}")
+    return head
+
+
+def _only(name: str, track: Track, now: datetime, width: int) -> list[Text]:
+    """One replica, which has the room of several."""
+    head = _head(name, track, now)
     samples = list(track.samples)[2 - width :]
     if known := [each.latency_ms for each in samples if each.latency_ms is not None]:
-        head.append(f" · latency {_latency(track)}")
         head.append(f", {min(known):.0f} to {max(known):.0f} ms shown", "dim")
     return [head, Text("  ").append_text(_bars(samples))]
 

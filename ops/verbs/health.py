@@ -148,3 +148,8 @@ class _View:
         from ops.screen import pulse
 
         return pulse.pulse_lines(self.history, self.looks, now, width)
+
+    def news(self, now: datetime, width: int) -> Sequence[Text]:
+        from ops.screen import pulse
+
+        return pulse.news_lines(self.history, self.looks, now)

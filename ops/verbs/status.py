@@ -105,3 +105,5 @@ class _View:
             return []
         # What is out of reach grows no older before our eyes.
         return table.status_lines(self.seen, self.away_since or now, width)
+
+    news = lines

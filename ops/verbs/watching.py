@@ -43,6 +43,10 @@ class View(Protocol[Seen]):
         """What is to be shown, in lines of at most `width` cells where that is possible."""
         ...
 
+    def news(self, now: datetime, width: int) -> Sequence[Text]:
+        """The last look alone, for where each is shown below the one before."""
+        ...
+
 
 def watch(look: Callable[[], T], title: str, view: View[T]) -> None:
     """Look every second until `q` or a signal, and show the view; on a terminal in place.
@@ -95,7 +99,7 @@ def _print(console: Console, found: T | OpsError, view: View[T]) -> None:
     if isinstance(found, OpsError):
         console.print(f"out of reach: {found.message}", markup=False)
     else:
-        for line in view.lines(now, console.width):
+        for line in view.news(now, console.width):
             console.print(line)
     console.print()
 

@@ -85,6 +85,7 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
     shown = [
         *table.status_lines(seen, NOW, 10_000),
         *pulse.pulse_lines(history, [look(text)], NOW, 10_000),
+        *pulse.news_lines(history, [look(text)], NOW),
     ]
     for line in frame.screen(out, text, sight, shown, now=NOW, asked_at=NOW, how_to_end="q"):
         out.print(line)

@@ -229,6 +229,14 @@ def test_health_over_time():
     ]
 
 
+def test_health_look_after_look():
+    history = History()
+    history.add([(look(), "")])
+    history.add([(look(State.UNREACHABLE, 5, None), "no answer within 3 s")])
+    [line] = pulse.news_lines(history, [look(State.UNREACHABLE, 5, None)], moment(7))
+    assert line.plain == "✗ backend is unreachable for 2s: no answer within 3 s"
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_several_replicas_have_a_row_each(width):
     history = History()
