@@ -12,9 +12,10 @@ import pytest
 from tests import servers
 from tests.composed import compose_stack
 from tests.stacks import Stack, local_stack
+from tests.swarmed import swarm_stack
 
 # A new runtime joins here.
-RUNTIMES = {"local": local_stack, "compose": compose_stack}
+RUNTIMES = {"local": local_stack, "compose": compose_stack, "swarm": swarm_stack}
 
 if sys.platform == "win32":
     here = Path(__file__).parent
@@ -29,14 +30,27 @@ def pytest_report_header() -> str:
     return "on Windows: the toolkit alone; the real servers and the local runtime do not exist here"
 
 
+# The rest is tested where a start takes less long.
+ON_SWARM = "tests/contract/test_verbs.py"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where tests run side by side: keep together what shares a stack, or a module's fixtures."""
+    """Leave out what is not for Swarm; where tests run side by side, keep together what shares a
+    stack, or a module's fixtures.
+    """
+    items[:] = [item for item in items if not _is_elsewhere(item)]
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         item.add_marker(pytest.mark.xdist_group(parameters.get("stack") or item.location[0]))
+
+
+def _is_elsewhere(item: pytest.Item) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    on_swarm = "swarm" in (parameters.get("stack"), parameters.get("runtime"))
+    return on_swarm and item.location[0] != ON_SWARM
 
 
 @pytest.fixture(scope="session")
