@@ -6,6 +6,7 @@ python -m bench [--pairs 10] [--only NAME,NAME]
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ def main() -> int:
     if unknown := [name for name in names if name not in known]:
         print(f"no row {unknown[0]!r}\n  there are: {', '.join(known)}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # taking down what was put up
     begin = time.monotonic()
     results = report.load()
     results["machine"] = report.machine()

@@ -35,9 +35,10 @@ def _servers(place: Place) -> Iterator[tuple[str, str]]:
     """The addresses of the backend of the local stack, and of the bare application."""
     port = free_port()
     (place.folder / "bare.py").write_text(BARE, "utf-8")
-    words = ["-m", "uvicorn", "bare:app", "--port", str(port), *FLAGS]
-    # As the backend, it writes no line for a probe.
-    process = subprocess.Popen([sys.executable, *words, "--no-access-log"], cwd=place.folder)
+    words = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(port), *FLAGS]
+    process = subprocess.Popen(
+        words, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         wait_until("the bare application answers", lambda: answers(port))
         yield f"{place.local.url()}/health", f"http://127.0.0.1:{port}/health"
