@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 from ops import boot, health
 from ops.config import Config
@@ -11,7 +12,7 @@ from ops.model import Boot, Glance, LogLine, Replica, Schema
 from ops.runtime import Runtime
 
 SCHEMA_TIMEOUT = 2.0  # seconds
-LINES = 2000  # of the log, in which the last boot is looked for
+LINES = 2000  # of the log, in which the last boot is looked for: the last ones, or from its start
 
 
 class Glances:
@@ -50,8 +51,12 @@ class Glances:
         return boots
 
     def _read(self, replicas: Sequence[Replica]) -> dict[str, Boot]:
-        lines = self._lines()
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+        lines = self._lines(tail=LINES, since=None)
+        starts = [each.started_at for each in replicas if each.started_at]
+        if len(lines) == LINES and starts and boot.parse_time(lines[0].time) > min(starts):
+            # So much was said since: from the start on, it costs a little more.
+            lines = self._lines(tail=None, since=_stamp(min(starts)))
+        now = _stamp(datetime.now(UTC))
         found = {}
         for each in replicas:
             story = boot.BootStory(self.config.script)
@@ -60,16 +65,21 @@ class Glances:
                     story.add(line)
             told = story.boot(until=now if each.running else "")
             found[each.replica] = told
-            scrolled_away = not told.phases and len(lines) == LINES
-            if scrolled_away or (told.serving_since and not told.current):
+            rotated_away = not told.phases and len(lines) == LINES
+            if rotated_away or (told.serving_since and not told.current):
                 self.known[each.replica, each.started_at] = told
         return found
 
-    def _lines(self) -> list[LogLine]:
+    def _lines(self, *, tail: int | None, since: str | None) -> list[LogLine]:
         said = self.runtime.logs(
-            [self.config.service], tail=LINES, since=None, follow=False, say=lambda _: None
+            [self.config.service], tail=tail, since=since, follow=False, say=lambda _: None
         )
-        return [line for line in said if line]
+        return [line for line in islice(said, LINES) if line]
+
+
+def _stamp(moment: datetime) -> str:
+    """A time as in `LogLine.time`."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
 def _is_since(line: LogLine, start: datetime | None) -> bool:

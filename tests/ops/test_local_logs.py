@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.runtimes.local import collector, journal
+from tests.fakes import stamp
 from tests.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -135,6 +136,22 @@ def test_the_tail_of_rotated_files_goes_back_into_the_older_ones(folders):
     make(logs, "web", (3, "c"))
     assert [text for _, _, text in texts(logs, "web", tail=2)] == ["b", "c"]
     assert [text for _, _, text in texts(logs, "web")] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("length", [50, 70_000])
+def test_since_finds_its_place_in_long_files(folders, length):
+    _, logs = folders
+    count = 600 if length > 1000 else 20_000
+    lines = [
+        (i * 40 // count, f"{i} " + "y" * (length if i % 7 == 0 else 50)) for i in range(count)
+    ]
+    make(logs, "web", *lines[: count // 2])
+    (logs / "web.log").rename(logs / "web.log.1")
+    make(logs, "web", *lines[count // 2 :])
+    for second in (0, 1, 10, 19, 20, 21, 38, 39, 40):
+        expected = [text for at, text in lines if at >= second]
+        found = texts(logs, "web", since=stamp(second))
+        assert [text for _, _, text in found] == expected
 
 
 def test_a_long_tail_is_exact(folders):

@@ -27,14 +27,17 @@ class Follower:
     def history(self, tail: int | None, since: str | None) -> list[LogLine]:
         """The last `tail` lines (None: all) from `since` on. What comes later is for `news`."""
         wanted = None if since else tail  # `since` filters first, `tail` counts what is left
-        found = _last_lines(self.file, wanted) if self.file else []
+        found = _last_lines(self.file, wanted, since) if self.file else []
         number = 1
         while wanted is None or len(found) < wanted:
+            if since and found and found[0][: len(since)] < since.encode():
+                break  # what is older is too old
             older = _open(collector.numbered(self.path, number))
             if older is None:
                 break
             with older:
-                found = _last_lines(older, None if wanted is None else wanted - len(found)) + found
+                left = None if wanted is None else wanted - len(found)
+                found = _last_lines(older, left, since) + found
             number += 1
         lines = [line for raw in found if (line := self._line(raw))]
         if since:
@@ -122,20 +125,38 @@ def _is(path: Path, stat: os.stat_result) -> bool:
         return True  # in the middle of a rotation: look again next time
 
 
-def _last_lines(file: BinaryIO, wanted: int | None) -> list[bytes]:
+def _last_lines(file: BinaryIO, wanted: int | None, since: str | None) -> list[bytes]:
     """The last whole lines; leaves the file's position behind them.
 
     Reads backwards in growing steps, so that the last lines of a long file cost no more than those
-    of a short one.
+    of a short one. With `since` all that are not older, and a few that are.
     """
     end = begin = file.seek(0, os.SEEK_END)
     data, span = b"", _BLOCK
-    while begin > 0 and (wanted is None or data.count(b"\n") <= wanted):
-        begin = 0 if wanted is None else max(0, end - span)
+    first = _before(file, since.encode(), end) if since else 0
+    while begin > first and (wanted is None or data.count(b"\n") <= wanted):
+        begin = first if wanted is None else max(0, end - span)
         file.seek(begin)
         data = file.read(end - begin)
         span *= 4
     cut = data.rfind(b"\n") + 1
     file.seek(begin + cut)
     lines = data[:cut].split(b"\n")[:-1]
+    if begin and wanted is None:
+        lines = lines[1:]  # only the rest of it
     return lines if wanted is None else lines[len(lines) - min(wanted, len(lines)) :]
+
+
+def _before(file: BinaryIO, since: bytes, end: int) -> int:
+    """A place in the file before the first line of that time or later: a few blocks at most."""
+    low, high = 0, end
+    while high - low > _BLOCK:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline()  # the rest of a line
+        line = file.readline()
+        if line and line[: len(since)] < since:
+            low = middle
+        else:
+            high = middle
+    return max(0, low - _BLOCK)
