@@ -73,6 +73,8 @@ def errors() -> Iterator[None]:
         yield
     except APIError as error:
         said = str(error.explanation or error).strip()
+        if "not a swarm manager" in said:
+            raise OutOfReach("this engine is no manager of a swarm", _MANAGER) from None
         raise OutOfReach(f"Docker refused: {said}", "see: docker events, or inv status") from None
     except (DockerException, requests.RequestException, OSError) as error:
         text = str(error)
@@ -84,6 +86,7 @@ def errors() -> Iterator[None]:
         raise OutOfReach(f"Docker does not answer: {_reason(text)}", _START) from None
 
 
+_MANAGER = "make it one: docker swarm init; or choose one: docker context use NAME"
 _START = "start it, or look where the client looks: docker context ls"
 
 

@@ -96,13 +96,15 @@ def scale(
     from ops import up as waiting
 
     limit = config.seconds("--timeout", timeout)
-    name, equals, number = services.partition("=")
-    if not (name and equals):
-        raise BadInput("scale needs a service and a number", "for example: inv scale backend=5")
-    count = config.count(name, number)
+    name, _, number = services.partition("=")
+    if not (name and number.isascii() and number.isdigit() and len(number) < 6):
+        raise BadInput(
+            f"scale needs a service and a number, not {services!r}",
+            "for example: inv scale backend=5",
+        )
     configured, where = resolve(context, runtime)
     with changing(configured, f"scale {name}"):
-        where.scale(name, count)
+        where.scale(name, int(number))
         waiting.wait(where, configured.service, timeout=limit, say=say)
     show_status(configured, where, json)
 
