@@ -59,7 +59,11 @@ class Runtime(Protocol):
         ...
 
     def restart(self, service: str) -> None:
-        """Stop all replicas of a service and start them again; returns once they were started."""
+        """Stop all replicas of a service and start them again.
+
+        Returns once they were started or, where they are replaced one after the other, once that
+        has begun.
+        """
         ...
 
     def undone(self, service: str) -> str:

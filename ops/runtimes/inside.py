@@ -33,7 +33,7 @@ def run(client: APIClient, identity: str, words: Sequence[str]) -> tuple[int, st
 def get(client: APIClient, identity: str, url: str, timeout: float) -> Answer:
     """GET a URL within `timeout` seconds, with the wget or curl that the container has for its probe.
 
-    Raises `OutOfReach` when the container does not run.
+    Without either, the answer has no URL. Raises `OutOfReach` when the container does not run.
     """
     seconds = f"{timeout:g}"
     wget = ("wget", "-S", "-nv", "-O", "-", "--content-on-error", "--no-proxy", "-t", "1")
@@ -44,7 +44,7 @@ def get(client: APIClient, identity: str, url: str, timeout: float) -> Answer:
         if code not in _NO_SUCH_PROGRAM:
             break
     else:
-        return Answer(url, None, {}, 0.0, "its container has neither wget nor curl")
+        return Answer("", None, {}, 0.0, "its container has neither wget nor curl")
     status = re.findall(r"HTTP/1\.\d ([1-5]\d\d)", wrong)
     try:
         body = json.loads(said)

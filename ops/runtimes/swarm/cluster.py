@@ -41,6 +41,7 @@ class Cluster:
         return {each["Spec"]["Name"][cut:]: each for each in found}
 
     def services(self, services: Sequence[str] | None) -> dict[str, Service]:
+        """These services, or all; an unknown one is an error that names those that there are."""
         listed = self.every()
         if not listed:
             raise OutOfReach(
@@ -53,10 +54,12 @@ class Cluster:
         return {name: listed[name] for name in listed if services is None or name in services}
 
     def tasks(self, service: Service) -> list[Task]:
+        """A service's tasks, with the few past ones of each slot that Swarm remembers."""
         with engine.errors():
             return list(self.client.tasks(filters={"service": service["ID"]}))
 
     def nodes(self) -> dict[str, Node]:
+        """The swarm's machines by their ids."""
         with engine.errors():
             return {
                 each["ID"]: Node(
@@ -68,6 +71,7 @@ class Cluster:
             }
 
     def update(self, service: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change a service's specification in place; its update policy does the rest."""
         known = self.services([service])[service]
         spec = dict(known["Spec"])
         change(spec)

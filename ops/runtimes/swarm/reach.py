@@ -46,6 +46,7 @@ class Reach:
         )
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
+        """GET a path of a replica's port, from inside its container or from another one here."""
         if not replica.identity:
             return Answer("", None, {}, 0.0, replica.reason)
         with engine.errors():
@@ -62,7 +63,7 @@ class Reach:
             for network in addresses.keys() & _addresses(messenger).keys():
                 url = f"http://{addresses[network]}:{port}{path}"
                 answer = inside.get(self.client, self._here(messenger), url, timeout)
-                if answer.status or answer.url:
+                if answer.url:
                     return answer
         return Answer("", None, {}, 0.0, f"no container here reaches {replica.node}")
 
