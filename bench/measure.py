@@ -56,12 +56,11 @@ def measure(row: Row, place: Place, pairs: int) -> dict[str, Any]:
     try:
         with row.prepare(place) as (ours, theirs):
             figures = [(ours(), theirs()) for _ in range(pairs)]
+        result = summary(row.goal, figures)
     # A skip, such as that of a missing engine, is no Exception.
     except (Exception, pytest.skip.Exception) as problem:
         why = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        result: dict[str, Any] = {"failed": why[:300]}
-    else:
-        result = summary(row.goal, figures)
+        result = {"failed": why[:300]}
     took = round(time.monotonic() - begin, 1)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return {"unit": row.unit, **result, "took_seconds": took, "measured_at": at}
@@ -83,6 +82,7 @@ def summary(goal: Goal, figures: Sequence[tuple[float, float]]) -> dict[str, Any
 
 def spread(figures: Sequence[float]) -> dict[str, float]:
     """The middle, and how far the figures lie from it: half of them are between the quartiles."""
-    low, middle, high = statistics.quantiles(figures, n=4, method="inclusive")
+    several = figures if len(figures) > 1 else [*figures, *figures]
+    low, middle, high = statistics.quantiles(several, n=4, method="inclusive")
     named = {"median": middle, "min": min(figures), "lower": low, "upper": high}
     return {name: round(value, 5) for name, value in (named | {"max": max(figures)}).items()}

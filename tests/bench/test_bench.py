@@ -48,6 +48,11 @@ def test_a_goal_holds_or_not(goal, ours, holds):
     assert measure(row([ours] * 2, [4.0] * 2, goal), None, 2)["holds"] is holds
 
 
+def test_one_pair_is_enough():
+    result = measure(row([3.0], [2.0]), None, 1)
+    assert (result["ratio"], result["ours"]["lower"], result["ours"]["max"]) == (1.5, 3.0, 3.0)
+
+
 def test_both_sides_take_turns():
     turns = []
 
