@@ -1,7 +1,11 @@
 """Which replicas Swarm's tasks mean."""
 
-from ops.model import Status
-from ops.runtimes.swarm.tasks import Node, is_current, replicas_of
+import json
+
+import pytest
+
+from ops.model import Replica, Status
+from ops.runtimes.swarm.tasks import Node, explained, is_current, replicas_of
 
 NODES = {"n1": Node("one", "10.0.0.1", True), "n2": Node("two", "10.0.0.2", False)}
 SPEC = {"ContainerSpec": {"Image": "web:1"}, "ForceUpdate": 0}
@@ -105,3 +109,28 @@ def test_one_on_each_node_is_named_after_it_with_its_port():
         ("web-one", ("10.0.0.1:3000",)),
         ("web-two", ()),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        (
+            {"phase": "migrating", "attempt": 2, "attempts": 6},
+            "applying migrations, attempt 2 of 6",
+        ),
+        (
+            {"phase": "serving", "migrations": "failed"},
+            "the schema is not current (migrations: failed)",
+        ),
+        ({"phase": "serving", "redis": False}, "Redis does not answer"),
+    ],
+)
+def test_what_the_probe_printed_is_told_in_words(said, means):
+    printed = json.dumps({"db": True, "redis": True} | said)
+    seen = explained(Replica("web", "web", "one", Status.RUNNING, reason=printed))
+    assert seen.reason == means
+
+
+@pytest.mark.parametrize("printed", ["PONG", "1", "", '{"cut": '])
+def test_what_another_probe_printed_stays_as_it_is(printed):
+    assert explained(Replica("web", "web", "one", Status.RUNNING, reason=printed)).reason == printed

@@ -191,7 +191,7 @@ class SwarmRuntime:
             return replica
         with engine.errors():
             inspected = self.client.inspect_container(container)
-        return engine.with_probe(replica, inspected)
+        return tasks_of.explained(engine.with_probe(replica, inspected))
 
     def _sources(
         self, name: str, service: Service, nodes: Mapping[str, Node]

@@ -7,10 +7,13 @@ serving it has two at once. The newest that is to run stands for the slot.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ops.model import Replica, Status
+from ops import health
+from ops.model import Answer, Replica, Status
 from ops.runtimes import engine
 
 Task = Mapping[str, Any]
@@ -145,6 +148,19 @@ def why(task: Task) -> str:
     """Why a task does not run, in Swarm's words."""
     error = str(task["Status"].get("Err") or "")
     return error.removeprefix("task: ").strip().splitlines()[0][:200] if error else ""
+
+
+def explained(replica: Replica) -> Replica:
+    """With a reason in words, where its probe has printed what `/ready` answered."""
+    try:
+        body = json.loads(replica.reason)
+    except ValueError:
+        return replica
+    if not isinstance(body, dict):
+        return replica
+    answer = Answer("", 503, body, 0.0)
+    look = health.read(answer, replica.service, replica.replica, replica.node)
+    return replace(replica, reason=health.explain(look))
 
 
 def _grace(task: Task) -> int:
