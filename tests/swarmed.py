@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
+import shutil
 import signal
 import tempfile
 import uuid
@@ -91,6 +93,7 @@ def images() -> tuple[str, Path]:
         ours.append(f"deal-scout-{name}:{tag}")
         dockerized.docker("tag", dockerized.build_image(name, ROOT), ours[-1])
     archive = Path(tempfile.mkdtemp(prefix="images-")) / "images.tar"
+    atexit.register(shutil.rmtree, archive.parent, ignore_errors=True)
     dockerized.docker("save", "--output", str(archive), *ours, "postgres:17", "redis:7")
     dockerized.docker("rmi", *ours)
     return tag, archive
