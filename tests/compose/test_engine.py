@@ -144,7 +144,7 @@ def test_following_shows_every_line_once_across_restarts(client):
 def test_the_command_of_a_main_process_is_that_below_the_init(client, options):
     identity = run("sleep 600 & sleep 600; echo", *options)
     try:
-        command = engine.main_command(client, identity)
-        assert command == "sh -c sleep 600 & sleep 600; echo"
+        command = "sh -c sleep 600 & sleep 600; echo"  # for a moment it is still runc's
+        wait_until("its command", lambda: engine.main_command(client, identity) == command)
     finally:
         dockerized.docker("rm", "-f", identity)
