@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ops.runtimes import engine, engine_logs
 from ops.runtimes.project import project_name
 from tests import dockerized
+from tests.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 STAMP = "2026-01-01T00:00:00.000000001Z"
