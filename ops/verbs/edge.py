@@ -108,8 +108,9 @@ def _plainly(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 def _show_cursor() -> None:
     # A live display that is interrupted while it begins has hidden it already.
-    for stream in (sys.stdout, sys.stderr):
-        if stream.isatty():
+    # The streams themselves: while it is there, it shows what is written to others as text.
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream and stream.isatty():
             stream.write("\x1b[?25h")
             stream.flush()
             return
