@@ -70,6 +70,17 @@ def restart(runtime: Runtime, service: str) -> list[Step]:
     return steps
 
 
+def scale(runtime: Runtime, service: str, count: int) -> list[Step]:
+    """The steps of `scale`. Raises `BadInput` when the service cannot have so many."""
+    runtime.scale(service, count, dry_run=True)
+    now = sum(each.running for each in runtime.replicas(service, probe=False))
+    if now == count:
+        return [Step("leave", service, f"it has {count} already")]
+    return [
+        Step("start" if count > now else "stop", service, f"it has {now}, and would have {count}")
+    ]
+
+
 def _present(runtime: Runtime) -> list[Replica]:
     """What there is, running or not; the place has answered before."""
     try:

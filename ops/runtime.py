@@ -70,8 +70,11 @@ class Runtime(Protocol):
         """Why the runtime has taken the last change of a service back; empty if it has not."""
         ...
 
-    def scale(self, service: str, count: int) -> None:
-        """Have a service run with this many replicas. Raises `BadInput` where that cannot be."""
+    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
+        """Have a service run with this many replicas, unless `dry_run`.
+
+        Raises `BadInput` where that cannot be.
+        """
         ...
 
     def main_command(self, replica: Replica) -> str:

@@ -188,7 +188,7 @@ class ComposeRuntime:
     def undone(self, service: str) -> str:
         return ""  # Compose takes nothing back
 
-    def scale(self, service: str, count: int) -> None:
+    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
         raise BadInput(
             "inv scale is for the runtime swarm",
             f"use: docker compose up --detach --no-recreate --scale {service}={count}",

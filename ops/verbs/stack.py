@@ -73,6 +73,7 @@ def up(
     services="the service, and how many replicas: backend=5",
     timeout=TIMEOUT,
     json=JSON,
+    dry_run=DRY_RUN,
     runtime=RUNTIME,
 )
 def scale(
@@ -80,6 +81,7 @@ def scale(
     services: str = "",
     timeout: str = "600",
     json: bool = False,
+    dry_run: bool = False,
     runtime: str = "",
 ) -> None:
     """Give a service more or fewer replicas: inv scale backend=5.
@@ -89,10 +91,12 @@ def scale(
 
     Examples:
       inv scale backend=5      until all five are ready
+      inv scale backend=5 --dry-run
 
     Exit codes: 0 ready; 2 a bad value, or a runtime or service that cannot be
     scaled; 3 not ready in time; 4 out of reach.
     """
+    from ops import plan
     from ops import up as waiting
 
     limit = config.seconds("--timeout", timeout)
@@ -103,8 +107,11 @@ def scale(
             "for example: inv scale backend=5",
         )
     configured, where = resolve(context, runtime)
+    if dry_run:
+        show_plan(plan.scale(where, name, int(number)), where.name, json)
+        return
     with changing(configured, f"scale {name}"):
-        where.scale(name, int(number))
+        where.scale(name, int(number), dry_run=False)
         waiting.wait(where, configured.service, timeout=limit, say=say)
     show_status(configured, where, json)
 

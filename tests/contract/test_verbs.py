@@ -288,6 +288,7 @@ def test_a_reader_that_has_enough_is_no_error(stack):
         ("scale backend", 2, "inv scale backend=5"),
         ("scale backend=x", 2, "inv scale backend=5"),
         ("scale postgres=2", 2, "scale"),
+        ("scale postgres=2 --dry-run", 2, "scale"),
     ],
 )
 def test_errors_are_two_lines_and_have_their_code(stack, words, code, named):

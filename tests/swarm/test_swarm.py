@@ -59,6 +59,7 @@ def test_a_single_replica_is_restarted_under_load_without_a_failed_request(shop)
         with load(shop.url() + UNTIL_READY) as seen:
             shop.ok("restart-backend", "--no-logs", timeout=600)
         assert seen.failed == {}
+        assert "it has 1, and would have 3" in shop.ok("scale", "backend=3", "--dry-run")
     finally:
         shop.ok("scale", "backend=3", timeout=600)
 

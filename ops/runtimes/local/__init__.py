@@ -158,7 +158,7 @@ class LocalRuntime:
     def undone(self, service: str) -> str:
         return ""  # nothing is taken back
 
-    def scale(self, service: str, count: int) -> None:
+    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
         raise BadInput(
             "inv scale is for the runtime swarm",
             f"with Docker Compose use: docker compose up --detach --scale {service}={count}",

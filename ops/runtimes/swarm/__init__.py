@@ -139,7 +139,7 @@ class SwarmRuntime:
         """Ask for new tasks in place of all; the service's update policy decides how they take over."""
         self.cluster.update(service, lambda spec: _force(spec["TaskTemplate"]))
 
-    def scale(self, service: str, count: int) -> None:
+    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
         known = self.cluster.services([service])[service]["Spec"]
         if "Replicated" not in known["Mode"]:
             raise BadInput(f"{service} runs once on each node", "add a node: docker swarm join")
@@ -154,7 +154,8 @@ class SwarmRuntime:
             spec["Mode"]["Replicated"]["Replicas"] = count
             spec["Labels"][SCALED] = str(count)
 
-        self.cluster.update(service, change)
+        if not dry_run:
+            self.cluster.update(service, change)
 
     def up(self, *, build: bool, say: Say) -> None:
         self.cluster.every()  # without a manager, nothing is written
