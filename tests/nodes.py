@@ -21,14 +21,13 @@ from tests import dockerized
 from tests.engines import path_of_dockerd
 from tests.servers import wait_until
 
-TOKEN = uuid.uuid4().hex[:5]  # names of interfaces have 15 characters
-
 
 class Bridge:
     """What joins the nodes, and this process: a network namespace with a bridge in it."""
 
     def __init__(self) -> None:
-        self.name = f"hub-{TOKEN}"
+        self.token = uuid.uuid4().hex[:5]  # names of interfaces have 15 characters
+        self.name = f"hub-{self.token}"
         taken = _run("ip", "-4", "address")
         self.prefix = next(p for n in range(1, 255) if f"{(p := f'198.18.{n}')}." not in taken)
 
@@ -36,7 +35,7 @@ class Bridge:
         _run("ip", "netns", "add", self.name)
         _run("ip", "-n", self.name, "link", "add", "br0", "type", "bridge")
         _run("ip", "-n", self.name, "link", "set", "br0", "up")
-        ours = f"h{TOKEN}"
+        ours = f"h{self.token}"
         _run("ip", "link", "add", ours, "type", "veth", "peer", "name", "us", "netns", self.name)
         _run("ip", "-n", self.name, "link", "set", "us", "master", "br0", "up")
         _run("ip", "address", "add", f"{self.prefix}.1/24", "dev", ours)
@@ -53,7 +52,7 @@ class Node:
     def __init__(self, bridge: Bridge, number: int, folder: Path) -> None:
         self.bridge = bridge
         self.name = f"node-{number}"
-        self.netns = f"{self.name}-{TOKEN}"
+        self.netns = f"{self.name}-{bridge.token}"
         self.port = f"n{number}"  # of the bridge
         self.address = f"{bridge.prefix}.{10 + number}"
         self.folder = folder / self.name

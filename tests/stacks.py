@@ -62,6 +62,17 @@ class Stack:
     def is_healthy(self) -> bool:
         return self.inv("health").returncode == 0
 
+    @contextlib.contextmanager
+    def setting(self, *lines: str) -> Iterator[None]:
+        """More lines in .env for a while; what takes them over is up to the test."""
+        file = self.root / ".env"
+        before = file.read_text("utf-8") if file.exists() else None
+        file.write_text("\n".join([before or "", *lines, ""]), "utf-8")
+        try:
+            yield
+        finally:
+            file.unlink() if before is None else file.write_text(before, "utf-8")
+
     # What only the runtime itself can do
 
     def pids(self, service: str) -> list[int]:

@@ -57,6 +57,14 @@ class Terminal:
             assert self.process.poll() is None, (text, shown[-2000:])
             self._read(0.1)
 
+    def until_drawn(self, rows: int, seconds: float = 30) -> None:
+        """Wait until it has drawn a screen of so many lines."""
+        deadline = time.monotonic() + seconds
+        self.until(HOME)
+        while len(self.drawn) != rows:
+            assert time.monotonic() < deadline, (rows, self.drawn)
+            self.until(HOME)
+
     def _read(self, seconds: float) -> bool:
         if select.select([self.leader], [], [], seconds)[0]:
             self.written += os.read(self.leader, 65536)

@@ -184,7 +184,8 @@ def test_openapi_names_every_answer(api: Api) -> None:
     assert set(paths["/deals"]["post"]["responses"]) == {"201", "400", "409", "422", "503"}
     assert set(paths["/deals/{id}"]["delete"]["responses"]) == {"204", "404", "422", "503"}
     assert set(paths["/scouts"]["post"]["responses"]) == {"202", "400", "422", "503"}
-    for probe in ("/health", "/ready", "/overview"):
+    assert set(paths["/ready"]["get"]["responses"]) == {"200", "422", "503"}
+    for probe in ("/health", "/overview"):
         assert set(paths[probe]["get"]["responses"]) == {"200", "503"}
 
 

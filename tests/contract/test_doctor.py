@@ -75,15 +75,10 @@ def test_a_schema_that_is_behind_and_the_remedy_that_is_named(stack):
 
 
 def test_a_variable_that_is_set_and_not_taken_over_yet(stack):
-    file = stack.root / ".env"
-    before = file.read_text() if file.exists() else None
-    file.write_text((before or "") + "\nALEMBIC_CMD=alembik upgrade head\n")
-    try:
+    with stack.setting("ALEMBIC_CMD=alembik upgrade head"):
         found = findings(stack)
         assert "names a program that does not exist: alembik" in found["alembic-cmd"]
         assert "has changed since it was created" in found["configuration"]
-    finally:
-        file.unlink() if before is None else file.write_text(before)
 
 
 def test_a_worker_that_is_silent(stack):

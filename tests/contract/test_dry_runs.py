@@ -37,16 +37,11 @@ def test_a_dry_run_tells_and_touches_nothing(stack, words, told):
 
 
 def test_a_dry_run_knows_what_changed(stack):
-    file = stack.root / ".env"
-    before = file.read_text() if file.exists() else ""
-    file.write_text(before + "\nMIGRATE_DELAYS=1 2\n")
-    try:
+    with stack.setting("MIGRATE_DELAYS=1 2"):
         plan = stack.json("up", "--dry-run")["plan"]
         assert {step["action"] for step in plan if step["name"] == "backend"} == {"recreate"}
         assert {step["action"] for step in plan if step["name"] == "postgres"} == {"leave"}
         assert "inv up takes it over" in stack.ok("restart-backend", "--dry-run")
-    finally:
-        file.write_text(before)
 
 
 def test_a_dry_run_of_what_there_is_not(stack):

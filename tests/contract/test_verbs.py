@@ -182,17 +182,14 @@ def test_restart_without_lines_and_with_few(stack):
 
 
 def test_restart_says_when_the_configuration_has_changed(stack):
-    file = stack.root / ".env"
-    before = file.read_text() if file.exists() else ""
-    file.write_text(before + "\nMIGRATE_DELAYS=1 2\n")
     try:
-        result = stack.inv("restart-backend", "--no-logs")
-        assert "has changed since it was created" in result.stderr
-        assert "inv up does" in result.stderr
-        stack.ok("up")
-        assert "has changed" not in stack.inv("restart-backend", "--no-logs").stderr
+        with stack.setting("MIGRATE_DELAYS=1 2"):
+            result = stack.inv("restart-backend", "--no-logs")
+            assert "has changed since it was created" in result.stderr
+            assert "inv up does" in result.stderr
+            stack.ok("up")
+            assert "has changed" not in stack.inv("restart-backend", "--no-logs").stderr
     finally:
-        file.write_text(before)
         stack.ok("up")
 
 
@@ -304,16 +301,11 @@ def test_errors_are_two_lines_and_have_their_code(stack, words, code, named):
 
 
 def test_a_bad_value_in_env_is_refused_before_anything_changes(stack):
-    file = stack.root / ".env"
-    before = file.read_text() if file.exists() else None
-    file.write_text((before or "") + "MIGRATE_DELAYS=soon\n")
-    try:
+    with stack.setting("MIGRATE_DELAYS=soon"):
         result = stack.inv("up")
         assert result.returncode == 2
         assert "MIGRATE_DELAYS" in result.stderr
         assert ".env" in result.stderr
-    finally:
-        file.unlink() if before is None else file.write_text(before)
 
 
 def test_up_twice_changes_nothing(stack):

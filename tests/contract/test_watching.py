@@ -42,10 +42,7 @@ def test_a_watch_fits_into_its_window_while_that_changes(stack):
         opened.until("looked at")
         for columns, rows in ((60, 12), (120, 30), (80, 5)):
             opened.resize(columns, rows)
-            for _ in range(2):
-                opened.until("looked at")
-            opened.until("\x1b[H")
-            assert len(opened.drawn) == rows
+            opened.until_drawn(rows)
             assert all(len(line) <= columns for line in opened.drawn)
             if rows > 5:
                 assert any(line.startswith("frontend ") for line in opened.drawn)

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -53,6 +54,9 @@ def test_shell(block: Block, stack: Stack):
     if stack.runtime != "local" and ".local" in block.text:
         pytest.skip("it is for the local runtime")
     kept = {path: path.read_bytes() for path in [stack.root / ".env"] if path.exists()}
+    # What a reader fills in stands in the variables here.
+    filled = read_env_file(stack.root / ".env") if "docker " in block.text else {}
+    filled = {name: value for name, value in filled.items() if value}
     try:
         for command, remark in commands(block):
             elsewhere = [
@@ -63,21 +67,19 @@ def test_shell(block: Block, stack: Stack):
                 continue
             shell = remark if remark in SHELLS else "bash"
             if shutil.which(shell):
-                run(stack, shell, command)
+                run(stack, shell, command, filled)
     finally:
         for path, content in kept.items():
             path.write_bytes(content)
 
 
-def run(stack: Stack, shell: str, command: str) -> None:
+def run(stack: Stack, shell: str, command: str, filled: Mapping[str, str]) -> None:
     tools = os.pathsep.join([str(Path(sys.executable).parent), stack.environment["PATH"]])
-    # What a reader fills in stands in the variables here, and the ports are ours.
-    secrets = read_env_file(stack.root / ".env") if "docker" in command else {}
     port = stack.environment.get("PORT", "8000")
     process = subprocess.Popen(
         [shell, "-c", command.replace("localhost:8000", f"localhost:{port}")],
         cwd=stack.root,
-        env=stack.environment | {k: v for k, v in secrets.items() if v} | {"PATH": tools},
+        env={**filled, **stack.environment, "PATH": tools},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

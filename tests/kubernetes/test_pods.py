@@ -143,8 +143,11 @@ def test_it_gets_ready(pods: Pods, name: str) -> None:
 
 
 def test_the_page_reaches_the_backend_by_its_full_name(pods: Pods) -> None:
-    answer = httpx.get(f"{pods.url('frontend')}/api/ready", timeout=10, trust_env=False)
-    assert (answer.status_code, answer.json()["migrations"]) == (200, "current")
+    def answers() -> bool:
+        answer = httpx.get(f"{pods.url('frontend')}/api/ready", timeout=10, trust_env=False)
+        return (answer.status_code, answer.json()["migrations"]) == (200, "current")
+
+    wait_until("the page hands on that all is ready", answers)
 
 
 @pytest.mark.parametrize("name", ["frontend", "beat", "worker", "backend"])
