@@ -6,11 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from invoke.collection import Collection
+from invoke.exceptions import Exit
 from invoke.main import program
 from invoke.tasks import Task
 
 from ops import config, words
-from ops.verbs import backup, doctor, health, logs, migrations, restart, stack, status
+from ops.errors import BadInput
+from ops.logs import plain_lines
+from ops.verbs import (
+    backup,
+    doctor,
+    health,
+    invokefile,
+    logs,
+    migrations,
+    restart,
+    stack,
+    status,
+)
 from ops.verbs.edge import Verb, speak_utf8
 
 VERBS: tuple[Task[Any], ...] = (
@@ -33,6 +46,10 @@ VERBS: tuple[Task[Any], ...] = (
 def namespace(*more: Task[Any], root: Path) -> Collection:
     """All verbs, and the project's own tasks, for the `tasks.py` in `root`."""
     speak_utf8()  # before Invoke shows any help
+    try:
+        invokefile.check(root)  # Invoke reads it right after this
+    except BadInput as error:
+        raise Exit(plain_lines(f"{error.message}\n  {error.hint}"), error.exit_code) from None
     collection = Collection(*VERBS, *more)
     collection.configure({"ops": config.DEFAULTS | {"root": str(root)}})
     _name_services(collection)

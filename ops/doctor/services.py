@@ -26,6 +26,11 @@ def running(facts: Facts) -> Iterator[Finding]:
         yield Finding(facts.replicas.why, (), facts.replicas.hint or "inv up")
         return
     there = {replica.service for replica in facts.replicas}
+    known_services = there.union(() if isinstance(facts.wanted, Unknown) else facts.wanted)
+    if known_services and facts.service not in known_services:
+        what = f"there is no service {facts.service!r}, which ops.service names"
+        listed = f"there are: {', '.join(sorted(known_services))}"
+        yield Finding(what, (listed,), "correct it in invoke.yaml or INVOKE_OPS_SERVICE")
     for service in facts.wanted if facts.own and not isinstance(facts.wanted, Unknown) else ():
         if service not in there:
             yield Finding(f"{service} is absent", _consequence(facts, service), "inv up")

@@ -232,6 +232,11 @@ CAUSES = {
         "running",
         "the stack is not up | start it with: inv up",
     ),
+    "a service that does not exist": (
+        sick(service="nosuch", looks=Unknown("no service 'nosuch'")),
+        "running",
+        "there is no service 'nosuch', which ops.service names | there are: backend, beat,",
+    ),
     "absent": (
         sick(replicas=HEALTHY.replicas[1:], looks=(look(State.UNHEALTHY, db=False),)),
         "running",

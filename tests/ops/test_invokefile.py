@@ -1,0 +1,64 @@
+"""What is wrong in `invoke.yaml` is told in two lines, whatever the verb."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.errors import BadInput
+from ops.verbs import invokefile
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"ops: 5", "ops in invoke.yaml is 5"),
+        (b"ops:", "ops in invoke.yaml is None"),
+        (b"- a", "invoke.yaml is ['a']"),
+        (b"a: 1\nops: [", "invoke.yaml line 2 is no YAML"),
+        (b"ops: \x00", "invoke.yaml is no YAML"),
+        (b"\xff", "invoke.yaml is not UTF-8"),
+        (b"run: 5", "run in invoke.yaml is 5"),
+        (b"ops: {runtim: local}", "ops.runtim in invoke.yaml"),
+        (b"ops: {runtime: {a: b}}", "ops.runtime in invoke.yaml is {'a': 'b'}"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path, text, told):
+    (tmp_path / "invoke.yaml").write_bytes(text)
+    with pytest.raises(BadInput) as caught:
+        invokefile.check(tmp_path)
+    assert told in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_misspelt_setting_is_told_the_near_one(tmp_path):
+    (tmp_path / "invoke.yml").write_text("ops: {runtim: local}")
+    with pytest.raises(BadInput) as caught:
+        invokefile.check(tmp_path)
+    assert "runtime" in caught.value.hint.partition("?")[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing", "other: 5", "ops: {runtime: local, markers: {boot: a}}", "run: {}"]
+)
+def test_what_invoke_can_use_is_let_through(tmp_path, text):
+    (tmp_path / "invoke.yaml").write_text(text)
+    invokefile.check(tmp_path)
+
+
+def test_no_verb_answers_with_a_traceback(tmp_path):
+    (tmp_path / "invoke.yaml").write_text("ops: 5")
+    (tmp_path / "tasks.py").write_text(
+        "from pathlib import Path\nfrom ops.tasks import namespace\n"
+        "ns = namespace(root=Path(__file__).parent)\n"
+    )
+    words = [sys.executable, "-m", "invoke", "doctor"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0] == "ops in invoke.yaml is 5, no mapping"
+    assert len(done.stderr.splitlines()) == 2
