@@ -153,7 +153,19 @@ def terminal(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # What is piped is never wrapped: lines belong to the program that reads them.
     width = None if stream.isatty() else 10_000
-    return PlainConsole(file=stream, emoji=False, highlight=False, width=width, theme=Theme(THEME))
+    environ = dict(os.environ)
+    if sys.platform != "win32" and not environ.get("TERM"):  # which Windows never has
+        environ["TERM"] = "dumb"
+    return PlainConsole(
+        file=stream,
+        emoji=False,
+        highlight=False,
+        width=width,
+        theme=Theme(THEME),
+        # Rich's own NO_COLOR leaves bold and dim in.
+        color_system=None if environ.get("NO_COLOR") else "auto",
+        _environ=environ,
+    )
 
 
 @contextmanager
