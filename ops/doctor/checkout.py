@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ops.doctor.facts import Facts, known
+from ops.doctor.facts import Facts, built, known
 from ops.model import Finding
 
 ENTRYPOINT = "backend/entrypoint.sh"
@@ -71,7 +71,9 @@ def revisions(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             f"the migrations have {len(last)} heads: {', '.join(last)}",
             ("`alembic upgrade head` does not know which to take, and applies none",),
-            "join them: alembic merge heads -m join --rev-id NAME, then: inv up --build",
+            built(
+                facts, "join them: alembic merge heads -m join --rev-id NAME, then: inv up --build"
+            ),
         )
 
 

@@ -97,3 +97,8 @@ class Facts:
     def last_words(self, service: str) -> Sequence[str]:
         """What a service in trouble has said; empty when that is not known."""
         return () if isinstance(self.said, Unknown) else self.said.get(service, ())
+
+
+def built(facts: Facts, remedy: str) -> str:
+    """A remedy with `inv up --build`, as it is where nothing is built."""
+    return remedy.replace(" --build", "") if facts.runtime == "local" else remedy

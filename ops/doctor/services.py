@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from ops.doctor.causes import cause
-from ops.doctor.facts import Facts, NotKnown, Unknown, known
+from ops.doctor.facts import Facts, NotKnown, Unknown, built, known
 from ops.model import OUT_OF_MEMORY, Finding, Replica, State, Status
 
 LOOP = 3  # restarts, from which on it is called a loop
@@ -62,7 +62,7 @@ def restarts(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 f"{replica.replica} keeps ending: restarted {times}",
                 tuple(dict.fromkeys(filter(None, told))),
-                _mend(replica.service, " ".join(told)),
+                _mend(facts, replica.service, " ".join(told)),
             )
 
 
@@ -136,7 +136,7 @@ def health(facts: Facts) -> Iterator[Finding]:
             case State.STARTING if int(look.body.get("attempt") or 1) > 2:
                 body = look.body
                 what = f"{name} is still starting: {body.get('phase')}, attempt {body['attempt']}"
-                yield Finding(what, told, _mend(look.service, " ".join(told)))
+                yield Finding(what, told, _mend(facts, look.service, " ".join(told)))
             case _:
                 pass
 
@@ -152,7 +152,7 @@ def _is_sick(facts: Facts, service: str) -> bool:
 
 def _unreachable(facts: Facts, what: str, key: str, told: tuple[str, ...]) -> Finding:
     if "password" in " ".join(told):
-        return Finding(what, told, _mend(facts.service, " ".join(told)))
+        return Finding(what, told, _mend(facts, facts.service, " ".join(told)))
     url, host, service = _ADDRESSES[key]
     variables = facts.settings.variables
     elsewhere = variables.get(url) or variables.get(host) not in (None, "", service)
@@ -176,7 +176,7 @@ def schema(facts: Facts) -> Iterator[Finding]:
     states = {str(look.body.get("migrations")) for look in looks}
     told = cause(facts.last_words(facts.service))
     if "failed" in states:
-        remedy = _mend(facts.service, " ".join(told))
+        remedy = _mend(facts, facts.service, " ".join(told))
         yield Finding("the migrations failed; they go on being tried", told, remedy)
     elif schema.pending:
         current = schema.current or "an empty database"
@@ -257,8 +257,9 @@ _MENDS = (
 )
 
 
-def _mend(service: str, said: str) -> str:
+def _mend(facts: Facts, service: str, said: str) -> str:
     for sign, remedy in _MENDS:
         if sign in said:
-            return remedy
-    return f"mend what it says, then: inv up --build; more of it: inv logs {service} --tail 200"
+            return built(facts, remedy)
+    more = f"more of it: inv logs {service} --tail 200"
+    return built(facts, f"mend what it says, then: inv up --build; {more}")

@@ -37,7 +37,8 @@ def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
     if "db" in look.body:
         console.print(f"  {facts(look.body)} · version {_known(look.body.get('version'))}")
     timing = f" in {look.latency_ms:.0f} ms" if look.latency_ms is not None else ""
-    console.print(f"  [dim]{escape(look.url or 'its own probe')}{timing}, {runtime}[/]")
+    asked = ", ".join(filter(None, (f"{look.url or 'its own probe'}{timing}", runtime)))
+    console.print(f"  [dim]{escape(asked)}[/]")
 
 
 def facts(body: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ def health_json(looks: Sequence[Health], worst: Health, runtime: str) -> dict[st
             "health": look.body or None,
         }
 
-    result = {"service": worst.service, "runtime": runtime, **one(worst)}
+    result = {"service": worst.service, "runtime": runtime or None, **one(worst)}
     if len(looks) > 1:
         result["replicas"] = [
             {"replica": look.replica, "node": look.node, **one(look)} for look in looks

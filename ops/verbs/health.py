@@ -32,7 +32,7 @@ def health(
     json: bool = False,
     watch: bool = False,
     timeout: str = "3",
-    url: str = "",
+    url: str | None = None,
     runtime: str = "",
 ) -> None:
     """Ask the backend how it is.
@@ -57,7 +57,7 @@ def health(
     from ops.model import State
 
     limit = config.seconds("--timeout", timeout)
-    if url:
+    if url is not None:
         base = config.base_url("--url", url)
         configured = configure(context, runtime)
 
@@ -66,7 +66,8 @@ def health(
             answer = probe.fetch(base + path, limit)
             return [probe.read(answer, configured.service, configured.service, "", path)]
 
-        runtime_name = configured.runtime
+        # Nobody looks there which runtime it is.
+        runtime_name = "" if configured.runtime == "auto" else configured.runtime
     else:
         configured, where = resolve(context, runtime)
         runtime_name = where.name
@@ -121,7 +122,7 @@ def _watch(look: Callable[[], Sequence[Health]], service: str, runtime: str, jso
     if json:
         watching.watch_json(look, dumps)
     else:
-        watching.watch(look, f"{service} · {runtime}", _View())
+        watching.watch(look, " · ".join(filter(None, (service, runtime))), _View())
 
 
 class _View:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from invoke.context import Context
 
 from ops import config
+from ops.errors import BadInput
 from ops.verbs.edge import JSON, RUNTIME, coloured, resolve, say, terminal, verb
 
 
@@ -57,8 +58,11 @@ def logs(
     most = config.count("--tail", tail)
     start = config.since("--since", since, datetime.now(UTC)) if since else None
     matching = config.pattern("--grep", grep) if grep else None
+    named = [name for name in services.split(",") if name]
+    if services and not named:
+        raise BadInput(f"{services!r} names no service", "for example: inv logs backend,worker")
     configured, where = resolve(context, runtime)
-    names = [name for name in services.split(",") if name] or [configured.service]
+    names = named or [configured.service]
     found = where.logs(list(dict.fromkeys(names)), tail=most, since=start, follow=follow, say=say)
     colour = _is_terminal() and coloured(terminal())
     printer = LinePrinter(names, timestamps, colour, matching)

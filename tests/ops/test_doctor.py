@@ -377,6 +377,16 @@ def test_each_cause_is_named_with_its_evidence_and_its_remedy(name):
     assert not any(each.endswith(" | ") for each in said[check])  # each has a remedy
 
 
+def test_no_remedy_builds_where_nothing_is_built():
+    told = {"backend": ["[entrypoint] Cause: KeyError: 'nope'"]}
+    failed = sick(looks=(look(State.DEGRADED, migrations="failed"),), said=told)
+    assert "inv up --build" in found(failed)["schema"][0]
+    assert "--build" not in found(replace(failed, runtime="local"))["schema"][0]
+    heads = REVISIONS | {"0005.py": 'revision = "0005"\ndown_revision = "0002"\n'}
+    assert "--build" in found(sick(revisions=heads))["revisions"][0]
+    assert "--build" not in found(sick(revisions=heads, runtime="local"))["revisions"][0]
+
+
 def test_one_cause_is_told_once():
     assert list(found(CAUSES["engine that is denied"][0])) == ["engine"]
     assert list(found(CAUSES["context"][0])) == ["context"]

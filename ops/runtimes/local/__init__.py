@@ -159,9 +159,11 @@ class LocalRuntime:
         return ""  # nothing is taken back
 
     def scale(self, service: str, count: int, *, dry_run: bool) -> None:
+        name = self._known(service)
         raise BadInput(
-            "inv scale is for the runtime swarm",
-            f"with Docker Compose use: docker compose up --detach --scale {service}={count}",
+            "the runtime local has one of each service",
+            f"with Docker: inv scale {name}={count} --runtime swarm, or"
+            f" docker compose up --detach --no-recreate --scale {name}={count}",
         )
 
     def main_command(self, replica: Replica) -> str:
