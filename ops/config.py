@@ -138,8 +138,12 @@ def read_env_file(
         return dotenv.parse(path.read_bytes().decode("utf-8"), environ, refuse_line)
     except FileNotFoundError:
         pass
-    except (OSError, UnicodeDecodeError) as error:
-        refuse(BadInput(f"{path.name} cannot be read: {error}", "save it as UTF-8 text"))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        refuse(BadInput(f"{path.name} line {line} is not UTF-8 text", "save the file as UTF-8"))
+    except OSError as error:
+        what = f"{path.name} cannot be read: {error.strerror}"
+        refuse(BadInput(what, "make it a file that you may read"))
     return {}
 
 

@@ -133,11 +133,29 @@ def configure(
     return config.load(root, context.config.ops, os.environ, runtime, **more)
 
 
-def resolve(context: Context, runtime: str) -> tuple[Config, Runtime]:
+def resolve(
+    context: Context, runtime: str, *, needs_variables: bool = True
+) -> tuple[Config, Runtime]:
+    """The Config, and where the verb works.
+
+    Without `needs_variables` what is wrong with the stack's variables is only told, in the one
+    place where nothing is asked through them.
+    """
     from ops import runtimes
 
-    configured = configure(context, runtime)
-    return configured, runtimes.pick(configured, say)
+    refused: list[BadInput] = []
+    configured = configure(context, runtime, None if needs_variables else refused.append)
+    try:
+        where = runtimes.pick(configured, say)
+    except OpsError:
+        if refused:
+            raise refused[0] from None
+        raise
+    if refused and where.name != "local":
+        raise refused[0]
+    for problem in refused:
+        say(f"notice: {problem.message}; before the next inv up: {problem.hint}")
+    return configured, where
 
 
 def say(text: str) -> None:

@@ -59,7 +59,7 @@ def health(
     limit = config.seconds("--timeout", timeout)
     if url is not None:
         base = config.base_url("--url", url)
-        configured = configure(context, runtime)
+        configured = configure(context, runtime, lambda _: None)  # an address needs no variable
 
         def look() -> Sequence[Health]:
             path = urlsplit(configured.health).path or probe.READY
@@ -69,7 +69,7 @@ def health(
         # Nobody looks there which runtime it is.
         runtime_name = "" if configured.runtime == "auto" else configured.runtime
     else:
-        configured, where = resolve(context, runtime)
+        configured, where = resolve(context, runtime, needs_variables=False)
         runtime_name = where.name
 
         def look() -> Sequence[Health]:

@@ -61,7 +61,7 @@ def logs(
     named = [name for name in services.split(",") if name]
     if services and not named:
         raise BadInput(f"{services!r} names no service", "for example: inv logs backend,worker")
-    configured, where = resolve(context, runtime)
+    configured, where = resolve(context, runtime, needs_variables=False)
     names = named or [configured.service]
     found = where.logs(list(dict.fromkeys(names)), tail=most, since=start, follow=follow, say=say)
     colour = _is_terminal() and coloured(terminal())

@@ -30,7 +30,7 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     from ops.model import Schema
     from ops.screen import data, table
 
-    configured, where = resolve(context, runtime)
+    configured, where = resolve(context, runtime, needs_variables=False)
     said = ask(configured, where)
     schema = Schema(said["current"], said["head"], tuple(said["pending"]))
     if json:

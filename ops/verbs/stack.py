@@ -143,7 +143,7 @@ def down(
     """
     from ops import plan
 
-    configured, where = resolve(context, runtime)
+    configured, where = resolve(context, runtime, needs_variables=False)
     if dry_run:
         show_plan(plan.down(where, volumes=volumes), where.name, False)
         return

@@ -39,7 +39,7 @@ def status(context: Context, json: bool = False, watch: bool = False, runtime: s
     Exit codes: 0 all run, or q under --watch; 3 one does not run, or is
     unhealthy; 4 the stack is not up, or no engine answers; 130 Ctrl-C.
     """
-    configured, where = resolve(context, runtime)
+    configured, where = resolve(context, runtime, needs_variables=False)
     if watch:
         _watch(configured, where, json)
     else:
