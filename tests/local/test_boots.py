@@ -158,7 +158,7 @@ def test_a_boot_that_takes_longer_than_the_time_limit(stack):
     with frozen(stack, "postgres"):
         result = stack.inv("restart-backend", "--timeout", "3")
         assert result.returncode == 3
-        assert "is still not ready after 3 s" in result.stdout
+        assert re.search(r"is still not ready after \d s", result.stdout)
         assert "backend: database" in result.stdout
         seen = stack.json("health")
         assert seen["state"] == "starting"
