@@ -20,6 +20,7 @@ from ops.errors import BadInput, OpsError
 from ops.model import Health, Replica, Schema, State
 from ops.runtime import Runtime
 from ops.runtimes import engine, machine
+from ops.runtimes.local import LocalRuntime
 from ops.runtimes.project import compose_files
 from ops.up import is_ready
 
@@ -95,10 +96,10 @@ def gather(
 
 def _is_wanted(place: Runtime, config: Config, environ: Mapping[str, str]) -> bool:
     """Whether Docker matters: the stack is there, or would be if it answered."""
-    if place.name != "local":
+    if not isinstance(place, LocalRuntime):
         return True
     named = environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or machine.has_docker()
-    return bool(named) and config.runtime == "auto" and not place.is_up()
+    return bool(named) and config.runtime == "auto" and not place.has_been_up()
 
 
 def _reachable(place: Runtime, client: Piece[engine.Client]) -> Runtime:

@@ -112,6 +112,12 @@ def test_no_engine_and_no_stack_is_told_without_a_runtime_too(checkout):
     assert "the stack is not up" in found["running"]
 
 
+def test_a_stopped_local_stack_needs_no_docker(checkout):
+    (checkout.root / ".local").mkdir()
+    (checkout.root / ".local" / "stack.json").write_text("{}")
+    assert list(examine(checkout)) == ["running"]
+
+
 def test_a_context_that_does_not_exist(checkout, tmp_path):
     more = {"DOCKER_HOST": "", "DOCKER_CONTEXT": "misspelt", "DOCKER_CONFIG": str(tmp_path)}
     found = examine(checkout, "--runtime", "compose", **more)
