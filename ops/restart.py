@@ -93,7 +93,7 @@ def restart(
     until = clock.monotonic() + LAST_WORDS
     while any(watch.is_silent for watch in watches.values()) and clock.monotonic() < until:
         _listen(lines, watches, audience, clock)
-    return [watch.judge(begin, timeout) for watch in watches.values()]
+    return [watch.judge(begin, clock.monotonic(), timeout) for watch in watches.values()]
 
 
 def _listen(
@@ -147,7 +147,7 @@ class _Watch:
         self.announced: float | None = None  # when the application's marker was heard
         self.state_since = (State.UNREACHABLE, 0.0)
         self.serves_since: float | None = None  # when the application was first seen to answer
-        self.ended_at = 0.0  # when the last look showed what the verdict says
+        self.ended_at: float | None = None  # when the last look showed what the verdict says
 
     @property
     def is_silent(self) -> bool:
@@ -215,7 +215,7 @@ class _Watch:
         phase = self.story.boot().current
         return f"{self.new.service}: {phase.name}" if phase else f"{self.new.service} to answer"
 
-    def judge(self, begin: float, timeout: float) -> Verdict:
+    def judge(self, begin: float, end: float, timeout: float) -> Verdict:
         """The verdict, with its evidence if it is not a good one."""
         known = self.new or self.old
         assert known is not None
@@ -223,6 +223,7 @@ class _Watch:
         reason = self.reason
         if self.verdict is None:
             reason = f"waited {timeout:g} s for {self.waits_for()}"
+            reason += "" if self.new else "; the restart goes on by itself"
             if self.health and self.health.state is not State.HEALTHY:
                 reason += f" ({health.explain(self.health)})"
         serving = None
@@ -241,7 +242,7 @@ class _Watch:
             outcome=outcome,
             previous_started_at=self.old.started_at if self.old else None,
             started_at=self.new.started_at if self.new else None,
-            total_seconds=round(self.ended_at - begin, 3),
+            total_seconds=round((self.ended_at or end) - begin, 3),
             phases=told.phases,
             health=self.health,
             reason=reason,

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from ops.runtimes.local import embedded, supervise
+from ops.runtimes.local import embedded, orphans, supervise
 from ops.runtimes.local.supervise import Supervisor
 from tests.servers import wait_until
 from tests.stacks import local_stack
@@ -36,7 +36,7 @@ def supervisor_pid(stack):
 
 
 def ours(stack):
-    return supervise.processes(stack.state)
+    return orphans.processes(stack.state)
 
 
 def add_deal(stack, number):
@@ -143,6 +143,39 @@ def test_a_second_change_is_told_who_holds_the_lock(stack):
     assert result.returncode == 4
     assert f"`inv restart backend` (process {first.pid}, since " in result.stderr
     stack.ok("up")
+
+
+@pytest.mark.parametrize("how", ["timeout", "SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_restart_is_finished_though_the_verb_is_gone(stack, how):
+    """Somebody must start what was told to stop."""
+    before = stack.service("worker")["started_at"]
+    old = stack.pids("worker")[0]
+    os.kill(old, signal.SIGSTOP)  # it hears SIGTERM when it goes on
+    words = ["restart", "worker", "--no-logs", "--timeout", "1" if how == "timeout" else "60"]
+    verb = subprocess.Popen(
+        stack.command(*words),
+        cwd=stack.root,
+        env=stack.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until("it stops", lambda: process_state(stack, "worker") == "STOPPING")
+    if how != "timeout":
+        verb.send_signal(getattr(signal, how))
+    said, _ = verb.communicate(timeout=30)
+    if how == "timeout":
+        assert verb.returncode == 3
+        assert "after -" not in said
+        assert "the restart goes on" in said
+    assert process_state(stack, "worker") == "STOPPING"
+    os.kill(old, signal.SIGCONT)
+    wait_until("it runs anew", lambda: process_state(stack, "worker") == "RUNNING")
+    assert stack.service("worker")["started_at"] > before
+
+
+def process_state(stack, service):
+    return Supervisor(stack.state / "run").processes()[service]["statename"]
 
 
 def test_ports_that_somebody_took_meanwhile_are_replaced(stack):

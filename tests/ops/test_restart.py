@@ -70,6 +70,13 @@ def test_the_old_process_does_not_count_however_healthy_it_is():
     assert "the old process to stop" in verdict.reason
 
 
+def test_a_request_that_is_not_answered_in_time_tells_how_long_that_was():
+    [verdict], _, _ = play(timeout=4, answered_at=60)
+    assert verdict.outcome is Outcome.TIMEOUT
+    assert verdict.total_seconds == pytest.approx(4, abs=0.2)
+    assert "goes on" in verdict.reason
+
+
 def test_a_start_that_ends_at_once_has_failed_and_shows_its_last_lines():
     [verdict], _, _ = play(
         lines=[line(2.0, "PORT is 'abc'")],

@@ -22,7 +22,7 @@ from ops.errors import BadInput, OutOfReach
 from ops.model import Answer, LogLine, Replica, Status
 from ops.runtime import Say
 from ops.runtimes import machine, pipes
-from ops.runtimes.local import embedded, journal, probes, stack, supervise
+from ops.runtimes.local import embedded, journal, orphans, probes, stack, supervise
 
 DATA = ("postgres", "redis")
 APPLICATION = ("backend", "worker", "beat", "frontend")
@@ -151,9 +151,7 @@ class LocalRuntime:
     # What changes it
 
     def restart(self, service: str) -> None:
-        name = self._known(service)
-        self.supervisor.stop(name)
-        self.supervisor.start(name)
+        self.supervisor.restart(self._known(service))
 
     def undone(self, service: str) -> str:
         return ""  # nothing is taken back
@@ -195,7 +193,7 @@ class LocalRuntime:
             for name in self.supervisor.apply(SERVICES):
                 say(f"{name}: changed, it is started anew")
         else:
-            count = supervise.end_orphans(self.state)
+            count = orphans.end_orphans(self.state)
             if count:
                 say(f"ended {count} processes that a killed supervisord had left behind")
             remembered = self._move_ports(remembered, say)
@@ -216,7 +214,7 @@ class LocalRuntime:
         else:
             say("the stack is not up")
         if self.state.is_dir():
-            supervise.end_orphans(self.state)
+            orphans.end_orphans(self.state)
         if volumes:
             for name in ("postgres", "postgres.new", "redis", "logs", "run"):
                 shutil.rmtree(self.state / name, ignore_errors=True)

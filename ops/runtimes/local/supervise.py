@@ -1,4 +1,4 @@
-"""supervisord: its configuration, a client for its socket, and what it left behind when it died."""
+"""supervisord: its configuration, and a client for its socket."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ops.errors import OutOfReach
+from ops.runtimes.local.orphans import MARK
 from ops.runtimes.local.stack import Program
 
-if TYPE_CHECKING:
-    import psutil
-
 COLLECTOR = "logs"  # the collector's name among the programs
-MARK = "DEAL_SCOUT_STATE"  # in the environment of all that we start: whose stack it belongs to
 _SOCKET_LIMIT = 90  # bytes; a socket's path has 108 (104 on macOS), supervisord appends its pid
 
 
@@ -138,6 +135,49 @@ class Supervisor:
 
         poll(at_rest)
 
+    def restart(self, name: str) -> None:
+        """Have supervisord stop a program and start it again, and wait until it has.
+
+        From the request on it does both by itself, even if this process ends meanwhile. It would
+        forget a request whose connection is closed, so another process holds that as well.
+        """
+        calls = [("stopProcess", (name, True)), ("startProcess", (name, False))]
+        body = xmlrpc.client.dumps(
+            ([{"methodName": f"supervisor.{call}", "params": given} for call, given in calls],),
+            "system.multicall",
+        )
+        try:
+            connection = _UnixConnection(str(socket_path(self.run)))
+            connection.connect()
+            with closing(connection):
+                connection.sock.settimeout(None)  # or `cat` would be told to try again
+                holder = subprocess.Popen(
+                    ["cat"],
+                    stdin=connection.sock.fileno(),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,  # whoever reads ours does not wait for its end
+                    start_new_session=True,  # Ctrl-C is not for it
+                )
+                connection.request(
+                    "POST", "/RPC2", body, {"Content-Type": "text/xml", "Connection": "close"}
+                )
+        except OSError:
+            raise OutOfReach("the stack is not up", "start it with: inv up") from None
+
+        def answered() -> bool:
+            self.processes()  # each call wakes its loop, which otherwise takes a second
+            return holder.poll() is not None
+
+        poll(answered)
+        reply = holder.communicate()[0].partition(b"\r\n\r\n")[2]
+        if not reply:
+            raise OutOfReach("supervisord ended meanwhile", "start it with: inv up")
+        answer: Any = xmlrpc.client.loads(reply)[0]
+        for result in answer[0]:
+            code = result.get("faultCode") if isinstance(result, dict) else None
+            if code not in (None, _NOT_RUNNING, _ALREADY_STARTED):
+                raise OutOfReach(f"supervisord: {result['faultString']}", "look at: inv logs")
+
     def shut_down(self) -> None:
         """End supervisord and whatever it still runs, and wait until it is gone."""
         pid = self.call("supervisor.getPID")
@@ -229,48 +269,6 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in kept or name.startswith(("LC_", "SSL_CERT_")) or name.upper().endswith("_PROXY")
     }
-
-
-def end_orphans(state: Path) -> int:
-    """End what a supervisord that was killed left running; returns how many processes that were."""
-    import psutil
-
-    count = 0
-    for ask in ("terminate", "kill", "kill"):
-        if not (orphans := processes(state)):
-            break
-        count = count or len(orphans)
-        for process in orphans:
-            with suppress(psutil.Error):
-                process.resume()
-                # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for its clients.
-                if ask == "terminate" and process.name() == "postgres":
-                    process.send_signal(2)
-                else:
-                    getattr(process, ask)()
-        psutil.wait_procs(orphans, timeout=10)
-    return count
-
-
-def processes(state: Path) -> list[psutil.Process]:
-    """All processes of the stack whose state folder this is, whoever their parent is now.
-
-    They are known by the mark in their environment. PostgreSQL and Valkey overwrite theirs, and
-    are known by their names and working directories.
-    """
-    import psutil
-
-    found = []
-    us = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    servers = {"postgres": state / "postgres", "valkey-server": state / "redis"}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.pid not in us and (
-                process.environ().get(MARK) == str(state)
-                or (process.name() in servers and Path(process.cwd()) == servers[process.name()])
-            ):
-                found.append(process)
-    return found
 
 
 def _is_alive(pid: int) -> bool:
