@@ -63,6 +63,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Failing:
+    """Migrations that failed at the last boot, and go on failing in the background."""
+
+    cause: str
+    again: datetime | None  # when they are tried next, where that is known
+
+
+@dataclass(frozen=True)
 class Facts:
     """All there is to know about a stack that may be sick."""
 
@@ -82,6 +90,7 @@ class Facts:
     replicas: Sequence[Replica] | Unknown
     looks: Sequence[Health] | Unknown  # at the running replicas of `service`
     schema: Schema | Unknown
+    failing: Failing | Unknown | None  # None: the migrations do not fail
     said: Mapping[str, Sequence[str]] | Unknown  # the last lines of each service in trouble
     stale: str | Unknown  # why `service` is not what `up` would start
     commands: Mapping[str, str] | Unknown  # each replica's main command line

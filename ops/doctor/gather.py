@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ops import health, logs, runtimes
 from ops.config import Config, read_env_file
-from ops.doctor import commands
-from ops.doctor.facts import NO_DOCKER, Facts, NotKnown, Script, Settings, Unknown
+from ops.doctor import causes, commands
+from ops.doctor.facts import NO_DOCKER, Facts, Failing, NotKnown, Script, Settings, Unknown
 from ops.doctor.pieces import Piece, Waiting, wait
 from ops.errors import BadInput, OpsError
-from ops.model import Health, Replica, Schema, State
+from ops.model import Health, LogLine, Replica, Schema, State
 from ops.runtime import Runtime
 from ops.runtimes import engine, machine
 from ops.runtimes.local import LocalRuntime
@@ -29,7 +29,6 @@ T = TypeVar("T")
 LIMIT = 10.0  # seconds for everything
 PROBE = 3.0  # seconds for one answer of a service
 TAIL = 1000  # lines of a service in trouble
-LATELY = timedelta(minutes=10)
 
 
 def gather(
@@ -68,6 +67,7 @@ def gather(
         "replicas": replicas,
         "looks": looks,
         "schema": fact("the schema", lambda: _schema(there.known(), config, replicas.known())),
+        "failing": fact("the schema", lambda: _failing(there.known(), config, replicas.known())),
         "said": fact("the logs", lambda: _said(there.known(), config, replicas.known(), looks)),
         "stale": fact("the configuration", lambda: there.known().staleness(config.service)),
         "commands": fact("the processes", lambda: _commands(there.known(), replicas.known())),
@@ -144,13 +144,11 @@ def _said(
     seen = looks.value()
     if isinstance(seen, Unknown) or any(look.state is not State.HEALTHY for look in seen):
         sick.add(config.service)
-    # What runs may have been in trouble long ago; the entrypoint tells a cause only once, though.
-    lately = (datetime.now(UTC) - LATELY).strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
-    ended = {each.service for each in replicas if not each.running} | {config.service}
-    said = {
-        service: list(_tail(runtime, service, None if service in ended else lately))
-        for service in sorted(sick)
-    }
+    said = {}
+    for service in sorted(sick):
+        began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
+        lines = _tail(runtime, service, causes.log_time(began) if began else None)
+        said[service] = [line.text for line in (lines if began else causes.last_said(lines))]
     if not isinstance(seen, Unknown) and any(_migrations_failed(look) for look in seen):
         with suppress(OpsError):
             told = runtime.execute(config.service, ("sh", "-c", _REMEMBERED_CAUSE), PROBE)
@@ -166,10 +164,29 @@ def _migrations_failed(look: Health) -> bool:
     return look.body.get("migrations") == "failed"
 
 
-def _tail(runtime: Runtime, service: str, since: str | None) -> Iterator[str]:
+def _failing(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> Failing | None:
+    for each in replicas if config.is_deal_scout else ():
+        if each.service == config.service and each.running:
+            phases = runtime.get(each, "/overview", PROBE).body.get("phases")
+            if any(p["name"] == "migrations" and p["outcome"] == "failed" for p in phases or ()):
+                words = ("sh", "-c", f"{_LAST_STATE}; {_REMEMBERED_CAUSE}")
+                state, _, cause = runtime.execute(config.service, words, PROBE).partition("\n")
+                if state == "failed":
+                    lines = _tail(runtime, config.service, None)
+                    return Failing(cause.strip(), causes.next_attempt(lines, datetime.now(UTC)))
+    return None
+
+
+# The phase keeps its outcome; the state changes once the background has succeeded.
+_LAST_STATE = 'sed -n s/^migrations=//p "${RUN_DIR:-/tmp}/boot" | tail -n 1'
+
+
+def _tail(runtime: Runtime, service: str, since: str | None) -> list[LogLine]:
+    found: list[LogLine] = []
     with suppress(OpsError):
         lines = runtime.logs([service], tail=TAIL, since=since, follow=False, say=lambda _: None)
-        yield from (line.text for line in logs.select(lines, None) if line)
+        found.extend(line for line in logs.select(lines, None) if line)
+    return found
 
 
 def _commands(runtime: Runtime, replicas: Sequence[Replica]) -> dict[str, str]:

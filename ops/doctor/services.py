@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from ops.doctor.causes import cause
-from ops.doctor.facts import Facts, NotKnown, Unknown, built, known
+from ops.doctor.causes import ABOUT, cause
+from ops.doctor.facts import Facts, Failing, NotKnown, Unknown, built, known
 from ops.model import OUT_OF_MEMORY, Finding, Replica, State, Status
 
 LOOP = 3  # restarts, from which on it is called a loop
@@ -132,6 +132,7 @@ def health(facts: Facts) -> Iterator[Finding]:
             case State.UNHEALTHY:
                 for key, title, service in _DEPENDENCIES:
                     if not look.body.get(key) and not _is_sick(facts, service):
+                        told = cause(facts.last_words(look.service), about=ABOUT[key])
                         yield _unreachable(facts, f"{name} gets no answer from {title}", key, told)
             case State.STARTING if int(look.body.get("attempt") or 1) > 2:
                 body = look.body
@@ -176,8 +177,7 @@ def schema(facts: Facts) -> Iterator[Finding]:
     states = {str(look.body.get("migrations")) for look in looks}
     told = cause(facts.last_words(facts.service))
     if "failed" in states:
-        remedy = _mend(facts, facts.service, " ".join(told))
-        yield Finding("the migrations failed; they go on being tried", told, remedy)
+        yield _failing(facts, "the migrations failed; they go on being tried", told)
     elif schema.pending:
         current = schema.current or "an empty database"
         evidence = (f"pending: {', '.join(schema.pending)}",)
@@ -187,8 +187,22 @@ def schema(facts: Facts) -> Iterator[Finding]:
         evidence = (f"it is at {schema.current}, the code's newest is {schema.head}",)
         remedy = "inv up with the code that it belongs to, or: inv restore FILE"
         yield Finding("the schema is ahead of the code", evidence, remedy)
+    elif isinstance(facts.failing, Failing):
+        what = "the migrations go on failing, though the schema is current"
+        yield _failing(facts, what, (facts.failing.cause,))
     elif schema.head is None:
         raise NotKnown(f"{facts.service} does not tell")
+
+
+def _failing(facts: Facts, what: str, told: tuple[str, ...]) -> Finding:
+    remedy = _mend(facts, facts.service, " ".join(told))
+    again = facts.failing.again if isinstance(facts.failing, Failing) else None
+    if again:
+        seconds = max(0.0, (again - facts.now).total_seconds())
+        told = (*told, f"so it was at the last attempt; the next comes in {seconds:.0f} s")
+        if facts.runtime == "local":  # it reads the checkout itself
+            remedy = f"wait, or inv migrate, if that is mended; else {remedy}"
+    return Finding(what, told, remedy)
 
 
 def configuration(facts: Facts) -> Iterator[Finding]:

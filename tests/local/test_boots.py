@@ -193,6 +193,27 @@ def test_a_port_that_is_taken_fails_at_once_with_the_reason(stack):
     wait_until("it comes back", stack.is_healthy, 60)
 
 
+def test_migrations_that_go_on_failing_though_the_schema_is_current_are_found(stack):
+    env = stack.root / ".env"
+
+    def failing():
+        findings = stack.json("doctor")["findings"]
+        return [each for each in findings if "go on failing" in each["what"]]
+
+    assert not failing()
+    env.write_text(SETTINGS + "ALEMBIC_CMD=alembic upgrade nosuch\n")
+    try:
+        stack.ok("up")
+        wait_until("it is found", failing, 30)
+        assert stack.inv("doctor").returncode == 3
+        [finding] = failing()
+        assert "nosuch" in finding["evidence"][0]
+    finally:
+        env.write_text(SETTINGS)
+        stack.ok("up")
+    wait_until("it is over", lambda: not failing(), 30)
+
+
 def test_ctrl_c_ends_a_restart_and_leaves_the_terminal_as_it_was(stack):
     with frozen(stack, "postgres"):
         code, shown = in_a_terminal(

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from ops import doctor
 from ops.doctor import causes, checkout, commands
-from ops.doctor.facts import Facts, Script, Settings, Unknown
+from ops.doctor.facts import Facts, Failing, Script, Settings, Unknown
 from ops.errors import BadInput
-from ops.model import Checkup, Finding, Health, Replica, Result, Schema, State, Status
+from ops.model import Checkup, Finding, Health, LogLine, Replica, Result, Schema, State, Status
 from ops.runtimes.engine import About
 from ops.runtimes.machine import Disk, read_df
 from ops.screen.findings import findings_text
@@ -56,6 +56,7 @@ HEALTHY = Facts(
     ),
     looks=(look(),),
     schema=Schema("0002", "0002", ()),
+    failing=None,
     said={},
     stale="",
     commands={"backend": "python -m uvicorn app.main:app --fd 3", "worker": "python celery"},
@@ -355,6 +356,43 @@ CAUSES = {
         "schema",
         "the migrations failed; they go on being tried | Multiple head revisions are present | alembic merge",
     ),
+    "failed, and current": (
+        sick(failing=Failing("Can't locate revision 'nosuch'", None)),
+        "schema",
+        "go on failing, though the schema is current | Can't locate revision 'nosuch' | inv up",
+    ),
+    "failed, and tried again soon": (
+        sick(
+            looks=(look(State.DEGRADED, migrations="failed"),),
+            said={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
+            failing=Failing("KeyError: 'nope'", moment(10_044)),
+        ),
+        "schema",
+        "KeyError: 'nope' | so it was at the last attempt; the next comes in 44 s | mend",
+    ),
+    "a cause that is another check's": (
+        sick(
+            looks=(look(State.UNHEALTHY, db=False),),
+            said={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
+        ),
+        "health",
+        "postgres runs, and does not respond | inv restart postgres",
+    ),
+    "a database whose clients are told to wait": (
+        replace(
+            with_replica("postgres", status=Status.RESTARTING, reason="exit status 2"),
+            said={
+                "postgres": [
+                    'PANIC:  could not open file "global/pg_control": No such file or directory',
+                    "FATAL:  the database system is starting up",
+                    "FATAL:  the database system is not yet accepting connections",
+                    "FATAL:  the database system is in recovery mode",
+                ]
+            },
+        ),
+        "restarts",
+        'exit status 2 | PANIC:  could not open file "global/pg_control"',
+    ),
     "stale": (sick(stale=".env has changed"), "configuration", ".env has changed"),
     "shell before it": (
         sick(commands={"backend": "sh -c 'uvicorn app.main:app; echo'"}),
@@ -375,6 +413,29 @@ def test_each_cause_is_named_with_its_evidence_and_its_remedy(name):
     said = found(facts)
     assert any(told in each for each in said[check]), said
     assert not any(each.endswith(" | ") for each in said[check])  # each has a remedy
+
+
+def line(seconds, text):
+    return LogLine(causes.log_time(moment(seconds)), "backend", "backend", "node", "stdout", text)
+
+
+def test_what_was_said_before_the_present_start_is_no_evidence():
+    assert causes.began([replica("backend", started_at=moment(9_000))], NOW) == moment(9_000)
+    restarted = replica("backend", started_at=moment(9_990), restarts=2)
+    assert causes.began([restarted], NOW) == moment(9_930)
+    assert causes.began([replica("backend", started_at=moment(0), restarts=2)], NOW) == moment(0)
+    assert causes.began([replica("backend", status=Status.EXITED)], NOW) is None
+    assert causes.last_said([]) == []
+    said = [line(10, "[entrypoint] Cause: old"), line(100, "new"), line(130, "last")]
+    assert [each.text for each in causes.last_said(said)] == ["new", "last"]
+
+
+def test_the_next_attempt_is_known_until_it_comes():
+    told = "[entrypoint] Attempt 7 in the background failed with code 1. Next in 64s..."
+    said = [line(9_900, told), line(9_980, told), line(9_981, "other")]
+    assert causes.next_attempt(said, NOW) == moment(10_044)
+    assert causes.next_attempt(said, moment(10_050)) is None
+    assert causes.next_attempt(said[2:], NOW) is None
 
 
 def test_no_remedy_builds_where_nothing_is_built():
