@@ -8,9 +8,10 @@ from redis.retry import Retry
 
 from app.settings import Settings
 
-# Tasks that nobody has finished wait in the queue and its priority sublists, or were handed to a
-# worker that has not acknowledged them yet.
-QUEUES = ("celery", "celery\x06\x163", "celery\x06\x166", "celery\x06\x169")
+# What nobody has finished waits in the queue, is on its way to a worker (see `app.transport`), or
+# was noted by the worker that has it.
+QUEUE = "celery"
+TAKEN = "taken"
 UNACKED = "unacked"
 
 
@@ -26,8 +27,5 @@ def client(settings: Settings, patience: float) -> redis.Redis:
 
 def depth(connection: redis.Redis) -> int:
     """How many tasks were accepted and not finished. Raises `redis.RedisError`."""
-    pipeline = connection.pipeline(transaction=False).ping()
-    for queue in QUEUES:
-        pipeline = pipeline.llen(queue)
-    _, *lengths = pipeline.hlen(UNACKED).execute()
-    return sum(lengths)
+    pipeline = connection.pipeline(transaction=False)
+    return sum(pipeline.llen(QUEUE).llen(TAKEN).hlen(UNACKED).execute())

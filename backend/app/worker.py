@@ -10,7 +10,7 @@ from celery import Celery, bootsteps
 from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
-from app import broker, deals, heartbeat, scouting
+from app import broker, deals, heartbeat, scouting, transport
 from app.database import transaction
 from app.problems import DATABASE_AWAY
 from app.settings import BadSetting, load
@@ -25,6 +25,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs, which may 
 PATIENCE = 30.0  # seconds that a task waits for the database; its soft limit is 50
 AGAIN = 2.0  # seconds between two tries
 
+transport.register()
 celery = Celery("deal_scout", broker=settings.redis_url)
 celery.conf.update(
     # A task ends in time, or it is somebody else's: what a killed worker had is delivered again

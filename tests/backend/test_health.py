@@ -195,7 +195,7 @@ def test_checks_keep_their_connections_and_replace_lost_ones(stack: Stack) -> No
 def test_the_queue_holds_all_that_is_not_finished(stack: Stack) -> None:
     client = stack.redis.client()
     client.rpush("celery", "waits")
-    client.rpush("celery\x06\x166", "waits with a priority")
+    client.rpush("taken", "on its way to a worker")
     client.hset("unacked", "taken", "by a worker that is dead now")
     try:
         servers.wait_until("all three count", lambda: stack.api.state()["queue_depth"] == 3, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -9,7 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import kombu
+import psutil
 import pytest
+from app import settings, transport
+from redis import Redis
 
 from tests import servers
 from tests.backend import processes
@@ -102,6 +107,55 @@ def test_a_killed_workers_task_still_counts(
     servers.wait_until("the task counts", lambda: api.state()["queue_depth"] == 1)
 
 
+def test_a_task_on_its_way_to_a_worker_that_dies_is_run_again(
+    api: Api, redis: servers.Redis, module_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """F30: Redis handed it over, and the worker did not live to note it."""
+    client = redis.client()
+    client.flushall()
+    worker = Process(*WORKER, env=module_environment, log=tmp_path / "first.log")
+    try:
+        worker.until("ready.")
+        hand_over_to_a_frozen_worker(api, client, worker)
+    finally:
+        worker.kill()
+    servers.wait_until("the task counts", lambda: api.state()["queue_depth"] == 1)
+    look_for_abandoned_tasks(module_environment)  # as every worker does
+    assert client.llen("taken") == 0
+    assert client.llen("celery") == 1
+    log = tmp_path / "second.log"
+    with processes.running(*WORKER, env=module_environment, log=log) as worker:
+        worker.until("scouted sample")
+        servers.wait_until("all is done", lambda: api.state()["queue_depth"] == 0)
+    assert not client.exists("taken", "unacked", "unacked_index")
+
+
+def hand_over_to_a_frozen_worker(api: Api, client: Redis, worker: Process) -> None:
+    """Send a task that Redis gives to the worker, which cannot read it any more."""
+    main = psutil.Process(worker.process.pid)
+    for _ in range(10):
+        done = worker.log().count("scouted sample")
+        main.suspend()
+        try:
+            assert api.post("/scouts").status_code == 202
+            if client.llen("celery") == 0:
+                assert client.hlen("unacked") == 0
+                return
+        finally:
+            if client.llen("celery"):  # it was not waiting in that moment
+                main.resume()
+                worker.until("scouted sample", done + 1)
+    raise AssertionError("no task was handed over")
+
+
+def look_for_abandoned_tasks(environment: dict[str, str]) -> None:
+    transport.register()
+    options = {"visibility_timeout": 0, "unacked_restore_throttle": 1}
+    url = settings.load(environment).redis_url
+    with kombu.Connection(url, transport_options=options) as connection:
+        connection.default_channel.qos.restore_visible()
+
+
 def test_two_beats_keep_one_schedule(
     redis: servers.Redis, module_environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -122,10 +176,10 @@ def test_two_beats_keep_one_schedule(
         leads, follows = sorted(beats, key=lambda pair: "this beat" not in pair[0].log())
         leads[0].until("Sending due task scout", times=3)
         assert "Sending" not in follows[0].log()
-        servers.wait_until(
-            "nobody else sends",
-            lambda: redis.client().llen("celery") == leads[0].log().count("Sending"),
-        )
+        servers.wait_until("it sent them", lambda: len(sent(redis)) >= 3)
+        tasks = sent(redis)
+        assert set(tasks.values()) == {leads[0].process.pid}
+        assert len(tasks) <= leads[0].log().count("Sending")  # it is told before it is sent
         for _, env in beats:
             assert alive("beat", env)[0] == 0
         leads[0].kill()
@@ -139,6 +193,12 @@ def test_two_beats_keep_one_schedule(
     finally:
         for beat, _ in beats:
             beat.stop()
+
+
+def sent(redis: servers.Redis) -> dict[str, int]:
+    """The tasks in the queue, and the process that sent each; one sent anew is the same task."""
+    messages = [json.loads(task)["headers"] for task in redis.client().lrange("celery", 0, -1)]
+    return {told["id"]: int(re.match(r"gen(\d+)@", told["origin"]).group(1)) for told in messages}
 
 
 def test_signs_of_life_are_seen_in_the_overview(
