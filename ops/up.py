@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
-from ops.errors import NotHealthy
-from ops.model import Replica
+from ops import logs
+from ops.errors import NotHealthy, OpsError
+from ops.model import LogLine, Replica
 from ops.restart import Clock
 from ops.runtime import Runtime, Say
 
 LOOK_EVERY = 0.1  # seconds
 TELL_EVERY = 5.0  # seconds
-RESTARTS = 3  # after so many, a service that does not run will not come up by waiting
+TAIL = 200  # lines in which the cause of an end is looked for
+RESTARTS = 3  # after so many while we wait, a service that does not run will not come up by waiting
 
 
 def wait(
@@ -25,6 +28,7 @@ def wait(
     """
     begin = told = clock.monotonic()
     ready: set[str] = set()
+    before: dict[str, int] = {}  # restarts of each replica when we first saw it
     while True:
         for name in runtime.services():
             if why := runtime.undone(name):
@@ -39,7 +43,8 @@ def wait(
         if not waiting:
             return replicas
         for replica in waiting:
-            _give_up_on(replica, service)
+            before.setdefault(replica.replica, replica.restarts)
+            _give_up_on(runtime, replica, service, before[replica.replica])
         if now - begin > timeout:
             raise NotHealthy(
                 f"not ready within {timeout:g} s: {_reasons(waiting)}",
@@ -64,10 +69,10 @@ def _reasons(replicas: Iterable[Replica]) -> str:
     )
 
 
-def _give_up_on(replica: Replica, service: str) -> None:
-    if not replica.running and replica.restarts >= RESTARTS:
+def _give_up_on(runtime: Runtime, replica: Replica, service: str, before: int) -> None:
+    if not replica.running and replica.restarts - before >= RESTARTS:
         raise NotHealthy(
-            f"{replica.replica} does not stay up: {replica.reason}",
+            f"{replica.replica} does not stay up: {_last_words(runtime, replica)}",
             f"see: inv logs {replica.service}",
         )
     if replica.service == service and "migrations: failed" in replica.reason:
@@ -75,3 +80,17 @@ def _give_up_on(replica: Replica, service: str) -> None:
             f"{replica.replica} is degraded: its migrations failed",
             f'see: inv logs {replica.service} --grep "entrypoint|FAILED"',
         )
+
+
+def _last_words(runtime: Runtime, replica: Replica) -> str:
+    """How it ended, and the line in which it said why."""
+    from ops.doctor import causes
+
+    lines: list[LogLine] = []
+    with suppress(OpsError):
+        said = runtime.logs(
+            [replica.service], tail=TAIL, since=None, follow=False, say=lambda _: None
+        )
+        lines.extend(line for line in logs.select(said, None) if line)
+    told = causes.cause([line.text for line in causes.last_said(lines)], has_ended=True)
+    return ": ".join(filter(None, (replica.reason, *told)))

@@ -17,7 +17,10 @@ _TELLING = (
     re.compile(r"^\[entrypoint\] Cause: (?!the same as before)(.+)"),
     re.compile(r"^ *FAILED: (.+)"),
     # What clients are told meanwhile is no cause.
-    re.compile(r"\b(?:FATAL|PANIC)\b:? +(?! |the database system is (?:\w+ing|not|in)\b).+"),
+    re.compile(
+        r"\b(?:FATAL|PANIC)\b:? +"
+        r"(?! |the database system is (?:\w+ing|not|in)\b|terminating connection).+"
+    ),
     re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Exit): .+"),  # the end of a traceback
     re.compile(
         r".*\b(?:error|failed|failure|exception|cannot|denied|refused|not found|no such|invalid"

@@ -214,6 +214,23 @@ def test_migrations_that_go_on_failing_though_the_schema_is_current_are_found(st
     wait_until("it is over", lambda: not failing(), 30)
 
 
+def test_why_a_database_does_not_stay_up_is_told_in_its_own_words(stack):
+    control = stack.state / "postgres" / "global" / "pg_control"
+    away = control.with_name("away")
+    stack.ok("down")
+    control.rename(away)
+    try:
+        result = stack.inv("up")
+        assert result.returncode == 3
+        assert "postgres does not stay up: exit status 2: " in result.stderr
+        assert 'pg_control": No such file' in result.stderr
+        [finding] = [f for f in stack.json("doctor")["findings"] if "postgres" in f["what"]]
+        assert any("pg_control" in each for each in finding["evidence"])
+    finally:
+        away.rename(control)
+        stack.ok("up")
+
+
 def test_ctrl_c_ends_a_restart_and_leaves_the_terminal_as_it_was(stack):
     with frozen(stack, "postgres"):
         code, shown = in_a_terminal(
