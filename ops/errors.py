@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class OpsError(Exception):
     """Something that the user can act on: `message` says what, `hint` what to do now."""
@@ -30,3 +35,28 @@ class OutOfReach(OpsError):
     """No engine, the stack is not up, or there is no such service."""
 
     exit_code = 4
+
+
+class LeftBehind(OutOfReach):
+    """Nobody watches over the stack any more, while some of its processes still run."""
+
+
+class CommandFailed(OutOfReach):
+    """A command that ran beside a service ended with an error."""
+
+
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Tells what of `folder` cannot be written, as an `OutOfReach`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise OutOfReach(
+            f"cannot write {error.filename or folder}: {error.strerror}",
+            f"see whose it is, and its disk: ls -la {folder}; df {folder}",
+        ) from None

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ops.errors import OutOfReach
+from ops.errors import OutOfReach, writing
 
 
 @contextmanager
@@ -20,17 +20,19 @@ def held(state: Path, verb: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
     holder = state / "lock.json"
     lock = FileLock(state / "lock", timeout=0, mode=0o600)
     try:
-        lock.acquire()
+        with writing(state):
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock.acquire()
     except Timeout:
         raise OutOfReach(f"the stack is being changed by {_who(holder)}", "wait for it") from None
     try:
-        since = datetime.now(UTC).strftime("%H:%M:%S UTC")
-        holder.touch(mode=0o600)
-        holder.write_text(json.dumps({"pid": os.getpid(), "verb": verb, "since": since}))
+        with writing(state):
+            since = datetime.now(UTC).strftime("%H:%M:%S UTC")
+            holder.touch(mode=0o600)
+            holder.write_text(json.dumps({"pid": os.getpid(), "verb": verb, "since": since}))
         yield
     finally:
         holder.unlink(missing_ok=True)

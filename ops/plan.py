@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ops.config import Config
-from ops.errors import OutOfReach
+from ops.errors import LeftBehind, OutOfReach
 from ops.model import Replica, Step
 from ops.runtime import Runtime
 
@@ -14,9 +14,13 @@ from ops.runtime import Runtime
 def up(runtime: Runtime, config: Config, *, build: bool) -> list[Step]:
     """The steps of `up`. Raises `OutOfReach` when it could not begin."""
     wanted = runtime.wanted()
-    present = _present(runtime)
-    example, env = config.root / ".env.example", config.root / ".env"
     steps = []
+    try:
+        present = _present(runtime)
+    except LeftBehind as error:
+        present = []
+        steps.append(Step("end", "what was left", error.message))
+    example, env = config.root / ".env.example", config.root / ".env"
     if runtime.name != "local" and example.exists() and not env.exists():
         if present:
             raise OutOfReach(
@@ -48,10 +52,13 @@ def _for_service(runtime: Runtime, name: str, present: Sequence[Replica]) -> Ste
 def down(runtime: Runtime, *, volumes: bool) -> list[Step]:
     """The steps of `down`. Raises `OutOfReach` when it could not begin."""
     runtime.wanted()
-    steps = [
-        Step("stop" if each.running else "remove", each.replica, f"it is {each.status}")
-        for each in _present(runtime)
-    ]
+    try:
+        steps = [
+            Step("stop" if each.running else "remove", each.replica, f"it is {each.status}")
+            for each in _present(runtime)
+        ]
+    except LeftBehind as error:
+        steps = [Step("end", "what was left", error.message)]
     if volumes:
         steps.append(Step("delete", "the data", "databases, logs and passwords, for good"))
     return steps
@@ -85,5 +92,7 @@ def _present(runtime: Runtime) -> list[Replica]:
     """What there is, running or not; the place has answered before."""
     try:
         return runtime.replicas(probe=False)
+    except LeftBehind:
+        raise
     except OutOfReach:  # the stack is not up
         return []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops import health
 from ops.config import Config
-from ops.errors import BadInput, OpsError, OutOfReach
+from ops.errors import BadInput, CommandFailed, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
 from ops.runtimes import engine, engine_logs, inside, pipes
@@ -170,7 +170,7 @@ class ComposeRuntime:
         code, said, wrong = inside.run(self.client, self._running(service)["Id"], words)
         if code:
             last = (wrong or said).strip().splitlines()[-1:]
-            raise OutOfReach(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
+            raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
         return said
 
     def pipe(

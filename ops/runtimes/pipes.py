@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
-from ops.errors import OutOfReach
+from ops.errors import CommandFailed, OutOfReach
 
 
 def run(
@@ -19,7 +19,7 @@ def run(
 ) -> None:
     """Run a command to its end, from `source` to `sink`; without a sink it prints to stderr.
 
-    Raises `OutOfReach` with the last line of its complaint.
+    Raises `CommandFailed` with the last line of its complaint.
     """
     with tempfile.TemporaryFile() as wrong:
         try:
@@ -35,4 +35,4 @@ def run(
         wrong.seek(0)
         said = wrong.read().decode("utf-8", "replace").strip().splitlines()[-1:]
     if code:
-        raise OutOfReach(said[0] if said else f"it ended with exit code {code}", "see: inv logs")
+        raise CommandFailed(said[0] if said else f"it ended with exit code {code}", "see: inv logs")

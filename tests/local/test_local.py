@@ -74,12 +74,61 @@ def test_up_recovers_from_a_killed_supervisord(stack):
     os.kill(supervisor_pid(stack), signal.SIGKILL)
     wait_until("it is gone", lambda: stack.inv("status").returncode == 4)
     assert ours(stack)  # the services go on, with nobody to watch them
+    for verb in ("status", "health"):
+        assert "processes of the stack still run" in stack.inv(verb).stderr
+    assert "still run" in stack.ok("down", "--dry-run")
     result = stack.inv("up")
     assert result.returncode == 0, result
     assert "left behind" in result.stderr
     assert deals(stack) == before + 1
     names = [p.name() for p in ours(stack)]
     assert names.count("valkey-server") == 1
+
+
+def test_down_ends_what_a_killed_supervisord_left_and_says_so(stack):
+    os.kill(supervisor_pid(stack), signal.SIGKILL)
+    result = stack.inv("down")
+    assert "left behind" in result.stderr
+    assert "not up" not in result.stderr
+    assert ours(stack) == []
+    stack.ok("up")
+
+
+def test_down_needs_no_password(stack):
+    file = stack.state / "stack.json"
+    whole = file.read_text()
+    try:
+        file.write_text("{")
+        assert "backend" in stack.ok("down", "--dry-run")
+        stack.ok("down")
+        assert ours(stack) == []
+    finally:
+        file.write_text(whole)
+    stack.ok("up")
+
+
+@pytest.mark.parametrize("what", [".", "run"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, what):
+    with local_stack(tmp_path / "s") as stack:
+        folder = stack.state / what
+        folder.mkdir(parents=True)
+        (stack.state / "lock").touch()
+        with read_only(folder):
+            result = stack.inv("up")
+        assert result.returncode == 4, result.stderr
+        assert f"cannot write {folder}" in result.stderr
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """For root as well, where the file system can."""
+    if os.geteuid() == 0 and subprocess.run(["chattr", "+i", str(folder)]).returncode:
+        pytest.skip("nothing is read-only to root here")
+    folder.chmod(0o500) if os.geteuid() else None
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", str(folder)]) if os.geteuid() == 0 else folder.chmod(0o700)
 
 
 def test_up_recovers_from_a_frozen_supervisord(stack):

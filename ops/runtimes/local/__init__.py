@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from ops import health
 from ops.config import Config
-from ops.errors import BadInput, OutOfReach
+from ops.errors import BadInput, CommandFailed, OutOfReach, writing
 from ops.model import Answer, LogLine, Replica, Status
 from ops.runtime import Say
 from ops.runtimes import machine, pipes
@@ -78,7 +78,12 @@ class LocalRuntime:
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         wanted = [self._known(service)] if service else SERVICES
         processes = self.supervisor.processes()
-        remembered = self._stack()
+        try:
+            remembered = self._stack()
+        except BadInput:
+            if probe:
+                raise
+            remembered = stack.Stack({}, "", "")  # what runs can be told without passwords
         events = _Events.read(self.run / "supervisord.log")
 
         def look(name: str) -> Replica:
@@ -186,6 +191,10 @@ class LocalRuntime:
     def up(self, *, build: bool, say: Say) -> None:
         if lacking := self.lacks():
             raise OutOfReach(lacking, "install Docker and run: inv up --runtime compose")
+        with writing(self.state):
+            self._up(say)
+
+    def _up(self, say: Say) -> None:
         self._make_folders()
         remembered = self._remember()
         if self.supervisor.answers():
@@ -193,9 +202,7 @@ class LocalRuntime:
             for name in self.supervisor.apply(SERVICES):
                 say(f"{name}: changed, it is started anew")
         else:
-            count = orphans.end_orphans(self.state)
-            if count:
-                say(f"ended {count} processes that a killed supervisord had left behind")
+            self._end_orphans(say)
             remembered = self._move_ports(remembered, say)
             self._make_cluster(remembered, say)
             self._write(remembered)
@@ -206,15 +213,16 @@ class LocalRuntime:
 
     def down(self, *, volumes: bool, say: Say) -> None:
         if self.supervisor.answers():
-            running = [r.service for r in self.replicas(probe=False) if r.running]
+            processes = self.supervisor.processes()
+            states = {name: _STATUS.get(processes[name]["statename"]) for name in SERVICES}
+            running = [name for name in SERVICES if states[name] is Status.RUNNING]
             say(f"stopping {', '.join(running) or 'supervisord'}")
             self.supervisor.stop(*APPLICATION)
             self.supervisor.stop(*DATA)
             self.supervisor.shut_down()
-        else:
-            say("the stack is not up")
-        if self.state.is_dir():
             orphans.end_orphans(self.state)
+        elif not self._end_orphans(say):
+            say("the stack is not up")
         if volumes:
             for name in ("postgres", "postgres.new", "redis", "logs", "run"):
                 shutil.rmtree(self.state / name, ignore_errors=True)
@@ -235,7 +243,7 @@ class LocalRuntime:
             raise OutOfReach(f"`{shlex.join(words)}` took more than {timeout:g} s") from None
         if result.returncode:
             said = (result.stderr or result.stdout).strip().splitlines()[-1:]
-            raise OutOfReach(f"`{shlex.join(words)}` failed: {' '.join(said)}", "see: inv logs")
+            raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(said)}", "see: inv logs")
         return result.stdout
 
     def pipe(
@@ -256,7 +264,14 @@ class LocalRuntime:
             sink=sink,
         )
 
-    # The steps of `up`
+    # The steps of `up` and `down`
+
+    def _end_orphans(self, say: Say) -> bool:
+        """Whether there were any."""
+        count = orphans.end_orphans(self.state) if self.state.is_dir() else 0
+        if count:
+            say(f"ended {count} processes that a killed supervisord had left behind")
+        return count > 0
 
     def _make_folders(self) -> None:
         for folder in (self.state, self.run, self.run / "pipes", self.state / "logs"):

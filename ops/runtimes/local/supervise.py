@@ -16,8 +16,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from ops.errors import OutOfReach
-from ops.runtimes.local.orphans import MARK
+from ops.errors import LeftBehind, OutOfReach
+from ops.runtimes.local import orphans
 from ops.runtimes.local.stack import Program
 
 COLLECTOR = "logs"  # the collector's name among the programs
@@ -105,15 +105,30 @@ class Supervisor:
     def call(self, method: str, *arguments: Any) -> Any:
         """One XML-RPC call. Raises `xmlrpc.client.Fault` for what supervisord refuses."""
         try:
-            # The socket's path is too long for some URLs, and its transport needs none.
-            with xmlrpc.client.ServerProxy("http://supervisor", _Transport(self.run)) as proxy:
-                return getattr(proxy, method)(*arguments)
-        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError):
-            raise OutOfReach("the stack is not up", "start it with: inv up") from None
+            return self._ask(method, *arguments)
+        except _NO_ANSWER:
+            raise self._away() from None
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        # The socket's path is too long for some URLs, and its transport needs none.
+        with xmlrpc.client.ServerProxy("http://supervisor", _Transport(self.run)) as proxy:
+            return getattr(proxy, method)(*arguments)
+
+    def _away(self) -> OutOfReach:
+        """Why it does not answer. The processes are looked at only where it did not end well."""
+        left = []
+        if (self.run / "supervisord.pid").exists():
+            left = orphans.processes(self.run.parent)
+        if left:
+            return LeftBehind(
+                f"supervisord does not answer, and {len(left)} processes of the stack still run",
+                "take them over with: inv up, or end them with: inv down",
+            )
+        return OutOfReach("the stack is not up", "start it with: inv up")
 
     def answers(self) -> bool:
-        with suppress(OutOfReach):
-            return bool(self.call("supervisor.getPID"))
+        with suppress(OutOfReach, *_NO_ANSWER):
+            return bool(self._ask("supervisor.getPID"))
         return False
 
     def processes(self) -> dict[str, Mapping[str, Any]]:
@@ -162,7 +177,7 @@ class Supervisor:
                     "POST", "/RPC2", body, {"Content-Type": "text/xml", "Connection": "close"}
                 )
         except OSError:
-            raise OutOfReach("the stack is not up", "start it with: inv up") from None
+            raise self._away() from None
 
         def answered() -> bool:
             self.processes()  # each call wakes its loop, which otherwise takes a second
@@ -185,8 +200,8 @@ class Supervisor:
 
         def gone() -> bool:
             # Each call wakes its loop, which otherwise takes a second for each program.
-            with suppress(OutOfReach, xmlrpc.client.Fault):
-                self.call("supervisor.getPID")
+            with suppress(xmlrpc.client.Fault):
+                self.answers()
             return not _is_alive(pid)
 
         poll(gone)
@@ -212,6 +227,7 @@ class Supervisor:
                 raise OutOfReach(f"supervisord: {fault.faultString}", "look at: inv logs") from None
 
 
+_NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
 _ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
 _AT_REST = ("STOPPED", "EXITED", "FATAL")
 
@@ -245,7 +261,7 @@ def launch(run: Path, mark: str) -> Supervisor:
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
             cwd=run,
-            env=clean_environment() | {MARK: mark},
+            env=clean_environment() | {orphans.MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -256,8 +272,11 @@ def launch(run: Path, mark: str) -> Supervisor:
         poll(lambda: process.poll() is not None or supervisor.answers(), seconds=30)
     if not supervisor.answers():
         process.kill()
-        last = told.read_text("utf-8", "replace").strip().splitlines()[-1:]
-        raise OutOfReach(f"supervisord did not start: {' '.join(last)}", f"look into {run}")
+        lines = told.read_text("utf-8", "replace").strip().splitlines()
+        last = [line for line in lines if not line.startswith("For help")][-1:]
+        raise OutOfReach(
+            f"supervisord did not start: {' '.join(last)}", f"see that you may write into {run}"
+        )
     return supervisor
 
 

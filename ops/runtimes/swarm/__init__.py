@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops.config import Config
-from ops.errors import BadInput, OpsError, OutOfReach
+from ops.errors import BadInput, CommandFailed, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
 from ops.runtimes import engine, engine_logs, inside, pipes
@@ -169,7 +169,7 @@ class SwarmRuntime:
         code, said, wrong = inside.run(self.client, self.reach.container_here(service), words)
         if code:
             last = (wrong or said).strip().splitlines()[-1:]
-            raise OutOfReach(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
+            raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
         return said
 
     def pipe(
