@@ -16,10 +16,14 @@ Result = TypeVar("Result")
 
 
 class Check(Generic[Result]):
-    """Looks something up at most once per `LIFETIME`, however many ask, and never twice at once."""
+    """Looks something up at most once per `lifetime`, however many ask, and never twice at once.
 
-    def __init__(self, look: Callable[[], Result]) -> None:
+    `lifetime` is that of a success, in seconds, where it is longer than `LIFETIME`.
+    """
+
+    def __init__(self, look: Callable[[], Result], lifetime: float = 0.0) -> None:
         self._look = look
+        self._lifetime = lifetime
         self.known: Result | None = None  # what was seen last; None when that look failed
         self._ended = float("-inf")
         self._started = 0.0
@@ -27,13 +31,23 @@ class Check(Generic[Result]):
 
     @property
     def fresh(self) -> bool:
-        """Whether `known` was seen less than `LIFETIME` ago."""
-        return self._running is None and time.monotonic() - self._ended < LIFETIME
+        """Whether `known` was seen less than its lifetime ago."""
+        lifetime = LIFETIME if self.known is None else max(LIFETIME, self._lifetime)
+        return self._running is None and time.monotonic() - self._ended < lifetime
 
     async def result(self) -> Result | None:
-        """What was seen less than `LIFETIME` ago; None when looking failed, or takes too long."""
+        """What was seen less than its lifetime ago; None when looking failed, or takes too long."""
+        return self.known if await self._see() else None
+
+    async def latest(self) -> Result | None:
+        """The same, but what was seen before as long as looking takes; None when it failed."""
+        await self._see()
+        return self.known
+
+    async def _see(self) -> bool:
+        """Look, if `known` is not fresh; whether it is now."""
         if self.fresh:
-            return self.known
+            return True
         now = time.monotonic()
         if self._running is None:
             running = asyncio.get_running_loop().create_future()
@@ -43,7 +57,7 @@ class Check(Generic[Result]):
             self._started = now
         left = max(0.0, self._started + PATIENCE - now)
         ended, _ = await asyncio.wait([self._running], timeout=left)
-        return self.known if ended else None
+        return bool(ended)
 
     def _run(self, running: asyncio.Future[None]) -> None:
         try:

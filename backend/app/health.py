@@ -20,6 +20,9 @@ from app import VERSION, boot, broker, database, heartbeat, schema
 from app.check import PATIENCE, Check
 from app.settings import Settings
 
+NEW_SESSION_EVERY = 10.0  # seconds between two looks whether the database takes new sessions
+NEW_SESSION_PATIENCE = 3.0  # seconds for one to open
+
 Result = TypeVar("Result")
 
 
@@ -83,6 +86,8 @@ class Monitor:
         schema_session = _Session(settings, lock_timeout="250ms", statement_timeout="1s")
         client = broker.client(settings, PATIENCE)
         self._db = Check(lambda: database_session.use(_select_one))
+        # A postmaster that hangs leaves its old sessions working, and lets in nobody new.
+        self._new_session = Check(lambda: _open_session(settings), NEW_SESSION_EVERY)
         self._queue = Check(lambda: broker.depth(client))
         self._schema = Check(lambda: self._look_at_schema(schema_session))
         self._heartbeats = Check(lambda: heartbeat.ages(client))
@@ -90,15 +95,19 @@ class Monitor:
 
     async def read(self) -> Health:
         """The state now; it takes little more than `PATIENCE` at worst."""
-        checks = (self._db, self._queue, self._schema)
+        checks = (self._db, self._new_session, self._queue, self._schema)
         if all(check.fresh for check in checks):  # nearly always, and then no task is needed
-            db, queue_depth, known = self._db.known, self._queue.known, self._schema.known
+            db, opens = self._db.known, self._new_session.known
+            queue_depth, known = self._queue.known, self._schema.known
         else:
-            db, queue_depth, known = await asyncio.gather(
-                self._db.result(), self._queue.result(), self._schema.result()
+            db, opens, queue_depth, known = await asyncio.gather(
+                self._db.result(),
+                self._new_session.latest(),
+                self._queue.result(),
+                self._schema.result(),
             )
         self._known = known or self._known
-        return Health(db or False, queue_depth, *self._known)
+        return Health(bool(db and opens), queue_depth, *self._known)
 
     async def overview(self) -> tuple[Health, dict[str, object]]:
         """The state now, and all that is known of the last boot, the worker and beat."""
@@ -138,6 +147,11 @@ def _is_lost(connection: psycopg2.extensions.connection) -> bool:
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     return bool(poller.poll(0))
+
+
+def _open_session(settings: Settings) -> bool:
+    database.connect(settings, "new session", NEW_SESSION_PATIENCE).close()
+    return True
 
 
 def _select_one(connection: psycopg2.extensions.connection) -> bool:

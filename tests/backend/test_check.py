@@ -50,6 +50,26 @@ def test_a_result_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(ask()) == [1, 2]
 
 
+def test_a_success_may_live_longer_and_the_latest_stands_in_while_looking_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check, "PATIENCE", 0.05)
+    look = Look()
+
+    async def ask() -> None:
+        long = Check(look, lifetime=60.0)
+        assert [await long.latest(), await long.latest()] == [1, 1]
+        monkeypatch.setattr(check, "LIFETIME", 0.0)
+        short = Check(look)
+        assert await short.latest() == 2
+        look.goes_on.clear()
+        assert await short.latest() == 2
+        assert await short.result() is None
+        look.goes_on.set()
+
+    asyncio.run(ask())
+
+
 def test_a_look_that_hangs_delays_nobody_and_is_not_repeated() -> None:
     look = Look()
 

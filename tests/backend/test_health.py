@@ -134,6 +134,18 @@ def test_postgres_frozen(stack: Stack) -> None:
     assert stack.api.get("/deals").status_code == 200
 
 
+def test_a_postmaster_that_hangs_while_its_sessions_answer(stack: Stack) -> None:
+    postmaster = next(each for each in stack.postgres.processes() if each.name() == "postgres")
+    postmaster.suspend()
+    try:
+        servers.wait_until("it is noticed", lambda: stack.probe().status_code == 503, 15)
+        for _ in range(20):
+            assert stack.probe().json()["db"] is False
+    finally:
+        postmaster.resume()
+    stack.api.until("/health", 200, 10)
+
+
 def test_redis_frozen(stack: Stack) -> None:
     """F3."""
     assert stack.api.post("/scouts").status_code == 202  # leaves a connection open
