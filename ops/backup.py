@@ -5,27 +5,31 @@ The programs are PostgreSQL's own, and run beside the server, so nothing need be
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from ops.errors import BadInput, OpsError, OutOfReach
+from ops.errors import BadInput, CommandFailed, NotHealthy, OpsError
+from ops.model import Step
 from ops.runtime import Runtime, Say
 
 SERVICE = "postgres"
 FOLDER = "backups"
+TELL_EVERY = 10.0  # seconds between two lines about a dump that takes long
 
 # What a container of PostgreSQL calls its user and database, as PostgreSQL's own programs read it.
 _AS_OWNER = """
 password=${POSTGRES_PASSWORD:-$(cat "${POSTGRES_PASSWORD_FILE:-/dev/null}")}
 export PGUSER="${PGUSER:-${POSTGRES_USER:-postgres}}" PGPASSWORD="${PGPASSWORD:-$password}"
-export PGDATABASE="${PGDATABASE:-${POSTGRES_DB:-$PGUSER}}" PGAPPNAME=inv
+export PGDATABASE="${PGDATABASE:-${POSTGRES_DB:-$PGUSER}}" PGAPPNAME=inv PGCONNECT_TIMEOUT=10
 exec "$@"
 """
 _MAGIC = b"PGDMP"  # how every archive of pg_dump's custom format begins
@@ -39,6 +43,7 @@ class Archive:
     size: int  # bytes
     revision: str  # of the schema in it; empty where Alembic never ran
     tables: int  # with data
+    has_sum: bool = False  # whether it was compared with the checksum beside it
 
 
 def save(where: Runtime, folder: Path, now: datetime, say: Say) -> Archive:
@@ -47,21 +52,57 @@ def save(where: Runtime, folder: Path, now: datetime, say: Say) -> Archive:
     The file has its final name only once it was read back and is on the disk. Raises `OpsError`.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob("*.partial"):  # by one that was killed: only one runs at a time
+        left.unlink()
     partial = folder / f"{now:%Y%m%dT%H%M%SZ}.partial"
     try:
         partial.touch(mode=0o600, exist_ok=False)
-        with partial.open("wb") as sink:
+        with partial.open("wb") as sink, _telling(partial, say):
             say("writing the database to a file (pg_dump)")
-            _run(where, "pg_dump", "--format=custom", sink=sink)
+            # A lock that somebody holds for long is told, rather than waited for.
+            _run(where, "pg_dump", "--format=custom", "--lock-wait-timeout=60s", sink=sink)
             sink.flush()
             os.fsync(sink.fileno())
         say("reading it back (pg_restore)")
         archive = check(where, partial)
         final = folder / f"deal_scout-{now:%Y%m%dT%H%M%SZ}-{archive.revision or 'empty'}.dump"
+        _sum_file(final).touch(mode=0o600)
+        _sum_file(final).write_text(f"{_checksum(partial)}  {final.name}\n", "utf-8")
         partial.rename(final)
-        return Archive(final, archive.size, archive.revision, archive.tables)
+        return replace(archive, path=final, has_sum=True)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _telling(partial: Path, say: Say) -> Iterator[None]:
+    """Tells now and then how far a dump is, so that one sees whether it still goes on."""
+    over = threading.Event()
+
+    def tell() -> None:
+        seconds = 0.0
+        while not over.wait(TELL_EVERY):
+            seconds += TELL_EVERY
+            size = partial.stat().st_size / 1024**2
+            say(f"waiting for pg_dump: {seconds:.0f} s, {size:.1f} MiB so far")
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _sum_file(path: Path) -> Path:
+    """Where its checksum is, as `sha256sum --check` reads it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def check(where: Runtime, path: Path) -> Archive:
@@ -72,6 +113,12 @@ def check(where: Runtime, path: Path) -> Archive:
                 raise BadInput(
                     f"{path} is no archive of pg_dump", "use a file that inv backup wrote"
                 )
+        has_sum = _sum_file(path).exists()
+        if has_sum and _sum_file(path).read_text("utf-8", "replace")[:64] != _checksum(path):
+            raise BadInput(
+                f"{path} is damaged: it has another checksum than {_sum_file(path).name} says",
+                "use an older backup",
+            )
         _read(where, "pg_restore", "--file=/dev/null", source=path)
         contents = _read(where, "pg_restore", "--list", source=path)
         revision = _read(
@@ -79,13 +126,13 @@ def check(where: Runtime, path: Path) -> Archive:
         )
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}", "name a file that inv backup wrote") from None
-    except OutOfReach as error:
+    except CommandFailed as error:
         if "pg_restore" not in error.message:
             raise
         raise BadInput(f"{path} is damaged: {error.message}", "use an older backup") from None
     found = re.search(r"^COPY [^\n]*alembic_version[^\n]*\n([^\n\\]+)\n", revision, re.M)
     tables = len(re.findall(r"^\d+; \d+ \d+ TABLE DATA ", contents, re.M))
-    return Archive(path, path.stat().st_size, found[1] if found else "", tables)
+    return Archive(path, path.stat().st_size, found[1] if found else "", tables, has_sum)
 
 
 def refuse_unknown(archive: Archive, known: Sequence[str]) -> None:
@@ -97,24 +144,48 @@ def refuse_unknown(archive: Archive, known: Sequence[str]) -> None:
         )
 
 
+def steps(where: Runtime, archive: Archive, head: str, now: datetime) -> list[Step]:
+    """What `restore` would do, and what comes after it. Raises `OpsError`."""
+    name, new, kept = _names(where, now)
+    planned = [
+        Step("create", new, f"{archive.path} is restored into it, while {name} goes on serving"),
+        Step("rename", name, f"to {kept}: it stays, but open transactions are ended"),
+        Step("rename", new, f"to {name}, in the same transaction"),
+    ]
+    if archive.revision != head:
+        planned.append(Step("migrate", name, f"to {head}: the backup is older than the code"))
+    return planned
+
+
+def _names(where: Runtime, now: datetime) -> tuple[str, str, str]:
+    """Of the database, of the one that is restored, and of the present one afterwards."""
+    name = _read(where, "sh", "-c", 'echo "$PGDATABASE"').strip()
+    if not re.fullmatch(r"[\w-]+", name):
+        raise BadInput(f"the database's name is {name!r}", "restore by hand, with pg_restore")
+    stamp = f"{now:%Y%m%d_%H%M%S}"
+    return name, f"{name}_new_{stamp}", f"{name}_before_{stamp}"
+
+
 def restore(where: Runtime, archive: Archive, now: datetime, say: Say) -> str:
     """Put the archive in the place of the database; returns the name under which that one stays.
 
     It is restored beside the present database, which goes on serving, and takes its place in one
     transaction. Whatever fails before leaves the present database as it is. Raises `OpsError`.
     """
-    name = _read(where, "sh", "-c", 'echo "$PGDATABASE"').strip()
-    if not re.fullmatch(r"[\w-]+", name):
-        raise BadInput(f"the database's name is {name!r}", "restore by hand, with pg_restore")
-    stamp = f"{now:%Y%m%d_%H%M%S}"
-    new, kept = f"{name}_new_{stamp}", f"{name}_before_{stamp}"
+    name, new, kept = _names(where, now)
     say(f"restoring into the new database {new}")
     try:
         _sql(where, f'CREATE DATABASE "{new}" TEMPLATE template0')
-        _run(
-            *(where, "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={new}"),
-            source=archive.path,
-        )
+        try:
+            _run(
+                *(where, "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={new}"),
+                source=archive.path,
+            )
+        except CommandFailed as error:
+            raise NotHealthy(
+                f"{archive.path} cannot be restored: {error.message}",
+                "the database is as it was; pg_restore says above what is wrong; use another backup",
+            ) from None
         say("exchanging the two: open transactions of the application are ended")
         _sql(where, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:

@@ -11,7 +11,7 @@ from invoke.context import Context
 from ops.config import Config
 from ops.errors import BadInput
 from ops.verbs import migrations
-from ops.verbs.edge import DRY_RUN, RUNTIME, changing, confirm, resolve, say, verb
+from ops.verbs.edge import DRY_RUN, RUNTIME, changing, confirm, resolve, say, show_plan, verb
 
 if TYPE_CHECKING:
     from ops.backup import Archive
@@ -24,7 +24,7 @@ def backup(context: Context, runtime: str = "") -> None:
     """Save the database to a file in backups/, and read it back.
 
     PostgreSQL's own pg_dump writes its custom format; only you can read the file.
-    Its path is all that is printed on stdout.
+    Its checksum lies beside it. Its path is all that is printed on stdout.
 
     Examples:
       inv backup
@@ -37,6 +37,7 @@ def backup(context: Context, runtime: str = "") -> None:
 
     configured, where = resolve(context, runtime)
     _refuse_elsewhere(configured, where.name)
+    where.replicas(story.SERVICE, probe=False)  # a stack that is not up is told first
     with changing(configured, "backup"):
         archive = story.save(where, configured.root / story.FOLDER, datetime.now(UTC), say)
     say(f"{_described(archive)}; it holds your data: only you can read it")
@@ -62,8 +63,8 @@ def restore(
       inv restore backups/deal_scout-20260131T120000Z-0003.dump --dry-run
       inv restore backups/deal_scout-20260131T120000Z-0003.dump --yes
 
-    Exit codes: 0 restored, and ready; 2 the file cannot be used; 3 not ready
-    afterwards; 4 the stack is not up; 130 you said no.
+    Exit codes: 0 restored, and ready; 2 the file cannot be used; 3 it could not be
+    restored to the end, or is not ready afterwards; 4 the stack is not up; 130 you said no.
     """
     from ops import backup as story
     from ops import up as waiting
@@ -74,7 +75,11 @@ def restore(
     archive = story.check(where, Path(file))
     story.refuse_unknown(archive, schema["known"])
     say(f"{archive.path}: {_described(archive)}; the database is at {schema['current']}")
+    if not archive.has_sum:
+        say(f"note: there is no {archive.path.name}.sha256, so small damage would not be seen")
     if dry_run:
+        plan = story.steps(where, archive, schema["head"], datetime.now(UTC))
+        show_plan(plan, where.name, False)
         return
     if not yes:
         confirm("Put it in the place of the database?")

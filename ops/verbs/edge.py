@@ -54,6 +54,7 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
         @functools.wraps(body)
         def run(context: Context, **flags: Any) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, _end)
             sys.unraisablehook = _quietly
             sys.excepthook = _plainly
             try:
@@ -87,6 +88,12 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
         return Verb(run, name=name, help={k.replace("-", "_"): v for k, v in names.items()})
 
     return decorate
+
+
+def _end(number: int, frame: object) -> None:
+    # Whatever was begun is cleaned up, as with Ctrl-C.
+    _show_cursor()
+    raise SystemExit(128 + number)
 
 
 def _debugging() -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from invoke.context import Context
 
 from ops.config import Config
-from ops.errors import BadInput, NotHealthy
+from ops.errors import BadInput, CommandFailed, NotHealthy
 from ops.runtime import Runtime
 from ops.verbs.edge import DRY_RUN, JSON, RUNTIME, changing, resolve, say, terminal, verb
 
@@ -22,8 +22,8 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
       inv migrations
       inv migrations --json | jq -r '.pending[]'
 
-    Exit codes: 0 told, whatever it is; 2 another project's stack; 4 the stack is
-    not up, or the database does not answer.
+    Exit codes: 0 told, whatever it is; 2 another project's stack; 3 a revision cannot
+    be read; 4 the stack is not up, or the database does not answer.
     """
     from rich.markup import escape
 
@@ -54,8 +54,8 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
       inv migrate --dry-run
       inv migrate
 
-    Exit codes: 0 at head; 3 still pending, or the schema is newer than the code;
-    4 the stack is not up, or a migration failed.
+    Exit codes: 0 at head; 3 a migration failed or is still pending, or the schema is
+    newer than the code; 4 the stack is not up.
     """
     configured, where = resolve(context, runtime)
     plan = ask(configured, where)
@@ -85,14 +85,27 @@ def ask(configured: Config, where: Runtime) -> dict[str, Any]:
             f"{configured.service} is not known to tell of its schema",
             "inv migrations, migrate, backup and restore are for deal-scout's own stack",
         )
-    told = where.execute(configured.service, ("python", "-m", "app.schema"), 30)
+    try:
+        told = where.execute(configured.service, ("python", "-m", "app.schema"), 30)
+    except CommandFailed as error:
+        if "alembic/versions" not in error.message:
+            raise
+        raise NotHealthy(
+            error.message, "mend the revision that it names, or check out the one before it"
+        ) from None
     return dict(json.loads(told))
 
 
 def apply(configured: Config, where: Runtime) -> None:
     """Run Alembic beside the service, with its lock, and see that the schema is current then."""
     upgrade = ("sh", "-c", "exec alembic upgrade head 2>&1")
-    where.pipe(configured.service, upgrade)
+    try:
+        where.pipe(configured.service, upgrade)
+    except CommandFailed:
+        raise NotHealthy(
+            "a migration failed, as Alembic says above; what it began is undone",
+            "mend it, and try again: inv migrate",
+        ) from None
     reached = ask(configured, where)
     if reached["pending"]:
         raise NotHealthy(

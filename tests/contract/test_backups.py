@@ -1,13 +1,19 @@
 """`inv migrate`, `inv backup` and `inv restore` on a real stack of each runtime."""
 
+import hashlib
 import os
+import shutil
+import signal
 import stat
+import subprocess
 import sys
 import uuid
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.servers import wait_until
 
 HEAD, BEFORE = "0003_deals_newest", "0002_deals_checks"
 
@@ -46,6 +52,8 @@ def test_a_backup_is_for_its_owner_only_and_named_by_time_and_revision(stack, ar
         assert stat.S_IMODE(archive.stat().st_mode) == 0o600
         assert stat.S_IMODE(archive.parent.stat().st_mode) == 0o700
     assert not list(archive.parent.glob("*.partial"))
+    told = archive.with_name(f"{archive.name}.sha256").read_text("utf-8")
+    assert told == f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n"
 
 
 def test_restore_brings_back_what_was_and_keeps_what_is(stack):
@@ -108,12 +116,73 @@ def test_what_is_no_backup_is_refused_before_anything_changes(stack, archive, ha
     bad.unlink(missing_ok=True)
 
 
+def test_a_byte_that_changed_is_noticed(stack, archive):
+    bad = shutil.copy2(archive, archive.with_name("changed.dump"))
+    total = archive.with_name(f"{archive.name}.sha256")
+    whole = bytearray(bad.read_bytes())
+    whole[whole.index(b"CHECK ((price") + 9] ^= 1  # in the table of contents, which has no checksum
+    bad.write_bytes(whole)
+    shown = stack.inv("restore", str(bad), "--dry-run")
+    assert "no changed.dump.sha256" in shown.stderr
+    result = stack.inv("restore", str(bad), "--yes")
+    assert result.returncode == 3
+    assert "is as it was" in result.stderr
+    shutil.copy2(total, bad.with_name("changed.dump.sha256"))
+    result = stack.inv("restore", str(bad), "--yes")
+    assert result.returncode == 2
+    assert "another checksum" in result.stderr
+
+
+def test_a_backup_does_not_wait_for_ever_and_leaves_nothing_half(stack):
+    folder = stack.root / "backups"
+    server = stack.pids("postgres")[0]
+    stack.signal(server, signal.SIGSTOP)
+    try:
+        verb = subprocess.Popen(
+            stack.command("backup"),
+            cwd=stack.root,
+            env=stack.environment,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until("it has begun", lambda: list(folder.glob("*.partial")))
+        verb.send_signal(signal.SIGTERM)
+        assert verb.wait(20) == 128 + signal.SIGTERM
+        assert not list(folder.glob("*.partial"))
+        (folder / "old.partial").touch()
+        result = stack.inv("backup")
+        assert result.returncode == 4
+        assert "timeout expired" in result.stderr
+        assert not list(folder.glob("*.partial"))
+    finally:
+        stack.signal(server, signal.SIGCONT)
+    wait_until("it is healthy again", stack.is_healthy)
+
+
+def test_a_migration_that_fails_is_told_as_such(stack):
+    if stack.runtime != "local":
+        pytest.skip("the revisions of an image are not to be changed from here")
+    bad = stack.root / "alembic" / "versions" / "0009_bad.py"
+    bad.write_text(f'revision = "0009_bad"\ndown_revision = "{HEAD}"\ndef upgrade(: pass\n')
+    try:
+        result = stack.inv("migrations")
+        assert (result.returncode, "mend" in result.stderr) == (3, True)
+        bad.write_text(
+            f'revision = "0009_bad"\ndown_revision = "{HEAD}"\ndef upgrade():\n    1 / 0\n'
+        )
+        result = stack.inv("migrate")
+        assert (result.returncode, "a migration failed" in result.stderr) == (3, True)
+    finally:
+        bad.unlink()
+
+
 def test_restore_asks_first(stack, archive):
     result = stack.inv("restore", str(archive))
     assert result.returncode == 2
     assert "--yes" in result.stderr
     shown = stack.inv("restore", str(archive), "--dry-run")
     assert (shown.returncode, HEAD in shown.stderr) == (0, True)
+    assert "deal_scout_before_" in shown.stdout
+    assert "nothing was changed" in shown.stdout
 
 
 def test_a_server_away_is_said(stack):
