@@ -22,8 +22,8 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
       inv migrations
       inv migrations --json | jq -r '.pending[]'
 
-    Exit codes: 0 told, whatever it is; 2 another project's stack; 3 a revision cannot
-    be read; 4 the stack is not up, or the database does not answer.
+    Exit codes: 0 told, whatever it is; 2 another project's stack; 3 a revision
+    cannot be read; 4 the stack is not up, or the database does not answer.
     """
     from rich.markup import escape
 
@@ -54,8 +54,8 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
       inv migrate --dry-run
       inv migrate
 
-    Exit codes: 0 at head; 3 a migration failed or is still pending, or the schema is
-    newer than the code; 4 the stack is not up.
+    Exit codes: 0 at head; 3 a migration failed or is still pending, or the schema
+    is newer than the code; 4 the stack is not up.
     """
     configured, where = resolve(context, runtime)
     plan = ask(configured, where)
