@@ -64,7 +64,8 @@ def restore(
       inv restore backups/deal_scout-20260131T120000Z-0003.dump --yes
 
     Exit codes: 0 restored, and ready; 2 the file cannot be used; 3 it could not
-    be restored to the end, or is not ready afterwards; 4 the stack is not up; 130 you said no.
+    be restored to the end, or is not ready afterwards; 4 the stack is not up; 130
+    you said no.
     """
     from ops import backup as story
     from ops import up as waiting
