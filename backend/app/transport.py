@@ -45,6 +45,7 @@ class QoS(kombu_redis.QoS):
             if self.channel.taken is not None:
                 pipe.lrem(TAKEN, 1, self.channel.taken)
             pipe.execute()
+        self.channel.taken = None
         # Kombu's own would note it again; its parent keeps it for this process.
         super(kombu_redis.QoS, self).append(message, delivery_tag)
 
@@ -85,6 +86,9 @@ class Channel(kombu_redis.Channel):
             if self.taken is None:
                 raise Empty
             self.connection._deliver(loads(self.taken), self._awaited)
+            if self.taken is not None:  # an answer to `celery inspect`: nobody acknowledges it
+                with self.conn_or_acquire() as client:
+                    client.lrem(TAKEN, 1, self.taken)
             return True
         finally:
             self.taken = None

@@ -65,6 +65,16 @@ def test_a_feed_that_fails_is_one_line(api: Api, worker: Process) -> None:
     assert "secret" not in worker.log()
 
 
+def test_a_worker_answers_and_its_answer_is_no_task(
+    worker: Process, redis: servers.Redis, module_environment: dict[str, str]
+) -> None:
+    answer = processes.run(
+        "celery", "-A", "app.worker", "inspect", "ping", "--timeout", "3", env=module_environment
+    )
+    assert "pong" in answer.stdout
+    assert not redis.client().exists("taken", "unacked")
+
+
 @pytest.mark.parametrize("feed", ["../sample", "file:///etc/passwd", "", None, 1, "a" * 5000])
 def test_what_is_no_feed(api: Api, feed: object) -> None:
     assert api.post("/scouts", json={"feed": feed}).status_code == 422
@@ -108,24 +118,29 @@ def test_a_killed_workers_task_still_counts(
 
 
 def test_a_task_on_its_way_to_a_worker_that_dies_is_run_again(
-    api: Api, redis: servers.Redis, module_environment: dict[str, str], tmp_path: Path
+    api: Api,
+    worker: Process,
+    redis: servers.Redis,
+    module_environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     """F30: Redis handed it over, and the worker did not live to note it."""
+    worker.stop()
     client = redis.client()
     client.flushall()
-    worker = Process(*WORKER, env=module_environment, log=tmp_path / "first.log")
+    frozen = Process(*WORKER, env=module_environment, log=tmp_path / "first.log")
     try:
-        worker.until("ready.")
-        hand_over_to_a_frozen_worker(api, client, worker)
+        frozen.until("ready.")
+        hand_over_to_a_frozen_worker(api, client, frozen)
     finally:
-        worker.kill()
+        frozen.kill()
     servers.wait_until("the task counts", lambda: api.state()["queue_depth"] == 1)
     look_for_abandoned_tasks(module_environment)  # as every worker does
     assert client.llen("taken") == 0
     assert client.llen("celery") == 1
     log = tmp_path / "second.log"
-    with processes.running(*WORKER, env=module_environment, log=log) as worker:
-        worker.until("scouted sample")
+    with processes.running(*WORKER, env=module_environment, log=log) as second:
+        second.until("scouted sample")
         servers.wait_until("all is done", lambda: api.state()["queue_depth"] == 0)
     assert not client.exists("taken", "unacked", "unacked_index")
 
