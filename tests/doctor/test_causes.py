@@ -242,6 +242,7 @@ services:
 def test_a_project_that_is_ill_in_several_ways(tmp_path):
     port = free_port()
     with engines.project(tmp_path / "ill", ILL % port) as stack:
+        stack.environment["INVOKE_OPS_SERVICE"] = "web"
         stack.compose("stop", "--timeout", "0", "web")
         wait_until("a loop", lambda: stack.service("looping")["restarts"] >= 3, 30)
         wait_until("a failing probe", lambda: stack.service("sad")["health"] == "unhealthy", 30)
