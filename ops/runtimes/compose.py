@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops import health
 from ops.config import Config
-from ops.errors import BadInput, CommandFailed, OpsError, OutOfReach
+from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, inside, pipes
+from ops.runtimes import engine, engine_logs, inside
 from ops.runtimes.project import Project
 
 if TYPE_CHECKING:
@@ -167,11 +166,7 @@ class ComposeRuntime:
         self.project.compose(words, show=True)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        code, said, wrong = inside.run(self.client, self._running(service)["Id"], words)
-        if code:
-            last = (wrong or said).strip().splitlines()[-1:]
-            raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
-        return said
+        return inside.execute(self.client, self._running(service)["Id"], words)
 
     def pipe(
         self,
@@ -181,9 +176,7 @@ class ComposeRuntime:
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
     ) -> None:
-        # The SDK offers no input that is portable: a socket whose kind depends on the platform.
-        command = ("docker", "exec", "--interactive", self._running(service)["Id"], *words)
-        pipes.run(command, source=source, sink=sink)
+        inside.pipe(self._running(service)["Id"], words, source=source, sink=sink)
 
     def undone(self, service: str) -> str:
         return ""  # Compose takes nothing back

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ops.errors import CommandFailed
 from ops.model import Answer
-from ops.runtimes import engine
+from ops.runtimes import engine, pipes
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -28,6 +30,24 @@ def run(client: APIClient, identity: str, words: Sequence[str]) -> tuple[int, st
         (said or b"").decode("utf-8", "replace"),
         (wrong or b"").decode("utf-8", "replace"),
     )
+
+
+def execute(client: APIClient, identity: str, words: Sequence[str]) -> str:
+    """What it printed. Raises `CommandFailed` with the last line of its complaint."""
+    code, said, wrong = run(client, identity, words)
+    if code:
+        last = (wrong or said).strip().splitlines()[-1:]
+        raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
+    return said
+
+
+def pipe(
+    identity: str, words: Sequence[str], *, source: BinaryIO | None, sink: BinaryIO | None
+) -> None:
+    """Run it with files as its input and output, as `pipes.run` does."""
+    # The SDK offers no input that is portable: a socket whose kind depends on the platform.
+    command = ("docker", "exec", "--interactive", identity, *words)
+    pipes.run(command, source=source, sink=sink)
 
 
 def get(client: APIClient, identity: str, url: str, timeout: float) -> Answer:

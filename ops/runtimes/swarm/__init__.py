@@ -7,15 +7,14 @@ Everything is read and changed through the API; `docker` itself is called for `s
 from __future__ import annotations
 
 import functools
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops.config import Config
-from ops.errors import BadInput, CommandFailed, OpsError, OutOfReach
+from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, inside, pipes
+from ops.runtimes import engine, engine_logs, inside
 from ops.runtimes.project import Project
 from ops.runtimes.swarm import tasks as tasks_of
 from ops.runtimes.swarm.cluster import Cluster
@@ -166,11 +165,7 @@ class SwarmRuntime:
         self.stack.remove(volumes=volumes, say=say)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        code, said, wrong = inside.run(self.client, self.reach.container_here(service), words)
-        if code:
-            last = (wrong or said).strip().splitlines()[-1:]
-            raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
-        return said
+        return inside.execute(self.client, self.reach.container_here(service), words)
 
     def pipe(
         self,
@@ -180,8 +175,7 @@ class SwarmRuntime:
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
     ) -> None:
-        command = ("docker", "exec", "--interactive", self.reach.container_here(service), *words)
-        pipes.run(command, source=source, sink=sink)
+        inside.pipe(self.reach.container_here(service), words, source=source, sink=sink)
 
     def _with_last_words(self, replica: Replica) -> Replica:
         """With what its probe said last, where it is not up yet and its node can be asked."""
