@@ -97,8 +97,9 @@ def install(lock: Path, begin: float) -> int:
             "install them; on Debian and Ubuntu: apt install python3-venv",
         )
     command = [*pip, "install", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
-    # Most modules are never imported; Python compiles the others when they are.
-    command += ["--no-compile", "--disable-pip-version-check", "--progress-bar", "off"]
+    command += ["--disable-pip-version-check", "--progress-bar", "off"]
+    # Most modules are never imported; Python compiles the others when they are, if it may.
+    command += [] if sys.dont_write_bytecode else ["--no-compile"]
     count, last = 0, []
     total = sum(line[0].isalnum() for line in lock.read_text().splitlines() if line)
     with subprocess.Popen(

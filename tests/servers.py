@@ -209,6 +209,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
     ours = ("DB_", "POSTGRES_", "REDIS_", "INVOKE_", "COMPOSE_", "PG")
     named = {"DATABASE_URL", "PORT", "HOST", "ALEMBIC_CMD", "UVICORN_CMD", "RUN_DIR", "STATE_DIR"}
     named |= {"COLUMNS", "LINES"}  # pytest-xdist sets them; a terminal tells its own size
+    named |= {"PYTHONDONTWRITEBYTECODE"}  # every verb would compile all that it imports
     kept = {
         name: value
         for name, value in os.environ.items()
