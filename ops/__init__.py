@@ -1,4 +1,3 @@
-
 import sys
 
 # Invoke forbids it, and then each verb would compile what pip has not compiled. As Python was told:
