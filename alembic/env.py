@@ -6,6 +6,7 @@ What goes wrong becomes one line on stderr that names the cause, and exit code 1
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import sys
 import time
@@ -156,3 +157,5 @@ except (BadSetting, CommandError) as error:
     fail(str(error))
 except Exception as error:
     fail(cause(error))
+# Python looks through everything once more before it ends: 50 ms for what is freed with the process.
+gc.freeze()
