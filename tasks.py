@@ -34,11 +34,11 @@ def test(c: Context, k: str = "", x: bool = False, faults: bool = False) -> None
 
 @task(
     help={
-        "pairs": "measure both sides of each row so many times; else 10, or 5 of the slowest",
+        "pairs": "measure both sides of each row so many times",
         "only": "only these rows and curves, by name, with commas between them",
     }
 )
-def bench(c: Context, pairs: str = "0", only: str = "") -> None:
+def bench(c: Context, pairs: str = "10", only: str = "") -> None:
     """Measure the verbs beside what one would run instead."""
     _run([sys.executable, "-m", "bench", "--pairs", pairs, "--only", only])
 

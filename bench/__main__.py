@@ -23,7 +23,7 @@ from bench.rows import ROWS
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="inv bench")
-    parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--only", default="")
     words = parser.parse_args()
     names = [name for name in words.only.split(",") if name]
@@ -38,7 +38,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Place(Path(folder)) as place:
         for row in _chosen(ROWS, names):
             say(f"{row.name}: {row.job}")
-            results["rows"][row.name] = measure(row, place, words.pairs or row.pairs)
+            results["rows"][row.name] = measure(row, place, words.pairs)
             report.save(results)
             say(f"  {report.told(row, results['rows'][row.name])}")
         for curve in _chosen(CURVES, names):

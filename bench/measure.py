@@ -47,7 +47,6 @@ class Row:
     goal: Goal
     prepare: Callable[[Place], Prepared]
     unit: str = "s"
-    pairs: int = 10  # fewer where a pair takes long, or its figures hardly differ
 
 
 def measure(row: Row, place: Place, pairs: int) -> dict[str, Any]:

@@ -137,7 +137,6 @@ ROWS = (
         "its six services started by themselves one after the other, to ready",
         Goal(1.5),
         again,
-        pairs=5,
     ),
     Row(
         "up-first",
@@ -145,7 +144,6 @@ ROWS = (
         "`pip install` of the lock alone",
         Goal(1.3),
         first,
-        pairs=5,
     ),
     Row(
         "build",
@@ -153,6 +151,5 @@ ROWS = (
         "the same Dockerfile, nothing changed",
         Goal(3.0, difference=True),
         build,
-        pairs=5,
     ),
 )

@@ -64,7 +64,6 @@ ROWS = (
         Goal(1.1),
         constant_memory,
         "MiB",
-        pairs=3,
     ),
     Row(
         "logs-merged",
