@@ -15,7 +15,7 @@ from ops.runtime import Runtime
 
 STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
 SETTLE_FOR = 10.0  # seconds that a serving replica may be unhealthy before its start has failed
-PROBE_EVERY = 0.05  # seconds between two looks
+PROBE_EVERY = 0.02  # seconds between two looks
 PROBE_TIMEOUT = 2.0  # seconds
 LAST_WORDS = 1.0  # seconds to wait for what a failed start has said
 EVIDENCE = 12  # lines of the new start that a failure shows

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18  # bytes
 _WAITING = 8  # batches of lines of one container that may wait to be shown
-_TICK = 0.05  # seconds
+_TICK = 0.02  # seconds
 _LOOK_EVERY = 0.5  # seconds between two looks for containers that are new or run again
 _MARGIN = 100  # lines among which the engine's order and that of time may differ
 _STREAMS = ("stdin", "stdout", "stderr")
