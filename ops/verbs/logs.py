@@ -67,6 +67,9 @@ def logs(
     colour = _is_terminal() and coloured(terminal())
     printer = LinePrinter(names, timestamps, colour, matching)
     show = data.line_json if json else printer.text
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # On a terminal, and with PYTHONUNBUFFERED, Python would write each line by itself.
+        sys.stdout.reconfigure(line_buffering=False, write_through=False)
     write, flush = sys.stdout.write, sys.stdout.flush
     for line in lines.select(found, matching):
         if line is None:
@@ -78,9 +81,4 @@ def logs(
 
 def _is_terminal() -> bool:
     # Asked before Rich is, which takes its time to load. FORCE_COLOR is for `inv logs | less -R`.
-    if not sys.stdout.isatty():
-        return bool(os.environ.get("FORCE_COLOR"))
-    # Python would write each line by itself; `flush` is called when there is nothing new.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=False)
-    return True
+    return sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
