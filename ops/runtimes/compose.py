@@ -19,7 +19,7 @@ from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, inside
+from ops.runtimes import engine, engine_logs, engine_stream, inside
 from ops.runtimes.project import Project
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class ComposeRuntime:
         follow: bool,
         say: Say,
     ) -> Iterator[LogLine | None]:
-        def sources() -> list[engine_logs.Source]:
+        def sources() -> list[engine_stream.Source]:
             found = self._of(services)
             with ThreadPoolExecutor(8) as pool:
                 return list(pool.map(lambda each: self._source(each, found), found))
@@ -252,10 +252,10 @@ class ComposeRuntime:
 
     def _source(
         self, container: Mapping[str, Any], among: Sequence[Mapping[str, Any]]
-    ) -> engine_logs.Source:
+    ) -> engine_stream.Source:
         with engine.errors():
             inspected = self.client.inspect_container(container["Id"])
-        return engine_logs.Source(
+        return engine_stream.Source(
             identity=container["Id"],
             service=_service(container),
             replica=self._replica(container, among),

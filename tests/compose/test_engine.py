@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.runtimes import engine, engine_logs
+from ops.runtimes import engine, engine_logs, engine_stream
 from ops.runtimes.project import project_name
 from tests import dockerized
 from tests.servers import wait_until
@@ -45,7 +45,7 @@ def frame(stream, payload):
 
 
 def records(pieces):
-    return [record for batch in engine_logs._records(iter(pieces)) for record in batch]
+    return [record for batch in engine_stream._records(iter(pieces)) for record in batch]
 
 
 @given(
@@ -77,7 +77,7 @@ def test_a_last_line_without_an_end_is_not_lost():
 @given(st.lists(st.binary(max_size=40)))
 def test_no_bytes_break_a_reader(pieces):
     whole = b"".join(pieces)
-    lines = [record for batch in engine_logs._records_of_tty(iter(pieces)) for record in batch]
+    lines = [record for batch in engine_stream._records_of_tty(iter(pieces)) for record in batch]
     assert len(lines) == whole.count(b"\n") + (not whole.endswith(b"\n") and whole != b"")
     assert all(isinstance(text, str) for _, _, text in [*lines, *records(pieces)])
 
@@ -92,7 +92,7 @@ def client():
 
 
 def source(client, identity, tty=False):
-    return engine_logs.Source(identity, "s", "s", "n", tty, True, "")
+    return engine_stream.Source(identity, "s", "s", "n", tty, True, "")
 
 
 def run(command, *options):
@@ -114,7 +114,9 @@ def test_following_shows_every_line_once_across_restarts(client):
         found = client.inspect_container(identity)
         state = found["State"]
         return [
-            engine_logs.Source(identity, "s", "s", "n", False, state["Running"], state["StartedAt"])
+            engine_stream.Source(
+                identity, "s", "s", "n", False, state["Running"], state["StartedAt"]
+            )
         ]
 
     try:

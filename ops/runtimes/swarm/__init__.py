@@ -14,7 +14,7 @@ from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, inside
+from ops.runtimes import engine, engine_logs, engine_stream, inside
 from ops.runtimes.project import Project
 from ops.runtimes.swarm import tasks as tasks_of
 from ops.runtimes.swarm.cluster import Cluster
@@ -91,9 +91,9 @@ class SwarmRuntime:
     ) -> Iterator[LogLine | None]:
         silent: set[str] = set()  # nodes of which it was told
 
-        def sources() -> list[engine_logs.Source]:
+        def sources() -> list[engine_stream.Source]:
             nodes = self.cluster.nodes()
-            found: list[engine_logs.Source] = []
+            found: list[engine_stream.Source] = []
             for name, known in self.cluster.services(services).items():
                 found += self._sources(name, known, nodes)
             for node in {each.name for each in nodes.values() if not each.is_up} - silent:
@@ -190,13 +190,13 @@ class SwarmRuntime:
 
     def _sources(
         self, name: str, service: Service, nodes: Mapping[str, Node]
-    ) -> Iterator[engine_logs.Source]:
+    ) -> Iterator[engine_stream.Source]:
         tasks = [task for task in self.cluster.tasks(service) if tasks_of.has_container(task)]
         names = tasks_of.replica_names(name, service, map(tasks_of.slot_of, tasks), nodes)
         for task in tasks:
             node = nodes.get(task["NodeID"])
             if node and node.is_up:
-                yield engine_logs.Source(
+                yield engine_stream.Source(
                     identity=task["ID"],
                     service=name,
                     replica=names[tasks_of.slot_of(task)],
