@@ -182,13 +182,12 @@ def test_two_beats_keep_one_schedule(
     quiet_redis: servers.Redis, module_environment: dict[str, str], tmp_path: Path
 ) -> None:
     """F30; and when the one that schedules is killed, the other takes over."""
-    redis = quiet_redis
-    module_environment = module_environment | redis.environment()
     beats = []
     for name in ("a", "b"):
         folder = tmp_path / name
         folder.mkdir()
-        env = module_environment | {"RUN_DIR": str(folder), "SCOUT_INTERVAL": "1"}
+        env = module_environment | quiet_redis.environment()
+        env |= {"RUN_DIR": str(folder), "SCOUT_INTERVAL": "1"}
         assert alive("beat", env) == (1, f"no heartbeat yet: {folder}/beat.heartbeat\n")
         beats.append((Process(*BEAT, env=env, log=folder / "log"), env))
     try:
@@ -199,15 +198,15 @@ def test_two_beats_keep_one_schedule(
         leads, follows = sorted(beats, key=lambda pair: "this beat" not in pair[0].log())
         leads[0].until("Sending due task scout", times=3)
         assert "Sending" not in follows[0].log()
-        servers.wait_until("it sent them", lambda: len(sent(redis)) >= 3)
-        tasks = sent(redis)
+        servers.wait_until("it sent them", lambda: len(sent(quiet_redis)) >= 3)
+        tasks = sent(quiet_redis)
         assert set(tasks.values()) == {leads[0].process.pid}
         assert len(tasks) <= leads[0].log().count("Sending")  # it is told before it is sent
         for _, env in beats:
             assert alive("beat", env)[0] == 0
         leads[0].kill()
-        assert 0 < redis.client().pttl("deal-scout:beat") <= 15_000
-        redis.client().pexpire("deal-scout:beat", 1)  # do not wait that long
+        assert 0 < quiet_redis.client().pttl("deal-scout:beat") <= 15_000
+        quiet_redis.client().pexpire("deal-scout:beat", 1)  # do not wait that long
         follows[0].until("this beat schedules")
         follows[0].until("Sending due task scout")
         for beat, _ in beats:
