@@ -13,6 +13,8 @@ from tests import dockerized
 from tests.servers import free_port
 from tests.stacks import Stack, copy_checkout
 
+INITS = ("docker-init", "tini")
+
 
 @dataclass
 class ComposeStack(Stack):
@@ -39,9 +41,11 @@ class ComposeStack(Stack):
         return json.loads(said)[0]
 
     def pids(self, service: str) -> list[int]:
-        said = dockerized.docker("top", self.containers(service)[0], "-eo", "pid,comm").stdout
-        rows = [row.split(maxsplit=1) for row in said.splitlines()[1:]]
-        return [int(pid) for pid, name in rows if name not in ("docker-init", "tini")]
+        said = dockerized.docker("top", self.containers(service)[0], "-eo", "pid,ppid,comm").stdout
+        rows = [row.split(maxsplit=2) for row in said.splitlines()[1:]]
+        parents = {int(pid): int(parent) for pid, parent, name in rows if name not in INITS}
+        # They come in the order of their numbers, and those begin anew one day.
+        return sorted(parents, key=lambda pid: parents[pid] in parents)
 
 
 @contextlib.contextmanager
