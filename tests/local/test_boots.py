@@ -12,6 +12,7 @@ import sys
 import psutil
 import pytest
 
+from ops.runtimes.local.supervise import Supervisor
 from tests.servers import wait_until
 from tests.stacks import local_stack
 from tests.terminal import terminal
@@ -286,6 +287,21 @@ def in_a_terminal(stack, *words, until="", then=None, **env):
             then = None
     os.close(master)
     return process.wait(30), shown.decode()
+
+
+def test_a_stack_that_is_being_taken_down_is_out_of_reach(stack):
+    supervisor = Supervisor(stack.state / "run")
+    (pid, *_) = stack.pids("beat")
+    stack.signal(pid, signal.SIGSTOP)  # so that supervisord waits for its end
+    try:
+        supervisor.call("supervisor.shutdown")
+        result = stack.inv("status")
+        assert result.returncode == 4
+        assert result.stderr == "the stack is being taken down\n  start it with: inv up\n"
+    finally:
+        stack.signal(pid, signal.SIGCONT)
+    wait_until("it is down", lambda: "not up" in stack.inv("status").stderr)
+    stack.ok("up")
 
 
 def test_status_goes_on_while_the_stack_is_away(stack):

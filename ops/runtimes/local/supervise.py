@@ -108,6 +108,10 @@ class Supervisor:
             return self._ask(method, *arguments)
         except _NO_ANSWER:
             raise self._away() from None
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == _SHUTTING_DOWN:
+                raise OutOfReach("the stack is being taken down", "start it with: inv up") from None
+            raise
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         # The socket's path is too long for some URLs, and its transport needs none.
@@ -228,7 +232,7 @@ class Supervisor:
 
 
 _NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError)
-_ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
+_SHUTTING_DOWN, _ALREADY_STARTED, _NOT_RUNNING = 6, 60, 70  # supervisor.xmlrpc.Faults
 _AT_REST = ("STOPPED", "EXITED", "FATAL")
 
 
