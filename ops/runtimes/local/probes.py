@@ -57,7 +57,10 @@ def _redis(port: int, password: str) -> str:
                 said += data
     except OSError as error:
         return error.strerror or str(error)
-    return "" if b"+PONG" in said else said.decode("ascii", "replace").splitlines()[-1]
+    if b"+PONG" in said:
+        return ""
+    last = said.decode("ascii", "replace").splitlines()[-1:]  # none at its end
+    return last[0] if last else "the connection was closed without an answer"
 
 
 def _heartbeat(beat: Path, started: Path) -> str:
