@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
@@ -22,7 +21,16 @@ from ops.errors import BadInput, CommandFailed, OutOfReach, writing
 from ops.model import Answer, LogLine, Replica, Status
 from ops.runtime import Say
 from ops.runtimes import machine, pipes
-from ops.runtimes.local import embedded, journal, orphans, probes, stack, supervise
+from ops.runtimes.local import (
+    embedded,
+    journal,
+    orphans,
+    probes,
+    stack,
+    supervise,
+    supervisord_conf,
+)
+from ops.runtimes.local.events import Events
 
 DATA = ("postgres", "redis")
 APPLICATION = ("backend", "worker", "beat", "frontend")
@@ -84,7 +92,7 @@ class LocalRuntime:
             if probe:
                 raise
             remembered = stack.Stack({}, "", "")  # what runs can be told without passwords
-        events = _Events.read(self.run / "supervisord.log")
+        events = Events.read(self.run / "supervisord.log")
 
         def look(name: str) -> Replica:
             return self._replica(name, processes[name], remembered, events, probe)
@@ -98,7 +106,7 @@ class LocalRuntime:
         name: str,
         process: Mapping[str, Any],
         remembered: stack.Stack,
-        events: _Events,
+        events: Events,
         probe: bool,
     ) -> Replica:
         status = _STATUS.get(process["statename"], Status.EXITED)
@@ -334,7 +342,9 @@ class LocalRuntime:
         _write_private(
             self.run / f"{supervise.COLLECTOR}.sh", f"cd {here} || exit 1\nexec {command}\n"
         )
-        _write_private(self.run / "supervisord.conf", supervise.configuration(self.run, programs))
+        _write_private(
+            self.run / "supervisord.conf", supervisord_conf.configuration(self.run, programs)
+        )
 
     def _programs(self, remembered: stack.Stack) -> list[stack.Program]:
         return stack.programs(self.config.root, self.state, remembered, self.config.variables)
@@ -349,42 +359,6 @@ class LocalRuntime:
         if remembered is None:
             raise OutOfReach("the stack is not up", "start it with: inv up")
         return remembered
-
-
-class _Events:
-    """What supervisord's log tells of its programs: exits that nobody asked for."""
-
-    def __init__(self) -> None:
-        self.restarts: dict[str, int] = {}
-        self.last_exit: dict[str, str] = {}
-        self.exit_code: dict[str, int] = {}
-
-    @classmethod
-    def read(cls, log: Path) -> _Events:
-        """Count since each program was last stopped on request, as Docker does."""
-        events = cls()
-        with suppress(FileNotFoundError):
-            for line in log.read_text("utf-8", "replace").splitlines():
-                events._add(line)
-        return events
-
-    def _add(self, line: str) -> None:
-        if match := _EXITED.search(line):
-            name, how = match.groups()
-            self.restarts[name] = self.restarts.get(name, 0) + 1
-            self.last_exit[name] = how.partition(";")[0]
-            if code := _CODE.search(how):
-                self.exit_code[name] = int(code[1])
-        elif (match := _STOPPED.search(line)) or "supervisord started" in line:
-            for name in [match[1]] if match else list(self.restarts):
-                self.restarts.pop(name, None)
-                self.last_exit.pop(name, None)
-                self.exit_code.pop(name, None)
-
-
-_EXITED = re.compile(r"exited: (\S+) \((.*)\)$")
-_STOPPED = re.compile(r"(?:waiting for|stopped:) (\S+)")
-_CODE = re.compile(r"exit status (\d+)")
 
 
 def _image(service: str) -> str:

@@ -1,4 +1,4 @@
-"""supervisord: its configuration, and a client for its socket."""
+"""supervisord: starting it, and a client for its socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from typing import Any
 
 from ops.errors import LeftBehind, OutOfReach
 from ops.runtimes.local import orphans
-from ops.runtimes.local.stack import Program
 
 COLLECTOR = "logs"  # the collector's name among the programs
 _SOCKET_LIMIT = 90  # bytes; a socket's path has 108 (104 on macOS), supervisord appends its pid
@@ -40,60 +39,6 @@ def socket_path(run: Path) -> Path:
     if info.st_uid != os.getuid() or info.st_mode & 0o077 or not folder.is_dir():
         raise OutOfReach(f"{folder} is not a private folder of yours", f"remove {folder}")
     return folder / "supervisor.sock"
-
-
-def configuration(run: Path, programs: Iterable[Program]) -> str:
-    """supervisord's configuration file.
-
-    Every path is relative to `run`, its working directory, so that no character of a checkout's
-    path needs an escape. The revision in a command makes a changed script a changed program.
-    """
-    parts = [
-        "; Written by `inv up`.",
-        "[supervisord]",
-        "nodaemon=true",
-        "silent=true",
-        "logfile=supervisord.log",
-        "logfile_maxbytes=5MB",
-        "logfile_backups=1",
-        "pidfile=supervisord.pid",
-        *(["user=root"] if os.geteuid() == 0 else []),
-        "[unix_http_server]",
-        f"file={_escaped(socket_path(run))}",
-        "chmod=0700",
-        "[rpcinterface:supervisor]",
-        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
-        f"[program:{COLLECTOR}]",
-        f"command=/bin/sh {COLLECTOR}.sh",
-        "priority=1",
-        *_COMMON,
-    ]
-    for program in programs:
-        text = (run / f"{program.name}.sh").read_bytes()
-        parts += [
-            f"[program:{program.name}]",
-            f"command=/bin/sh {program.name}.sh {hashlib.sha256(text).hexdigest()[:12]}",
-            f"priority={program.priority}",
-            f"stopsignal={program.stop_signal}",
-            f"stopwaitsecs={program.grace}",
-            *_COMMON,
-        ]
-    return "\n".join(parts) + "\n"
-
-
-_COMMON = (
-    "autostart=false",
-    "autorestart=true",
-    "startsecs=1",
-    "startretries=1000000",  # as `restart: unless-stopped`; each wait is a second longer
-    "killasgroup=true",
-    "stdout_logfile=NONE",
-    "stderr_logfile=NONE",
-)
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("%", "%%")
 
 
 class Supervisor:
