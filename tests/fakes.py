@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -61,6 +61,9 @@ class ScriptedRuntime:
     restarts_itself: bool = True  # what has ended is started again, some time later
     answered_at: float = 0.0  # when the request to restart returns
     asked: int = 0
+    request: threading.Thread | None = None  # the thread that asked for the restart
+    requested: threading.Event = field(default_factory=threading.Event)
+    answer: threading.Event = field(default_factory=threading.Event)
     name = "scripted"
     step = 0.05
 
@@ -101,16 +104,26 @@ class ScriptedRuntime:
         say: object,
     ) -> Iterator[LogLine | None]:
         rest = sorted(self.lines, key=lambda each: each.time)
+        yield None
         while True:
-            yield None
             self.clock.seconds = round(self.clock.seconds + self.step, 6)
+            self._answer_request()
             while rest and rest[0].time <= stamp(self.clock.seconds):
                 yield rest.pop(0)
+            yield None
+
+    def _answer_request(self) -> None:
+        """Let the request return at its second, however slowly its thread is scheduled."""
+        if self.clock.seconds >= self.answered_at and not self.answer.is_set():
+            assert self.requested.wait(30)
+            self.answer.set()
+            self.request.join(30)
 
     def undone(self, service: str) -> str:
         return ""
 
     def restart(self, service: str) -> None:
         self.asked += 1
-        while self.clock.seconds < self.answered_at:
-            time.sleep(0.001)
+        self.request = threading.current_thread()
+        self.requested.set()
+        assert self.answer.wait(30)

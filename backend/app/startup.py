@@ -25,6 +25,9 @@ BACKLOG = 2048  # Uvicorn's own
 def main(command: list[str]) -> int:
     # A container's first process ignores every signal that it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A shell starts its background jobs with SIGINT ignored, and the entrypoint's shell cannot trap
+    # a signal that was ignored when it started. A handler becomes the default action at exec.
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     try:
         config = settings.load()
         _check_entrypoint()

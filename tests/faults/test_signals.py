@@ -78,6 +78,14 @@ def test_f14_an_interrupt_ends_it_too(lone_boot: Boot, shell: str) -> None:
     ends_well(lone_boot, 2, signal.SIGINT)
 
 
+def test_f14_an_interrupt_ends_a_boot_that_a_background_job_started(
+    lone_boot: Boot, shell: str
+) -> None:
+    ignoring_sigint = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+    lone_boot.use_shell(shell).start(*ignoring_sigint, DB_WAIT_TIMEOUT="60").until("Attempt 1/60")
+    ends_well(lone_boot, 2, signal.SIGINT)
+
+
 def test_f14_as_the_first_process_of_a_container(boot: Boot, shell: str) -> None:
     """It must handle the signal: the kernel discards what process 1 does not."""
     unshare = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
