@@ -12,18 +12,45 @@ from ops.tasks import namespace
 ROOT = Path(__file__).resolve().parent
 
 
+# Which tests a tier runs, as an expression over the markers of pyproject.toml.
+QUICK = "not engine and not slow and not matrix"
+ALL = "not matrix"
+MATRIX = "matrix"
+
+
 @task(
     help={
+        "all": "also what takes long or needs a Docker Engine: what CI runs",
+        "matrix": "only what needs several engines or machines, and the long load proofs",
+        "faults": "only the injected faults, and write what they measured to docs/reliability.md",
         "k": "only tests whose name matches this expression",
         "x": "stop at the first failure",
-        "faults": "only the injected faults, and write what they measured to docs/reliability.md",
     }
 )
-def test(c: Context, k: str = "", x: bool = False, faults: bool = False) -> None:
-    """Run the test suite, on real servers of its own."""
-    words = [sys.executable, "-m", "pytest", *(["-k", k] if k else []), *(["-x"] if x else [])]
+def test(
+    c: Context,
+    all: bool = False,
+    matrix: bool = False,
+    faults: bool = False,
+    k: str = "",
+    x: bool = False,
+) -> None:
+    """Run the quick tests, in parallel, on real servers of their own; no Docker Engine is needed.
+
+    Examples:
+      inv test                 what everybody runs, all the time
+      inv test --all           everything on one engine, which tests/engine/setup.sh can make
+      inv test --matrix        by hand, before an issue is resolved
+      inv test -k restart -x
+    """
+    if all and matrix:
+        raise Exit("--all and --matrix are two tiers\n  run one after the other", 2)
+    tier = MATRIX if matrix else ALL if all or faults else QUICK
+    words = [sys.executable, "-m", "pytest", "-m", tier, "-n", "logical", "--dist", "loadgroup"]
+    words += [*(["-k", k] if k else []), *(["-x"] if x else [])]
+    tier_of_conftest = {"TEST_TIER": "quick"} if tier == QUICK else {}
     if not faults:
-        _run(words)
+        _run(words, **tier_of_conftest)
         return
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"

@@ -36,10 +36,13 @@ ON_SWARM = "tests/contract/test_verbs.py"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not for Swarm; where tests run side by side, keep together what shares a
-    stack, or a module's fixtures.
+    """Leave out what is not for Swarm, and mark what needs an engine; where tests run side by side,
+    keep together what shares a stack, or a module's fixtures.
     """
     items[:] = [item for item in items if not _is_elsewhere(item)]
+    for item in items:
+        if _runs_on_engine(item):
+            item.add_marker(pytest.mark.engine)
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
@@ -47,10 +50,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(parameters.get("stack") or item.location[0]))
 
 
-def _is_elsewhere(item: pytest.Item) -> bool:
+def _runtimes(item: pytest.Item) -> set[object]:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    on_swarm = "swarm" in (parameters.get("stack"), parameters.get("runtime"))
-    return on_swarm and item.location[0] != ON_SWARM
+    return {parameters.get("stack"), parameters.get("runtime")}
+
+
+def _is_elsewhere(item: pytest.Item) -> bool:
+    return "swarm" in _runtimes(item) and item.location[0] != ON_SWARM
+
+
+def _runs_on_engine(item: pytest.Item) -> bool:
+    return bool(_runtimes(item) & {"compose", "swarm"})
 
 
 @pytest.fixture(scope="session")

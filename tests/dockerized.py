@@ -34,6 +34,8 @@ Done = subprocess.CompletedProcess[str]
 
 def find_engine() -> None:
     """Skip the test unless an engine with Compose answers; fail it when REQUIRE_ENGINE is set."""
+    if os.environ.get("TEST_TIER") == "quick":
+        pytest.fail("needs an engine: mark it with pytest.mark.engine", pytrace=False)
     problem = _look_for_engine()
     if problem and os.environ.get("REQUIRE_ENGINE", "0") not in ("", "0"):
         pytest.fail(f"{problem} (and REQUIRE_ENGINE is set)", pytrace=False)

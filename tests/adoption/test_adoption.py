@@ -14,6 +14,8 @@ from tests.composed import ComposeStack
 from tests.servers import wait_until
 from tests.stacks import ROOT, copy_checkout
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):

@@ -4,6 +4,8 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from ops import config
 from ops.errors import BadInput
 from tests import dockerized
@@ -56,6 +58,7 @@ def theirs(text, folder):
     return json.loads(done.stdout)["services"]["s"]["environment"]["X"].replace("$$", "$")
 
 
+@pytest.mark.engine
 def test_every_tricky_file_means_the_same(tmp_path):
     dockerized.find_engine()
 

@@ -104,6 +104,7 @@ def texts(client, identity, *, tty=False, tail=None):
     return [(line.stream, line.text) for line in found]
 
 
+@pytest.mark.engine
 def test_following_shows_every_line_once_across_restarts(client):
     identity = run(
         "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $$-$i; sleep 0.01; done; sleep 60"
@@ -143,6 +144,7 @@ def test_following_shows_every_line_once_across_restarts(client):
         dockerized.docker("rm", "-f", identity)
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("options", [(), ("--init",)])
 def test_the_command_of_a_main_process_is_that_below_the_init(client, options):
     identity = run("sleep 600 & sleep 600; echo", *options)

@@ -11,6 +11,8 @@ from tests.composed import compose_stack
 from tests.faults.harm import locked
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):

@@ -239,6 +239,7 @@ services:
 """
 
 
+@pytest.mark.engine
 def test_a_project_that_is_ill_in_several_ways(tmp_path):
     port = free_port()
     with engines.project(tmp_path / "ill", ILL % port) as stack:
@@ -265,6 +266,7 @@ def test_a_project_that_is_ill_in_several_ways(tmp_path):
     assert "schema" not in checks
 
 
+@pytest.mark.engine
 def test_a_compose_file_that_compose_refuses(tmp_path):
     dockerized.find_engine()
     (tmp_path / "compose.yaml").write_text("services:\n  web: {imagine: redis:7}\n")

@@ -49,6 +49,7 @@ def following(stack, *words):
     assert "Traceback" not in err.read_text("utf-8")
 
 
+@pytest.mark.engine
 def test_f22_out_of_memory_is_told_after_the_restart(tmp_path, measured):
     script = "[ -e /data/once ] && exec sleep 1000; touch /data/once; exec tail /dev/zero"
     services = service("hungry", script) + '    mem_limit: 64m\n    volumes: ["/data"]\n'
@@ -62,6 +63,7 @@ def test_f22_out_of_memory_is_told_after_the_restart(tmp_path, measured):
     measured("`inv status` and `inv doctor` name it, and when, after the restart")
 
 
+@pytest.mark.engine
 def test_f24_the_engine_restarts_under_a_follower(tmp_path, measured):
     script = "i=0; while :; do i=$((i+1)); echo $$-$i; sleep 0.02; done"
     with (
@@ -86,6 +88,7 @@ def test_f24_the_engine_restarts_under_a_follower(tmp_path, measured):
     measured(f"a notice, {len(shown)} lines once and in order, on again after {back:.1f} s")
 
 
+@pytest.mark.engine
 def test_f29_stopped_by_hand_stays_stopped(tmp_path):
     with (
         engines.engine() as own,
@@ -110,6 +113,7 @@ def images(own):
     yield
 
 
+@pytest.mark.engine
 def test_f25_the_end_of_a_gigabyte(tmp_path, measured):
     line = "x" * 1000
     script = f"yes {line} | head -c 1000000000; echo; echo the end; exec sleep 1000"
@@ -138,6 +142,7 @@ def test_f25_the_end_of_a_gigabyte(tmp_path, measured):
     measured(f"{seconds:.1f} s, {peak // 1024} MiB")
 
 
+@pytest.mark.engine
 def test_f27_a_container_that_ignores_sigterm(tmp_path, measured):
     """Its grace period is longer than the SDK's own patience."""
     script = "trap '' TERM; while :; do sleep 1; done"

@@ -19,6 +19,8 @@ from tests.images.test_images import (
 from tests.servers import wait_until
 from tests.stacks import copy_checkout
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _engine() -> None:

@@ -10,6 +10,8 @@ from tests.compose.test_engine import run, texts
 from tests.faults.test_engine import service
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def client():

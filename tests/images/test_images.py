@@ -12,6 +12,8 @@ from tests.dockerized import Container, answers, build_image, container, docker,
 from tests.servers import wait_until
 from tests.stacks import copy_checkout
 
+pytestmark = pytest.mark.engine
+
 PUBLISHED = ("--publish", "127.0.0.1::8000")
 HARDENED = (
     *("--user", "54321:54321", "--read-only", "--tmpfs", "/tmp"),

@@ -23,6 +23,8 @@ from tests.dockerized import (
 )
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.engine
+
 APPLICATION = ("backend", "worker", "beat")
 
 

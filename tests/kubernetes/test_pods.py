@@ -19,6 +19,8 @@ from tests.dockerized import Container, build_image, docker, get
 from tests.kubernetes.manifests import Manifests, Object, build
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.engine
+
 NAMESPACE = "deal-scout-trial"
 
 

@@ -9,6 +9,8 @@ from ops.runtimes.swarm.stackfile import derive
 from tests.dockerized import environment, find_engine
 from tests.stacks import ROOT
 
+pytestmark = pytest.mark.engine
+
 SECRETS = {"POSTGRES_PASSWORD": "s3cr3t-one", "REDIS_PASSWORD": "s3cr3t-two"}
 
 

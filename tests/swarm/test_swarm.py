@@ -3,8 +3,12 @@
 import json
 import re
 
+import pytest
+
 from tests.servers import wait_until
 from tests.swarm.load import load
+
+pytestmark = [pytest.mark.engine, pytest.mark.matrix]
 
 # Served by the application alone: before it serves it is a 503, and no busy database matters.
 UNTIL_READY = "/openapi.json"
