@@ -88,7 +88,10 @@ def _run(words: list[str], **variables: str) -> None:
 
     if not find_spec("pytest"):
         raise Exit("the developers' tools are missing\n  add them: python3 scripts/inv.py test", 2)
-    code = subprocess.run(words, cwd=ROOT, env=os.environ | variables).returncode
+    environ = os.environ | variables
+    # Every worker of pytest would otherwise rewrite the assertions of some 400 modules again.
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    code = subprocess.run(words, cwd=ROOT, env=environ).returncode
     if code:
         raise Exit(code=code)
 
