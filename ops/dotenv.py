@@ -85,18 +85,21 @@ def _value(text: str, at: int, lookup: Callable[[str], str | None]) -> tuple[str
         value = match[1].replace(f"\\{quote}", quote) if quote == "'" else match[1]
         if quote == '"':
             value = _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), value)
-            value = _expand(value, lookup)
+            value = expand(value, lookup)
     else:
         match = _PLAIN.match(text, at)
         assert match
-        value = _expand(match[0].partition(" #")[0].rstrip(), lookup)
+        value = expand(match[0].partition(" #")[0].rstrip(), lookup)
     if "\0" in value:
         raise ValueError("holds a NUL character, which no variable can")
     return value, match.end()
 
 
-def _expand(text: str, lookup: Callable[[str], str | None]) -> str:
-    """Put variables in: `$NAME`, `${NAME}`, and with `:-`, `:+` and `:?`. `$$` is one dollar."""
+def expand(text: str, lookup: Callable[[str], str | None]) -> str:
+    """Put variables in: `$NAME`, `${NAME}`, and with `:-`, `:+` and `:?`. `$$` is one dollar.
+
+    Raises `ValueError` for what Compose refuses, such as a variable that is needed and not set.
+    """
     parts = []
     at = 0
     while (dollar := text.find("$", at)) >= 0:
@@ -132,7 +135,7 @@ def _braced(inner: str, lookup: Callable[[str], str | None]) -> str:
     if not match:
         raise ValueError("has a ${…} that names no variable; a dollar by itself is written $$")
     name, colon, sign, other = match.groups()
-    other = _expand(other or "", lookup)
+    other = expand(other or "", lookup)
     value = lookup(name)
     is_there = value is not None and not (colon and value == "")
     if sign == "?" and not is_there:

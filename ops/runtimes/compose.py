@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import json
-import re
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops import health
@@ -19,7 +18,7 @@ from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, engine_stream, inside
+from ops.runtimes import engine, engine_logs, engine_stream, images, inside
 from ops.runtimes.project import Project
 
 if TYPE_CHECKING:
@@ -62,31 +61,7 @@ class ComposeRuntime:
         _ = self.client
         if not self.project.files():
             return "there is no Compose file"
-        for image in self._images():
-            with engine.errors():
-                if self.client.images(image, quiet=True):
-                    continue
-            try:
-                with engine.errors():
-                    self.client.inspect_distribution(image)
-            except OutOfReach:
-                return f"an engine answers, but the image {image} cannot be had"
-        return ""
-
-    def _images(self) -> list[str]:
-        """The images that `up` needs: those of the services, or what their builds begin from."""
-        wanted = []
-        for service in self.project.services().values():
-            build = service.get("build")
-            if not build:
-                wanted.append(_default_of(service["image"]))
-                continue
-            file = Path(build["context"]) / build.get("dockerfile", "Dockerfile")
-            stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?", file.read_text("utf-8"), re.M)
-            names = {alias for _, alias in stages}
-            wanted += [image for image, _ in stages if image not in names]
-        # Images that are built here have no registry.
-        return [image for image in dict.fromkeys(wanted) if not image.startswith("deal-scout-")]
+        return images.obstacle(self.client, self.project, {**self.config.variables, **os.environ})
 
     def services(self) -> tuple[str, ...]:
         names = [_service(container) for container in self._containers()]
@@ -271,11 +246,6 @@ class ComposeRuntime:
         networks = (inspected["NetworkSettings"].get("Networks") or {}).values()
         addresses = [network["IPAddress"] for network in networks if network.get("IPAddress")]
         return f"{addresses[0]}:{inside.port(inspected)}" if addresses else ""
-
-
-def _default_of(image: str) -> str:
-    """An image's name with the defaults of its variables: `x:${TAG:-latest}` is `x:latest`."""
-    return re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", image)
 
 
 def _service(container: Mapping[str, Any]) -> str:
