@@ -37,6 +37,10 @@ class OutOfReach(OpsError):
     exit_code = 4
 
 
+class Unavailable(OutOfReach):
+    """No engine answers where the stack would run, or it refuses to."""
+
+
 class LeftBehind(OutOfReach):
     """Nobody watches over the stack any more, while some of its processes still run."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 
@@ -17,6 +17,15 @@ class Status(StrEnum):
     EXITED = "exited"
     CREATED = "created"
     PAUSED = "paused"
+
+
+class Presence(IntEnum):
+    """How much of a project's stack exists in one runtime."""
+
+    NOTHING = 0
+    DATA = 1  # volumes or a data folder, and nothing that could be started again
+    STOPPED = 2
+    RUNNING = 3  # at least in part
 
 
 class State(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Protocol
 
-from ops.model import Answer, LogLine, Replica
+from ops.model import Answer, LogLine, Presence, Replica
 
 Say = Callable[[str], None]
 """Shows one line of progress to the user."""
@@ -16,8 +16,11 @@ class Runtime(Protocol):
 
     name: str
 
-    def is_up(self) -> bool:
-        """Whether this project's stack is up here. Quick, and never raises."""
+    def presence(self) -> Presence:
+        """Return how much of this project's stack exists here.
+
+        Raises `Unavailable` if the place does not answer within seconds.
+        """
         ...
 
     def services(self) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ def test_pure_modules_do_nothing_but_compute():
         ROOT / "ops" / f"{name}.py"
         for name in ("model", "boot", "history", "logs", "watch", "words")
     ]
+    paths.append(ROOT / "ops" / "runtimes" / "choice.py")
     doctor = set((ROOT / "ops" / "doctor").glob("*.py")) - {
         ROOT / "ops" / "doctor" / name for name in ("gather.py", "pieces.py")
     }

@@ -2,50 +2,82 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from ops.config import Config
-from ops.errors import OpsError, OutOfReach
+from ops.errors import OpsError, Unavailable
+from ops.model import Presence
 from ops.runtime import Runtime, Say
+from ops.runtimes import choice, engine, record
 
 
 def pick(config: Config, say: Say) -> Runtime:
-    """The runtime that the flag or the configuration names, or the one that fits best.
+    """Return the runtime that the flag or the configuration names, else the one that `auto` means.
 
-    `auto` takes the runtime that has this project's stack up, else `compose` when an engine answers
-    and the images are there or can be had, else `local`; `say` is told which, and why.
+    `say` gets which one that is, and why.
     """
     if config.runtime != "auto":
         return _make(config.runtime, config)
-    found, why = _find(config)
-    say(f"runtime: {found.name} ({why})")
-    return found
+    runtimes, facts = _examine(config)
+    chosen = choice.choose(facts)
+    say(f"runtime: {chosen.runtime} ({chosen.reason})")
+    return runtimes[chosen.runtime]
 
 
-def _find(config: Config) -> tuple[Runtime, str]:
+def to_examine(config: Config) -> Runtime:
+    """Return the runtime to examine when something may be wrong, for whatever `up` would need.
+
+    As `pick`, but one that does not answer is returned as well, and no registry is asked. Raises
+    `OpsError` when even that is not clear.
+    """
+    if config.runtime != "auto":
+        return _make(config.runtime, config)
+    runtimes, facts = _examine(config)
+    try:
+        chosen = choice.choose(replace(facts, compose_obstacle=lambda: "")).runtime
+    except Unavailable:
+        chosen = facts.last_used or "compose"
+    return runtimes.get(chosen) or _make(chosen, config)
+
+
+def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
+    """Ask every runtime for this project's stack; returns those that could be asked, too."""
     from ops.runtimes.local import LocalRuntime
 
     local = LocalRuntime(config)
-    if local.is_up():  # first, because it takes a millisecond
-        return local, "its stack is up"
-    from ops.runtimes.compose import ComposeRuntime
-    from ops.runtimes.swarm import SwarmRuntime
+    runtimes: dict[str, Runtime] = {"local": local}
 
-    compose = ComposeRuntime(config)
-    try:
-        if compose.is_up():
-            return compose, "its stack is up"
-        swarm = SwarmRuntime(config)
-        if swarm.is_up():
-            return swarm, "its stack is up"
-        lacking = compose.lacks()
-    except OpsError as error:
-        if local.lacks():
-            raise
-        return local, error.message
-    if lacking and local.lacks():
-        raise OutOfReach(lacking, "see that the engine can pull or build it")
-    return (local, lacking) if lacking else (compose, "an engine answers and the images can be had")
+    def presence(name: str) -> Presence | OpsError:
+        try:
+            runtimes[name] = _make(name, config)
+            return runtimes[name].presence()
+        except OpsError as error:
+            return error
+
+    def compose_obstacle() -> str:
+        from ops.runtimes.compose import ComposeRuntime
+
+        runtime = runtimes["compose"]
+        assert isinstance(runtime, ComposeRuntime)
+        return runtime.lacks()
+
+    can_have_engine = engine.can_exist()
+    if can_have_engine:
+        engine.load()
+        # Side by side, because an engine that hangs takes all of its time.
+        with ThreadPoolExecutor(2) as pool:
+            compose, swarm = pool.map(presence, ("compose", "swarm"))
+    else:
+        compose = swarm = engine.absence()
+    return runtimes, choice.Facts(
+        {"compose": compose, "local": local.presence(), "swarm": swarm},
+        compose_obstacle=compose_obstacle,
+        local_obstacle=local.lacks(),
+        last_used=record.read(config.state),
+        can_have_engine=can_have_engine,
+        is_engine_named=engine.is_named(),
+    )
 
 
 def _make(name: str, config: Config) -> Runtime:
@@ -60,31 +92,3 @@ def _make(name: str, config: Config) -> Runtime:
     from ops.runtimes.swarm import SwarmRuntime
 
     return SwarmRuntime(config)
-
-
-def to_examine(config: Config) -> Runtime:
-    """The runtime to look at when something may be wrong, for whatever `up` would need.
-
-    The one that has this project's stack up, else the one that has something left of it, else the
-    one that `pick` would rather take. Raises `BadInput` when even that is not clear.
-    """
-    if config.runtime != "auto":
-        return _make(config.runtime, config)
-    from ops.runtimes.compose import ComposeRuntime
-    from ops.runtimes.local import LocalRuntime
-
-    for name in ("local", "compose", "swarm"):
-        with suppress(OpsError):
-            there = _make(name, config)
-            if there.is_up():
-                return there
-    local, compose = LocalRuntime(config), ComposeRuntime(config)
-    with suppress(OpsError):
-        if compose.services():
-            return compose
-    if local.has_been_up():
-        return local
-    with suppress(OpsError):
-        compose.client.ping()
-        return compose
-    return compose if local.lacks() else local

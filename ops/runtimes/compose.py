@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ops import health
 from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
-from ops.model import Answer, LogLine, Replica
+from ops.model import Answer, LogLine, Presence, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, engine_stream, images, inside
+from ops.runtimes import engine, engine_logs, engine_stream, images, inside, record
 from ops.runtimes.project import Project
 
 if TYPE_CHECKING:
     from docker import APIClient
 
 _LABEL = "com.docker.compose"
+_ALIVE = {"running", "restarting", "paused"}  # states of a container that is not stopped
 
 
 class ComposeRuntime:
@@ -36,6 +37,11 @@ class ComposeRuntime:
         self.config = config
         self.project = Project(config)
 
+    @property
+    def _label(self) -> str:
+        """The label of everything that Compose makes for this project."""
+        return f"{_LABEL}.project={self.project.name}"
+
     @functools.cached_property
     def client(self) -> APIClient:
         return engine.connect()
@@ -46,16 +52,17 @@ class ComposeRuntime:
 
     # What is there
 
-    def is_up(self) -> bool:
-        try:
-            return any(container["State"] == "running" for container in self._containers())
-        except OpsError:
-            return False
+    def presence(self) -> Presence:
+        with engine.patience() as self.client, engine.errors():
+            if states := {container["State"] for container in self._containers()}:
+                return Presence.RUNNING if states & _ALIVE else Presence.STOPPED
+            volumes = self.client.volumes(filters={"label": self._label})["Volumes"]
+        return Presence.DATA if volumes else Presence.NOTHING
 
     def lacks(self) -> str:
         """What stands in the way of `up` here, in a few words; empty if nothing does.
 
-        Raises `OutOfReach` when no engine answers. Images that are not there are looked for in
+        Raises `Unavailable` when no engine answers. Images that are not there are looked for in
         their registries, which takes a moment.
         """
         _ = self.client
@@ -130,7 +137,8 @@ class ComposeRuntime:
 
     def up(self, *, build: bool, say: Say) -> None:
         _ = self.client  # without an engine, nothing is written
-        self.project.write_env(self.client, f"{_LABEL}.project={self.project.name}", say)
+        self.project.write_env(self.client, self._label, say)
+        record.write(self.config.state, self.name)
         words = ["up", "--detach", "--remove-orphans", *(["--build"] if build else [])]
         say(f"docker compose {' '.join(words)}")
         self.project.compose(words, show=True)
@@ -193,7 +201,7 @@ class ComposeRuntime:
 
     def _containers(self) -> list[dict[str, Any]]:
         """Compose's containers of the project, each behind those that it depends on."""
-        labels = [f"{_LABEL}.project={self.project.name}", f"{_LABEL}.oneoff=False"]
+        labels = [self._label, f"{_LABEL}.oneoff=False"]
         with engine.errors():
             found = self.client.containers(all=True, filters={"label": labels})
         needs = {_service(container): _dependencies(container) for container in found}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from ops.errors import OutOfReach
+from ops.errors import Unavailable
 from ops.model import OUT_OF_MEMORY, Replica, Status
+from ops.runtimes import machine
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 Client: TypeAlias = "APIClient"
 
 TIMEOUT = 30  # seconds for one call that is not a stream
+PATIENCE = 2  # seconds for one answer where another place may be chosen instead
+SOCKET = Path("/var/run/docker.sock")  # of the engine that `docker` uses by default
 GRACE = 10  # seconds that the engine gives a container which names none
 _LOCAL = ("unix", "npipe", "http+unix", "")
 
@@ -33,31 +38,69 @@ def load() -> None:
         importlib.import_module(name)
 
 
-def connect(environ: Mapping[str, str] = os.environ) -> APIClient:
+def is_named(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return True if the environment says which engine to use."""
+    return bool(environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT"))
+
+
+def can_exist(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return False if no engine can be there, without the SDK, which takes long to import."""
+    if is_named(environ) or os.name == "nt" or SOCKET.exists():
+        return True
+    folders = (environ.get("DOCKER_CONFIG"), Path.home() / ".docker")
+    return any(_names_context(Path(folder) / "config.json") for folder in folders if folder)
+
+
+def _names_context(file: Path) -> bool:
+    """Return True if this configuration of Docker's client chooses a context."""
+    with suppress(OSError, ValueError, AttributeError):  # the SDK ignores what it cannot read, too
+        context = json.loads(file.read_text("utf-8")).get("currentContext")
+        return context not in (None, "", "default")
+    return False
+
+
+def absence() -> Unavailable:
+    """Return the error of a machine on which no engine can exist."""
+    if machine.has_docker():
+        return Unavailable("Docker does not answer: its socket does not exist", _START)
+    return Unavailable("Docker is not installed", "install Docker with its Compose plugin")
+
+
+@contextmanager
+def patience() -> Iterator[APIClient]:
+    """A client that waits `PATIENCE` for each answer, and afterwards as long as any other."""
+    client = connect(timeout=PATIENCE)
+    try:
+        yield client
+    finally:
+        client.timeout = TIMEOUT
+
+
+def connect(environ: Mapping[str, str] = os.environ, timeout: int = TIMEOUT) -> APIClient:
     """A client of the engine that the `docker` command would use: DOCKER_HOST, else its context.
 
     The SDK takes the default engine when the context does not exist; that is an error here.
-    Raises `OutOfReach` when there is no such engine, or it does not answer.
+    Raises `Unavailable` when there is no such engine, or it does not answer.
     """
     import docker
 
     with errors():
         if not environ.get("DOCKER_HOST"):
             check_context(environ.get("DOCKER_CONTEXT", ""))
-        client = docker.from_env(timeout=TIMEOUT, use_ssh_client=True, environment=dict(environ))
+        client = docker.from_env(timeout=timeout, use_ssh_client=True, environment=dict(environ))
         client.ping()
         return client.api
 
 
 def check_context(wanted: str) -> None:
-    """Raise `OutOfReach` when there is no Docker context of this name; empty: the current one."""
+    """Raise `Unavailable` when there is no Docker context of this name; empty: the current one."""
     from docker.context import ContextAPI
     from docker.context.config import get_current_context_name
 
     name = wanted or get_current_context_name()
     known = [context.Name for context in ContextAPI.contexts()]
     if name not in known:
-        raise OutOfReach(
+        raise Unavailable(
             f"there is no Docker context {name!r}",
             f"there are: {', '.join(known)}; choose with: docker context use NAME",
         )
@@ -65,7 +108,7 @@ def check_context(wanted: str) -> None:
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Turn what the SDK and the connection below it raise into `OutOfReach` with a remedy."""
+    """Turn what the SDK and the connection below it raise into `Unavailable` with a remedy."""
     import requests
     from docker.errors import APIError, DockerException
 
@@ -74,16 +117,16 @@ def errors() -> Iterator[None]:
     except APIError as error:
         said = str(error.explanation or error).strip()
         if "not a swarm manager" in said:
-            raise OutOfReach("this engine is no manager of a swarm", _MANAGER) from None
-        raise OutOfReach(f"Docker refused: {said}", "see: docker events, or inv status") from None
+            raise Unavailable("this engine is no manager of a swarm", _MANAGER) from None
+        raise Unavailable(f"Docker refused: {said}", "see: docker events, or inv status") from None
     except (DockerException, requests.RequestException, OSError) as error:
         text = str(error)
         if "permission denied" in text.lower() or "PermissionError" in text:
-            raise OutOfReach(
+            raise Unavailable(
                 "Docker's socket may not be opened by this user",
                 "join its group and log in again: sudo usermod -aG docker $USER",
             ) from None
-        raise OutOfReach(f"Docker does not answer: {_reason(text)}", _START) from None
+        raise Unavailable(f"Docker does not answer: {_reason(text)}", _START) from None
 
 
 _MANAGER = "make it one: docker swarm init; or choose one: docker context use NAME"

@@ -142,6 +142,7 @@ def down(
     Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers; 130 you said no.
     """
     from ops import plan
+    from ops.runtimes import record
 
     configured, where = resolve(context, runtime, needs_variables=False)
     if dry_run:
@@ -151,3 +152,5 @@ def down(
         confirm("Delete the stack's data, logs and passwords for good?")
     with changing(configured, "down"):
         where.down(volumes=volumes, say=say)
+        if volumes:
+            record.remove(configured.state, where.name)

@@ -123,7 +123,7 @@ ROWS = {
     ),
     "F28": Row(
         "engine socket missing, not permitted, wrong context",
-        "exit 4 in ≤ 2 s, a remedy in the message",
+        "with `--runtime compose`, a record of it, or `DOCKER_HOST`/`DOCKER_CONTEXT` set: exit 4 in ≤ 2 s, a remedy in the message",
     ),
     "F29": Row(
         "manual stop, then a daemon restart",
@@ -140,6 +140,10 @@ ROWS = {
     "F32": Row(
         "Ctrl-C in every verb",
         "clean exit 130, terminal restored",
+    ),
+    "F36": Row(
+        "images built, base images and registry gone: `auto` silently started an empty `local` stack",
+        "the Compose stack with its data; `auto` never starts an empty stack while another one of this project exists",
     ),
 }
 

@@ -10,10 +10,10 @@ import time
 import pytest
 
 from ops.errors import OutOfReach
-from ops.runtimes import engine
+from ops.runtimes import engine, record
 from tests import engines, memory
 from tests.servers import clean_environment, wait_until
-from tests.stacks import ROOT
+from tests.stacks import copy_checkout
 
 SERVICE = """
 services:
@@ -153,32 +153,54 @@ def test_f27_a_container_that_ignores_sigterm(tmp_path, measured):
     measured("a verdict after a grace period of 35 s")
 
 
-def status(**env):
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A checkout in which nothing was ever up."""
+    return copy_checkout(tmp_path_factory.mktemp("fresh"))
+
+
+def refusal(root, *words, **env):
+    """What `inv status` says where it must refuse, and how many seconds that takes."""
     begin = time.monotonic()
     result = subprocess.run(
-        [sys.executable, "-m", "invoke", "status", "--runtime", "compose"],
-        cwd=ROOT,
+        [sys.executable, "-m", "invoke", "status", *words],
+        cwd=root,
         env=clean_environment() | env,
         capture_output=True,
         text=True,
     )
+    seconds = time.monotonic() - begin
     assert result.returncode == 4, result
     assert "Traceback" not in result.stderr
-    assert len(result.stderr.splitlines()) <= 2
-    return result.stderr, time.monotonic() - begin
+    [_, remedy] = result.stderr.splitlines()
+    assert remedy.startswith("  ")
+    return result.stderr, seconds
 
 
-def test_f28_a_socket_that_is_missing():
-    said, seconds = status(DOCKER_HOST="unix:///nowhere/docker.sock")
+def quick_refusal(*given, **env):
+    """The same within 2 s; a machine that is busy with something else gets more chances."""
+    for _ in range(10):
+        said, seconds = refusal(*given, **env)
+        if seconds <= 2:
+            return said
+    raise AssertionError(f"it takes {seconds:.1f} s")
+
+
+ANY_CHOICE = pytest.mark.parametrize("words", [("--runtime", "compose"), ()], ids=["flag", "auto"])
+
+
+@ANY_CHOICE
+def test_f28_a_socket_that_is_missing(fresh, words):
+    said = quick_refusal(fresh, *words, DOCKER_HOST="unix:///nowhere/docker.sock")
     assert "its socket does not exist" in said
-    assert seconds <= 2
 
 
-def test_f28_a_socket_that_may_not_be_opened(tmp_path):
+@ANY_CHOICE
+def test_f28_a_socket_that_may_not_be_opened(fresh, words, tmp_path):
     with socket.socket(socket.AF_UNIX) as sock:
         path = tmp_path / "docker.sock"
         sock.bind(str(path))
-        said, _ = status(DOCKER_HOST=f"unix://{path}")
+        said, _ = refusal(fresh, *words, DOCKER_HOST=f"unix://{path}")
     assert "refused" in said
 
 
@@ -192,7 +214,20 @@ def test_f28_a_permission_that_is_missing_is_told_with_its_remedy():
     assert "usermod -aG docker" in caught.value.hint
 
 
-def test_f28_a_context_that_does_not_exist(tmp_path):
-    said, _ = status(DOCKER_CONTEXT="misspelt", DOCKER_HOST="", DOCKER_CONFIG=str(tmp_path))
+@ANY_CHOICE
+def test_f28_a_context_that_does_not_exist(fresh, words, tmp_path):
+    misspelt = {"DOCKER_CONTEXT": "misspelt", "DOCKER_HOST": "", "DOCKER_CONFIG": str(tmp_path)}
+    said, _ = refusal(fresh, *words, **misspelt)
     assert "there is no Docker context 'misspelt'" in said
     assert "default" in said
+
+
+def test_f28_the_engine_of_a_record(fresh, tmp_path):
+    (tmp_path / "config.json").write_text('{"currentContext": "misspelt"}')
+    (fresh / ".local").mkdir()
+    record.write(fresh / ".local", "compose")
+    env = {"DOCKER_CONTEXT": "", "DOCKER_HOST": "", "DOCKER_CONFIG": str(tmp_path)}
+    said = quick_refusal(fresh, **env)
+    assert "used compose last, and there is no Docker context 'misspelt'" in said
+    assert "--runtime local" in said
+    record.remove(fresh / ".local", "compose")

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from ops import health
 from ops.config import Config
 from ops.errors import BadInput, CommandFailed, OutOfReach, writing
-from ops.model import Answer, LogLine, Replica, Status
+from ops.model import Answer, LogLine, Presence, Replica, Status
 from ops.runtime import Say
-from ops.runtimes import machine, pipes
+from ops.runtimes import machine, pipes, record
 from ops.runtimes.local import (
     embedded,
     journal,
@@ -65,7 +65,14 @@ class LocalRuntime:
         return sys.platform != "win32" and self.supervisor.answers()
 
     def has_been_up(self) -> bool:
-        return (self.state / "stack.json").exists()
+        # The folder itself may hold no more than the lock, or the record of another runtime.
+        data = (self.state / "stack.json", self.state / "postgres")
+        return sys.platform != "win32" and any(path.exists() for path in data)
+
+    def presence(self) -> Presence:
+        if self.is_up():
+            return Presence.RUNNING
+        return Presence.DATA if self.has_been_up() else Presence.NOTHING
 
     def lacks(self) -> str:
         """What stands in the way of `up` here, in a few words; empty if nothing does."""
@@ -205,6 +212,7 @@ class LocalRuntime:
     def _up(self, say: Say) -> None:
         self._make_folders()
         remembered = self._remember()
+        record.write(self.state, self.name)
         if self.supervisor.answers():
             self._write(remembered)
             for name in self.supervisor.apply(SERVICES):

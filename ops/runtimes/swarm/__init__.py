@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
-from ops.model import Answer, LogLine, Replica
+from ops.model import Answer, LogLine, Presence, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, engine_stream, inside
+from ops.runtimes import engine, engine_logs, engine_stream, inside, record
 from ops.runtimes.project import Project
 from ops.runtimes.swarm import tasks as tasks_of
 from ops.runtimes.swarm.cluster import Cluster
@@ -51,11 +51,11 @@ class SwarmRuntime:
 
     # What is there
 
-    def is_up(self) -> bool:
-        try:
-            return bool(self.cluster.every())
-        except OpsError:
-            return False
+    def presence(self) -> Presence:
+        with engine.patience() as self.cluster.client:
+            if self.cluster.every():
+                return Presence.RUNNING
+            return Presence.DATA if self.cluster.has_data() else Presence.NOTHING
 
     def services(self) -> tuple[str, ...]:
         return tuple(self.cluster.every())
@@ -159,6 +159,7 @@ class SwarmRuntime:
     def up(self, *, build: bool, say: Say) -> None:
         self.cluster.every()  # without a manager, nothing is written
         self.project.write_env(self.client, self.cluster.label, say)
+        record.write(self.config.state, self.name)
         self.stack.deploy(build=build, say=say)
 
     def down(self, *, volumes: bool, say: Say) -> None:

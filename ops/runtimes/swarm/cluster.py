@@ -40,6 +40,13 @@ class Cluster:
         cut = len(self.stack) + 1
         return {each["Spec"]["Name"][cut:]: each for each in found}
 
+    def has_data(self) -> bool:
+        """Return True if the stack has left volumes, on the node that answers, or secrets."""
+        filters = {"label": self.label}
+        with engine.errors():
+            volumes = self.client.volumes(filters=filters)["Volumes"]
+            return bool(volumes or self.client.secrets(filters=filters))
+
     def services(self, services: Sequence[str] | None) -> dict[str, Service]:
         """These services, or all; an unknown one is an error that names those that there are."""
         listed = self.every()
