@@ -204,13 +204,15 @@ class LocalRuntime:
 
     def _up(self, say: Say) -> None:
         self._make_folders()
-        remembered = self._remember()
-        if self.supervisor.answers():
+        is_running = self.supervisor.answers()
+        if not is_running:
+            self._end_orphans(say)
+        remembered = self._remember(is_running, say)
+        if is_running:
             self._write(remembered)
             for name in self.supervisor.apply(SERVICES):
                 say(f"{name}: changed, it is started anew")
         else:
-            self._end_orphans(say)
             remembered = self._move_ports(remembered, say)
             self._make_cluster(remembered, say)
             self._write(remembered)
@@ -286,16 +288,23 @@ class LocalRuntime:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.state / "redis").mkdir(mode=0o700, exist_ok=True)
 
-    def _remember(self) -> stack.Stack:
+    def _remember(self, is_running: bool, say: Say) -> stack.Stack:
         file = self.state / "stack.json"
         remembered = stack.load(file)
         if remembered is None:
-            if (self.state / "postgres").exists():
-                raise OutOfReach(
-                    f"{file} is missing, and it held the passwords of the data beside it",
-                    "restore it from a backup, or start anew without the data: inv down --volumes",
-                )
             remembered = stack.create()
+            if (self.state / "postgres").exists():
+                if is_running:
+                    raise OutOfReach(
+                        f"{file} is missing, and it held the passwords of what runs",
+                        "make new ones, the data stays: inv down, then inv up",
+                    )
+                say(f"{file} is missing: the database gets a new password")
+                embedded.set_password(
+                    self.state / "postgres",
+                    user=stack.DATABASE_USER,
+                    password=remembered.postgres_password,
+                )
             remembered.save(file)
         return remembered
 
