@@ -89,6 +89,20 @@ class Runtime(Protocol):
         """Why what runs is not what `up` would start now, in a few words; empty if it is."""
         ...
 
+    def writes_env(self) -> bool:
+        """Return True if `up` would write new passwords into `.env`.
+
+        Raises `OutOfReach` if data exists that was made with passwords which `.env` lacks.
+        """
+        ...
+
+    def data(self) -> tuple[str, ...]:
+        """Return the names of what `down` deletes with `volumes`.
+
+        Raises `OutOfReach` if it may be another checkout's.
+        """
+        ...
+
     def up(self, *, build: bool, say: Say) -> None:
         """Start what does not run and recreate what changed; `ops.up` waits until it is ready."""
         ...

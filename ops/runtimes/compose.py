@@ -19,7 +19,7 @@ from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, engine_stream, inside
+from ops.runtimes import compose_labels, engine, engine_logs, engine_stream, inside
 from ops.runtimes.project import Project
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class ComposeRuntime:
     @functools.cached_property
     def node(self) -> str:
         return engine.node_name(self.client)
+
+    @property
+    def _label(self) -> str:
+        """The label of all that Compose has made for the project."""
+        return f"{_LABEL}.project={self.project.name}"
 
     # What is there
 
@@ -93,8 +98,26 @@ class ComposeRuntime:
         return tuple(dict.fromkeys(names))
 
     def wanted(self) -> tuple[str, ...]:
-        _ = self.client  # an engine that is away is told first
+        self._containers()  # raises if the engine is away, or the stack another checkout's
         return tuple(self.project.services())
+
+    def data(self) -> tuple[str, ...]:
+        containers = self._containers()
+        model = self.project.model()
+        with engine.errors():
+            existing = self.client.volumes()["Volumes"] or ()
+        volumes = [
+            each["Name"]
+            for each in existing
+            if compose_labels.is_declared(each, self.project.name, model.get("volumes") or {})
+        ]
+        if not containers:
+            self.project.refuse_other_data(volumes)
+        return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(containers)}))
+
+    def writes_env(self) -> bool:
+        self._containers()
+        return self.project.lacks_passwords(self.client, self._label)
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         found = self._of([service] if service else None)
@@ -154,13 +177,17 @@ class ComposeRuntime:
             list(pool.map(one, found))
 
     def up(self, *, build: bool, say: Say) -> None:
-        _ = self.client  # without an engine, nothing is written
-        self.project.write_env(self.client, f"{_LABEL}.project={self.project.name}", say)
+        self._containers()  # raises before anything is written
+        self.project.write_env(self.client, self._label, say)
         words = ["up", "--detach", "--remove-orphans", *(["--build"] if build else [])]
         say(f"docker compose {' '.join(words)}")
+        self.project.note_start()
         self.project.compose(words, show=True)
 
     def down(self, *, volumes: bool, say: Say) -> None:
+        self._containers()  # raises for another checkout's
+        if volumes:
+            self.data()  # the same
         words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
         say(f"docker compose {' '.join(words)}")
         self.project.compose(words, show=True)
@@ -217,10 +244,15 @@ class ComposeRuntime:
     # Containers
 
     def _containers(self) -> list[dict[str, Any]]:
-        """Compose's containers of the project, each behind those that it depends on."""
-        labels = [f"{_LABEL}.project={self.project.name}", f"{_LABEL}.oneoff=False"]
+        """Compose's containers of the project, each behind those that it depends on.
+
+        Raises `OtherCheckout` if they are those of another one.
+        """
+        labels = [self._label, f"{_LABEL}.oneoff=False"]
         with engine.errors():
             found = self.client.containers(all=True, filters={"label": labels})
+        folders = [each["Labels"].get(f"{_LABEL}.project.working_dir", "") for each in found]
+        self.project.refuse_other_checkout(folders, self.client)
         needs = {_service(container): _dependencies(container) for container in found}
         return sorted(found, key=lambda c: (_depth(_service(c), needs), _service(c), _number(c)))
 

@@ -50,7 +50,7 @@ def up(
       inv up --dry-run         what it would do, and why
 
     Exit codes: 0 ready; 2 a bad value; 3 not ready in time; 4 no engine answers,
-    or somebody else changes the stack.
+    somebody else changes the stack, or it is another checkout's.
     """
     from ops import plan
     from ops import up as waiting
@@ -58,7 +58,7 @@ def up(
     limit = config.seconds("--timeout", timeout)
     configured, where = resolve(context, runtime)
     if dry_run:
-        show_plan(plan.up(where, configured, build=build), where.name, json)
+        show_plan(plan.up(where, build=build), where.name, json)
         return
     with changing(configured, "up"):
         where.up(build=build, say=say)
@@ -131,7 +131,8 @@ def down(
 ) -> None:
     """Stop the stack; its data stays.
 
-    With --volumes the data, the logs and the passwords go too, for good; it asks
+    With --volumes its data goes too, for good: the volumes, or with the runtime
+    local the databases, logs and passwords in .local. It lists them and asks
     first, and needs --yes where nobody can be asked.
 
     Examples:
@@ -139,7 +140,8 @@ def down(
       inv down --volumes --dry-run
       inv down --volumes --yes
 
-    Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers; 130 you said no.
+    Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers, or it is another
+    checkout's; 130 you said no.
     """
     from ops import plan
 
@@ -147,7 +149,7 @@ def down(
     if dry_run:
         show_plan(plan.down(where, volumes=volumes), where.name, False)
         return
-    if volumes and not yes:
-        confirm("Delete the stack's data, logs and passwords for good?")
+    if volumes and not yes and (names := where.data()):
+        confirm(f"Delete {', '.join(names)} for good?")
     with changing(configured, "down"):
         where.down(volumes=volumes, say=say)

@@ -141,6 +141,18 @@ ROWS = {
         "Ctrl-C in every verb",
         "clean exit 130, terminal restored",
     ),
+    "F39": Row(
+        "two checkouts with the same folder name on one engine: verbs acted on the other's containers,"
+        " the hint `inv down --volumes` deleted its data",
+        "recognised and refused (exit 4) with the other folder's path and a way out that deletes"
+        " nothing; a checkout that was moved (on this machine's engine, the other folder is gone) gets"
+        " a message that says so, with the `COMPOSE_PROJECT_NAME=…` line for `.env` that adopts the"
+        " stack",
+    ),
+    "F41": Row(
+        "deployed through a symbolic link (`current -> releases/42`)",
+        "the same project name and volumes as `docker compose` in that folder",
+    ),
 }
 
 # Rows that cannot be injected on such a machine, and why; the table says so.

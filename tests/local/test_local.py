@@ -351,7 +351,9 @@ def test_root_without_user_namespaces_uses_a_capability(tmp_path, monkeypatch):
 def test_down_with_volumes_asks_and_then_deletes(tmp_path):
     with local_stack(tmp_path / "s") as stack:
         stack.ok("up")
-        assert stack.inv("down", "--volumes").returncode == 2
+        asked = stack.inv("down", "--volumes")
+        assert asked.returncode == 2
+        assert "Delete .local/postgres, .local/redis, .local/logs, .local/run" in asked.stderr
         assert stack.is_healthy()
         stack.ok("down", "--volumes", "--yes")
         left = {path.name for path in stack.state.iterdir()}

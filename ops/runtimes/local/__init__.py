@@ -196,6 +196,17 @@ class LocalRuntime:
                     return ".env or the environment has changed since it was created"
         return ""
 
+    def writes_env(self) -> bool:
+        return False  # its passwords are in stack.json
+
+    def data(self) -> tuple[str, ...]:
+        root = self.config.root
+        return tuple(str(path.relative_to(root)) for path in self._data() if path.exists())
+
+    def _data(self) -> list[Path]:
+        names = ("postgres", "postgres.new", "redis", "logs", "run", "stack.json")
+        return [self.state / name for name in names]
+
     def up(self, *, build: bool, say: Say) -> None:
         if lacking := self.lacks():
             raise OutOfReach(lacking, "install Docker and run: inv up --runtime compose")
@@ -234,9 +245,11 @@ class LocalRuntime:
         elif not self._end_orphans(say):
             say("the stack is not up")
         if volumes:
-            for name in ("postgres", "postgres.new", "redis", "logs", "run"):
-                shutil.rmtree(self.state / name, ignore_errors=True)
-            (self.state / "stack.json").unlink(missing_ok=True)
+            for path in self._data():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
             say("its data, logs and passwords are deleted")
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:

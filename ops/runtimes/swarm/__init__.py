@@ -35,7 +35,7 @@ class SwarmRuntime:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.project = Project(config)
-        self.cluster = Cluster(self.project.name)
+        self.cluster = Cluster(self.project)
 
     @property
     def client(self) -> APIClient:
@@ -61,8 +61,21 @@ class SwarmRuntime:
         return tuple(self.cluster.every())
 
     def wanted(self) -> tuple[str, ...]:
-        self.cluster.every()  # a manager that is away is told first
+        self.cluster.every()  # raises if the manager is away, or the stack another checkout's
         return tuple(self.project.services())
+
+    def data(self) -> tuple[str, ...]:
+        services = self.cluster.every()
+        with engine.errors():
+            existing = self.client.volumes(filters={"label": self.cluster.label})["Volumes"] or ()
+        volumes = sorted(each["Name"] for each in existing)
+        if not services:
+            self.project.refuse_other_data(volumes)
+        return tuple(volumes)
+
+    def writes_env(self) -> bool:
+        self.cluster.every()
+        return self.project.lacks_passwords(self.client, self.cluster.label)
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         nodes = self.cluster.nodes()
@@ -157,12 +170,15 @@ class SwarmRuntime:
             self.cluster.update(service, change)
 
     def up(self, *, build: bool, say: Say) -> None:
-        self.cluster.every()  # without a manager, nothing is written
+        self.cluster.every()  # raises before anything is written
         self.project.write_env(self.client, self.cluster.label, say)
+        self.project.note_start()
         self.stack.deploy(build=build, say=say)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        self.stack.remove(volumes=volumes, say=say)
+        self.cluster.every()  # raises for another checkout's
+        names = self.data() if volumes else None
+        self.stack.remove(volumes=names, say=say)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
         return inside.execute(self.client, self.reach.container_here(service), words)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from ops.errors import NotHealthy, OutOfReach
 from ops.runtime import Say
 from ops.runtimes import engine
 from ops.runtimes.project import Project
-from ops.runtimes.swarm.stackfile import StackFile, derive
+from ops.runtimes.swarm.stackfile import FOLDER, StackFile, derive
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -59,8 +59,11 @@ class Stack:
                 without=_variables(made),
             )
 
-    def remove(self, *, volumes: bool, say: Say) -> None:
-        """Remove the stack; returns once its containers are gone, as far as Swarm knows."""
+    def remove(self, *, volumes: Sequence[str] | None, say: Say) -> None:
+        """Remove the stack and these volumes; None: its data stays.
+
+        Returns once its containers are gone, as far as Swarm knows.
+        """
         ours = {"label": self.label}
         with engine.errors():
             for service in self.client.services(filters=ours):
@@ -77,18 +80,18 @@ class Stack:
                 self.client.remove_config(config["ID"])
             for network in self.client.networks(filters=ours):
                 self.client.remove_network(network["Id"])
-            if not volumes:
-                return
-            for volume in self.client.volumes(filters=ours)["Volumes"] or ():
-                self.client.remove_volume(volume["Name"])
-            if len(self.client.nodes()) > 1:
+            for volume in volumes or ():
+                self.client.remove_volume(volume)
+            if volumes is not None and len(self.client.nodes()) > 1:
                 say("volumes were removed on the node that answers; other nodes keep theirs")
 
-    def _model(self) -> dict[str, Any]:
+    def _files(self) -> list[Path]:
         files = self.project.files()
-        if (self.project.root / OVERRIDES).is_file():
-            files.append(self.project.root / OVERRIDES)
-        told = self.project.compose(["config", "--format", "json"], files=files)
+        overrides = self.project.root / OVERRIDES
+        return [*files, overrides] if overrides.is_file() else files
+
+    def _model(self) -> dict[str, Any]:
+        told = self.project.compose(["config", "--format", "json"], files=self._files())
         return dict(json.loads(told))
 
     def _derive(self, model: Mapping[str, Any]) -> StackFile:
@@ -107,6 +110,8 @@ class Stack:
         file = read_env_file(self.project.root / ".env", os.environ)
         variables = file | dict(os.environ)  # as Compose has it
         made = derive(model, variables, replicas=scaled, images=images)
+        for service in made.content["services"].values():
+            service["deploy"]["labels"][FOLDER] = str(self.project.folder)
         for name, count in scaled.items():
             if name in made.content["services"]:
                 made.content["services"][name]["deploy"]["labels"][SCALED] = str(count)
