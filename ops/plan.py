@@ -10,7 +10,7 @@ from ops.model import Replica, Step
 from ops.runtime import Runtime
 
 
-def up(runtime: Runtime, *, build: bool) -> list[Step]:
+def up(runtime: Runtime, *, build: bool, remove_orphans: bool) -> list[Step]:
     """The steps of `up`. Raises `OutOfReach` when it could not begin."""
     wanted = runtime.wanted()
     steps = []
@@ -25,9 +25,9 @@ def up(runtime: Runtime, *, build: bool) -> list[Step]:
         steps.append(Step("build", "the images", "what uses one that changed is recreated"))
     with ThreadPoolExecutor(max(1, len(wanted))) as pool:
         steps += pool.map(lambda name: _for_service(runtime, name, present), wanted)
-    gone = dict.fromkeys(each.service for each in present if each.service not in wanted)
+    action = "remove" if remove_orphans else "leave"
     return steps + [
-        Step("remove", name, "the project has no such service any more") for name in gone
+        Step(action, name, "an orphan: it is in no Compose file") for name in runtime.orphans()
     ]
 
 

@@ -96,6 +96,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def orphans(self) -> tuple[str, ...]:
+        """Return the names of what runs under the project's name and is in no Compose file."""
+        ...
+
     def data(self) -> tuple[str, ...]:
         """Return the names of what `down` deletes with `volumes`.
 
@@ -103,12 +107,15 @@ class Runtime(Protocol):
         """
         ...
 
-    def up(self, *, build: bool, say: Say) -> None:
-        """Start what does not run and recreate what changed; `ops.up` waits until it is ready."""
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        """Start what does not run and recreate what changed; `ops.up` waits until it is ready.
+
+        Orphans are listed, and stay unless `remove_orphans`.
+        """
         ...
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        """Stop the stack; its data stays unless `volumes`."""
+        """Stop the stack, without its orphans; its data stays unless `volumes`."""
         ...
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:

@@ -20,7 +20,7 @@ from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Replica
 from ops.runtime import Say
 from ops.runtimes import compose_labels, engine, engine_logs, engine_stream, inside
-from ops.runtimes.project import Project
+from ops.runtimes.project import Project, say_orphans
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -101,9 +101,18 @@ class ComposeRuntime:
         self._containers()  # raises if the engine is away, or the stack another checkout's
         return tuple(self.project.services())
 
+    def orphans(self) -> tuple[str, ...]:
+        self._containers()
+        services = self.project.model(every_profile=True)["services"]
+        labels = [self._label, f"{_LABEL}.config-hash"]
+        with engine.errors():
+            containers = self.client.containers(all=True, filters={"label": labels})
+        orphans = [each for each in containers if compose_labels.is_orphan(each, services)]
+        return tuple(sorted(str(each["Names"][0]).lstrip("/") for each in orphans))
+
     def data(self) -> tuple[str, ...]:
         containers = self._containers()
-        model = self.project.model()
+        model = self.project.model(every_profile=True)
         with engine.errors():
             existing = self.client.volumes()["Volumes"] or ()
         volumes = [
@@ -113,7 +122,9 @@ class ComposeRuntime:
         ]
         if not containers:
             self.project.refuse_other_data(volumes)
-        return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(containers)}))
+        services = model["services"]
+        stopped = [each for each in containers if not compose_labels.is_orphan(each, services)]
+        return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(stopped)}))
 
     def writes_env(self) -> bool:
         self._containers()
@@ -176,19 +187,22 @@ class ComposeRuntime:
         with ThreadPoolExecutor(len(found)) as pool:
             list(pool.map(one, found))
 
-    def up(self, *, build: bool, say: Say) -> None:
-        self._containers()  # raises before anything is written
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        orphans = self.orphans()  # raises before anything is written
         self.project.write_env(self.client, self._label, say)
-        words = ["up", "--detach", "--remove-orphans", *(["--build"] if build else [])]
+        say_orphans(orphans, say, removed=remove_orphans)
+        words = ["up", "--detach", *(["--build"] if build else [])]
+        words += ["--remove-orphans"] if remove_orphans else []
         say(f"docker compose {' '.join(words)}")
         self.project.note_start()
         self.project.compose(words, show=True)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        self._containers()  # raises for another checkout's
+        orphans = self.orphans()  # raises for another checkout's
         if volumes:
             self.data()  # the same
-        words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
+        say_orphans(orphans, say)
+        words = ["down", *(["--volumes"] if volumes else [])]
         say(f"docker compose {' '.join(words)}")
         self.project.compose(words, show=True)
 

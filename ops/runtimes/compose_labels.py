@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 LABEL = "com.docker.compose"
+
+
+def is_orphan(container: Mapping[str, Any], services: Collection[str]) -> bool:
+    """Return True if `docker compose up --remove-orphans` removes a container of the project.
+
+    Compose before 2.27 leaves an ended `docker compose run` of a known service alone.
+    """
+    labels = container["Labels"]
+    if labels.get(f"{LABEL}.oneoff") == "True":
+        return container["State"] in ("exited", "dead")
+    return labels.get(f"{LABEL}.service") not in services
 
 
 def is_declared(volume: Mapping[str, Any], project: str, declared: Mapping[str, Any]) -> bool:

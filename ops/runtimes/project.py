@@ -40,7 +40,12 @@ class Project:
         return compose_files(self.root, self.environ)
 
     def compose(
-        self, words: Sequence[str], *, files: Sequence[Path] = (), show: bool = False
+        self,
+        words: Sequence[str],
+        *,
+        files: Sequence[Path] = (),
+        show: bool = False,
+        every_profile: bool = False,
     ) -> str:
         """Run `docker compose` for it, with these files if any; its progress to stderr if `show`."""
         if not shutil.which("docker"):
@@ -50,7 +55,12 @@ class Project:
         variables = {
             "COMPOSE_PROJECT_NAME": self.name,
             "PWD": str(self.root),  # Compose labels the containers with it
+            # The flag alone removes orphans; the runtime lists them, with the command for it.
+            "COMPOSE_REMOVE_ORPHANS": "false",
+            "COMPOSE_IGNORE_ORPHANS": "false" if "--remove-orphans" in words else "true",
         }
+        if every_profile:
+            variables["COMPOSE_PROFILES"] = "*"
         result = subprocess.run(
             ["docker", "compose", *(f"--file={file}" for file in files), *words],
             cwd=self.root,
@@ -74,11 +84,13 @@ class Project:
         """Its services as the files describe them, whatever the variables are."""
         return dict(self.model(files)["services"])
 
-    def model(self, files: Sequence[Path] = ()) -> Mapping[str, Any]:
+    def model(
+        self, files: Sequence[Path] = (), *, every_profile: bool = False
+    ) -> Mapping[str, Any]:
         """What the files describe, whatever the variables are."""
         # `config --services` would be less to read, and refuses uninterpolated ports (Compose 2.26).
         words = ("config", "--format", "json", "--no-interpolate")
-        return dict(json.loads(self.compose(words, files=files)))
+        return dict(json.loads(self.compose(words, files=files, every_profile=every_profile)))
 
     # Whose containers and volumes they are
 
@@ -162,6 +174,19 @@ class Project:
         new.write_text(text, "utf-8")
         new.replace(target)
         say("wrote new passwords into .env (only you can read it)")
+
+
+def say_orphans(orphans: Sequence[str], say: Say, *, removed: bool | None = None) -> None:
+    """List the orphans before `up` removes or leaves them; None: before `down`, which leaves them."""
+    names = ", ".join(orphans)
+    if not orphans:
+        return
+    if removed:
+        say(f"removing orphans, which are in no Compose file: {names}")
+        return
+    say(f"notice: orphans, which are in no Compose file, stay: {names}")
+    if removed is False:
+        say("  remove them: inv up --remove-orphans")
 
 
 def explicit_name(root: Path, environ: Mapping[str, str]) -> str:

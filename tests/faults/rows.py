@@ -153,6 +153,10 @@ ROWS = {
         "deployed through a symbolic link (`current -> releases/42`)",
         "the same project name and volumes as `docker compose` in that folder",
     ),
+    "F42": Row(
+        "containers of another Compose file in the same folder",
+        "never removed without `--remove-orphans`; listed first",
+    ),
 }
 
 # Rows that cannot be injected on such a machine, and why; the table says so.

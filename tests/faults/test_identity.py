@@ -1,6 +1,7 @@
-"""F39, F41: whose containers they are, on a real engine, and what nobody deletes."""
+"""F39, F41, F42: whose containers they are, on a real engine, and what nobody deletes."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 import pytest
 
 from tests import dockerized, engines, nodes
+from tests.servers import wait_until
 from tests.stacks import ROOT
 
 pytestmark = pytest.mark.engine
@@ -309,6 +311,72 @@ def give_venv(root):
     subprocess.run([sys.executable, "-c", code], cwd=root / "scripts", check=True)
 
 
+# Orphans
+
+OTHER = f"services: {{old: {{{IDLE}}}, done: {{image: redis:7, command: 'true'}}}}\n"
+
+
+@pytest.fixture
+def orphaned(first, name):
+    """The first checkout, with two containers of another Compose file: one runs, one has ended."""
+    (first.root / "other.yaml").write_text(OTHER, "utf-8")
+    first.compose("--file", "other.yaml", "up", "--detach")
+    wait_until("it has ended", lambda: states(name).get("done") == "exited")
+    return first
+
+
+def states(name):
+    words = ("--filter", f"label=com.docker.compose.project={name}", "--format", "json")
+    lines = dockerized.docker("ps", "--all", *words).stdout.splitlines()
+    found = map(json.loads, lines)
+    return {
+        each["Names"].removeprefix(f"{name}-").removesuffix("-1"): each["State"] for each in found
+    }
+
+
+def test_f42_orphans_are_listed_and_stay(orphaned, name, measured):
+    listed = f"{name}-done-1, {name}-old-1"
+    shown = orphaned.ok("up", "--dry-run")
+    assert re.search(f"^leave +{name}-old-1 ", shown, re.MULTILINE)
+    assert not re.search("^remove", shown, re.MULTILINE)
+    result = orphaned.inv("up")
+    assert result.returncode == 0, result
+    assert f"notice: orphans, which are in no Compose file, stay: {listed}\n" in result.stderr
+    assert "inv up --remove-orphans" in result.stderr
+    assert "Found orphan containers" not in result.stderr
+    assert states(name) == {"db": "running", "old": "running", "done": "exited"}
+    result = orphaned.inv("down", env={"COMPOSE_REMOVE_ORPHANS": "1"})
+    assert result.returncode == 0, result
+    assert f"stay: {listed}\n" in result.stderr
+    assert states(name) == {"old": "running", "done": "exited"}
+    measured("listed by `up`, its dry run and `down`; both stay")
+
+
+def test_f42_orphans_are_removed_with_the_flag_and_listed_before(orphaned, name):
+    shown = orphaned.ok("up", "--remove-orphans", "--dry-run")
+    assert re.search(f"^remove +{name}-old-1 ", shown, re.MULTILINE)
+    assert states(name)["old"] == "running"
+    result = orphaned.inv("up", "--remove-orphans", env={"COMPOSE_IGNORE_ORPHANS": "1"})
+    assert result.returncode == 0, result
+    said = result.stderr
+    assert said.index(f"removing orphans, which are in no Compose file: {name}-done-1") < (
+        said.index("docker compose up --detach --remove-orphans")
+    )
+    assert states(name) == {"db": "running"}
+
+
+def test_f42_a_service_of_another_profile_is_no_orphan(tmp_path, name):
+    services = SERVICES.replace(
+        "volumes: {data", f"  tool: {{{IDLE}, profiles: [x]}}\nvolumes: {{data"
+    )
+    stack = engines.checkout(tmp_path / name, services)
+    stack.compose("--profile", "x", "up", "--detach")
+    result = stack.inv("up", "--remove-orphans")
+    assert result.returncode == 0, result
+    assert "orphans," not in result.stderr
+    assert states(name) == {"db": "running", "tool": "running"}
+
+
 # Swarm
 
 
@@ -364,3 +432,23 @@ def test_f39_another_checkouts_swarm_stack_is_refused(tmp_path, manager):
         assert "shop_data may be another checkout's data" in message
         first.ok("down", "--volumes", "--yes")
         assert manager.docker("volume", "ls", "--quiet").stdout == ""
+
+
+def test_f42_orphans_of_a_swarm_stack_stay_without_the_flag(tmp_path, manager):
+    with swarm_checkout(tmp_path / "farm", manager, SERVICES) as stack:
+        both = SERVICES.replace("volumes: {data", f"  old: {{{IDLE}}}\nvolumes: {{data")
+        (stack.root / "compose.yaml").write_text(both, "utf-8")
+        stack.ok("up")
+        (stack.root / "compose.yaml").write_text(SERVICES, "utf-8")
+        assert re.search("^leave +old ", stack.ok("up", "--dry-run"), re.MULTILINE)
+        result = stack.inv("up")
+        assert result.returncode == 0, result
+        assert "stay: old\n" in result.stderr
+        stack.ok("down")
+        assert [task.split()[1] for task in running_tasks(manager, "farm")] == ["farm_old.1"]
+        stack.ok("up")
+        result = stack.inv("up", "--remove-orphans")
+        assert "removing orphans, which are in no Compose file: old\n" in result.stderr
+        assert [task.split()[1] for task in running_tasks(manager, "farm")] == ["farm_db.1"]
+        stack.ok("down", "--volumes", "--yes")
+        assert manager.docker("network", "ls", "--quiet", "--filter", "name=farm").stdout == ""

@@ -1,4 +1,4 @@
-"""Which volumes `docker compose down --volumes` deletes."""
+"""Which containers are orphans, and which volumes `docker compose down --volumes` deletes."""
 
 import pytest
 
@@ -15,6 +15,21 @@ DECLARED = {
 def container(service, state="running", oneoff="False", mounts=()):
     labels = {f"{LABEL}.service": service, f"{LABEL}.oneoff": oneoff}
     return {"Labels": labels, "State": state, "Mounts": mounts}
+
+
+@pytest.mark.parametrize(
+    ("given", "is_orphan"),
+    [
+        (container("db"), False),
+        (container("db", "exited"), False),
+        (container("old"), True),
+        (container("old", "exited"), True),
+        (container("db", "running", "True"), False),
+        (container("db", "exited", "True"), True),
+    ],
+)
+def test_orphans_are_what_no_service_describes(given, is_orphan):
+    assert compose_labels.is_orphan(given, {"db": {}}) is is_orphan
 
 
 def volume(name, project="", key=""):

@@ -199,6 +199,9 @@ class LocalRuntime:
     def writes_env(self) -> bool:
         return False  # its passwords are in stack.json
 
+    def orphans(self) -> tuple[str, ...]:
+        return ()
+
     def data(self) -> tuple[str, ...]:
         root = self.config.root
         return tuple(str(path.relative_to(root)) for path in self._data() if path.exists())
@@ -207,7 +210,7 @@ class LocalRuntime:
         names = ("postgres", "postgres.new", "redis", "logs", "run", "stack.json")
         return [self.state / name for name in names]
 
-    def up(self, *, build: bool, say: Say) -> None:
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
         if lacking := self.lacks():
             raise OutOfReach(lacking, "install Docker and run: inv up --runtime compose")
         with writing(self.state):
