@@ -45,6 +45,10 @@ class LeftBehind(OutOfReach):
     """Nobody watches over the stack any more, while some of its processes still run."""
 
 
+class OtherCheckout(OutOfReach):
+    """The stack of this name belongs to another checkout."""
+
+
 class CommandFailed(OutOfReach):
     """A command that ran beside a service ended with an error."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ops.config import Config
 from ops.errors import LeftBehind, OutOfReach
 from ops.model import Replica, Step
 from ops.runtime import Runtime
 
 
-def up(runtime: Runtime, config: Config, *, build: bool) -> list[Step]:
+def up(runtime: Runtime, *, build: bool, remove_orphans: bool) -> list[Step]:
     """The steps of `up`. Raises `OutOfReach` when it could not begin."""
     wanted = runtime.wanted()
     steps = []
@@ -20,20 +19,15 @@ def up(runtime: Runtime, config: Config, *, build: bool) -> list[Step]:
     except LeftBehind as error:
         present = []
         steps.append(Step("end", "what was left", error.message))
-    example, env = config.root / ".env.example", config.root / ".env"
-    if runtime.name != "local" and example.exists() and not env.exists():
-        if present:
-            raise OutOfReach(
-                ".env is missing, and what runs was made with its passwords", "restore it"
-            )
+    if runtime.writes_env():
         steps.append(Step("write", ".env", "with new passwords"))
     if build:
         steps.append(Step("build", "the images", "what uses one that changed is recreated"))
     with ThreadPoolExecutor(max(1, len(wanted))) as pool:
         steps += pool.map(lambda name: _for_service(runtime, name, present), wanted)
-    gone = dict.fromkeys(each.service for each in present if each.service not in wanted)
+    action = "remove" if remove_orphans else "leave"
     return steps + [
-        Step("remove", name, "the project has no such service any more") for name in gone
+        Step(action, name, "an orphan: it is in no Compose file") for name in runtime.orphans()
     ]
 
 
@@ -60,7 +54,7 @@ def down(runtime: Runtime, *, volumes: bool) -> list[Step]:
     except LeftBehind as error:
         steps = [Step("end", "what was left", error.message)]
     if volumes:
-        steps.append(Step("delete", "the data", "databases, logs and passwords, for good"))
+        steps += [Step("delete", name, "for good") for name in runtime.data()]
     return steps
 
 

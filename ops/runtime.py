@@ -92,12 +92,33 @@ class Runtime(Protocol):
         """Why what runs is not what `up` would start now, in a few words; empty if it is."""
         ...
 
-    def up(self, *, build: bool, say: Say) -> None:
-        """Start what does not run and recreate what changed; `ops.up` waits until it is ready."""
+    def writes_env(self) -> bool:
+        """Return True if `up` would write new passwords into `.env`.
+
+        Raises `OutOfReach` if data exists that was made with passwords which `.env` lacks.
+        """
+        ...
+
+    def orphans(self) -> tuple[str, ...]:
+        """Return the names of what runs under the project's name and is in no Compose file."""
+        ...
+
+    def data(self) -> tuple[str, ...]:
+        """Return the names of what `down` deletes with `volumes`.
+
+        Raises `OutOfReach` if it may be another checkout's.
+        """
+        ...
+
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        """Start what does not run and recreate what changed; `ops.up` waits until it is ready.
+
+        Orphans are listed, and stay unless `remove_orphans`.
+        """
         ...
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        """Stop the stack; its data stays unless `volumes`."""
+        """Stop the stack, without its orphans; its data stays unless `volumes`."""
         ...
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:

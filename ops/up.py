@@ -21,22 +21,24 @@ RESTARTS = 3  # after so many while we wait, a service that does not run will no
 def wait(
     runtime: Runtime, service: str, *, timeout: float, say: Say, clock: Clock = time
 ) -> list[Replica]:
-    """Wait until every service of the stack is ready; returns its replicas.
+    """Wait until every service of the stack is ready; returns its replicas, without orphans.
 
     `service` is the one whose `/ready` decides, where the others have the runtime's own probe.
     Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.
     """
+    wanted = runtime.wanted()
     begin = told = clock.monotonic()
     ready: set[str] = set()
     before: dict[str, int] = {}  # restarts of each replica when we first saw it
     while True:
-        for name in runtime.services():
+        services = [name for name in runtime.services() if name in wanted]
+        for name in services:
             if why := runtime.undone(name):
                 raise NotHealthy(f"{name}: {why}", f"what ran before serves; see: inv logs {name}")
-        replicas = runtime.replicas()
+        replicas = [each for each in runtime.replicas() if each.service in wanted]
         waiting = [replica for replica in replicas if not is_ready(replica)]
         now = clock.monotonic()
-        for name in runtime.services():
+        for name in services:
             if name not in ready and name not in {each.service for each in waiting}:
                 ready.add(name)
                 say(f"{name}: ready after {now - begin:.1f} s")

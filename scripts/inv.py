@@ -43,6 +43,8 @@ def main() -> int:
     if problem:
         return problem
     os.chdir(ROOT)
+    # The path as it was typed, with its symbolic links: Compose names a project after it.
+    os.environ["PWD"] = os.path.normpath(Path(os.environ.get("PWD", ""), sys.argv[0], "../.."))
     command = [str(PYTHON), "-m", "invoke", *sys.argv[1:]]
     if os.name != "nt":
         os.execv(command[0], command)  # one process: signals and exit code are inv's own

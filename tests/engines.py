@@ -111,23 +111,25 @@ def path_of_dockerd() -> str:
     return os.pathsep.join([str(own / "sbin"), str(own / "bin"), os.environ["PATH"], "/usr/sbin"])
 
 
-@contextlib.contextmanager
-def project(folder: Path, services: str, host: str = "") -> Iterator[ComposeStack]:
-    """A Compose project with these services (YAML) and our verbs; it is up, and goes away again."""
-    dockerized.find_engine()
+def checkout(folder: Path, services: str, **variables: str) -> ComposeStack:
+    """A folder with these services (YAML) and our verbs; nothing is up. Its name is the project's."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compose.yaml").write_text(services, "utf-8")
     (folder / "tasks.py").write_text(TASKS, "utf-8")
     (folder / "invoke.yaml").write_text('ops: {health: ""}\n', "utf-8")
+    environment = dockerized.environment(
+        INVOKE_OPS_RUNTIME="compose", PYTHONPATH=str(ROOT), **variables
+    )
+    return ComposeStack(folder, environment=environment)
+
+
+@contextlib.contextmanager
+def project(folder: Path, services: str, host: str = "") -> Iterator[ComposeStack]:
+    """A Compose project with these services (YAML) and our verbs; it is up, and goes away again."""
+    dockerized.find_engine()
     name = f"{dockerized.RUN}-{folder.name.replace('_', '-').lower()}"
     more = {"DOCKER_HOST": host} if host else {}
-    environment = dockerized.environment(
-        COMPOSE_PROJECT_NAME=name,
-        INVOKE_OPS_RUNTIME="compose",
-        PYTHONPATH=str(ROOT),
-        **more,
-    )
-    stack = ComposeStack(folder, environment=environment)
+    stack = checkout(folder, services, COMPOSE_PROJECT_NAME=name, **more)
     try:
         stack.compose("up", "--detach")
         yield stack

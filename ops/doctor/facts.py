@@ -86,6 +86,7 @@ class Facts:
     compose: str | Unknown  # the version of the Compose plugin
     ports: Mapping[str, Sequence[int]] | Unknown  # that each service wants of this machine
     holders: Mapping[int, str] | Unknown  # who has a port of these; empty: somebody unknown
+    writes_env: bool | Unknown  # whether `up` would write passwords; else why it would refuse
     wanted: Sequence[str] | Unknown  # the services that `up` would have run
     replicas: Sequence[Replica] | Unknown
     looks: Sequence[Health] | Unknown  # at the running replicas of `service`

@@ -63,6 +63,7 @@ def gather(
         "compose": fact("Docker Compose", machine.compose_version),
         "ports": ports,
         "holders": fact("who has the ports", lambda: _holders(ports.known(), client, replicas)),
+        "writes_env": fact("the volumes", lambda: there.known().writes_env()),
         "wanted": fact("the Compose file", lambda: there.known().wanted()),
         "replicas": replicas,
         "looks": looks,

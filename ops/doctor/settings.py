@@ -20,20 +20,34 @@ def env(facts: Facts) -> Iterator[Finding]:
     settings = facts.settings
     for problem in settings.refused:
         yield Finding(problem.message, (), problem.hint)
-    lacking = ", ".join(settings.lacking)
     if settings.lacking and facts.runtime != "local":
-        if settings.file_exists:
-            what = f".env is half filled: {lacking} {_are(settings.lacking)} empty"
-            yield Finding(what, ("the Compose file requires them",), "fill in what is empty there")
-        elif isinstance(facts.replicas, Unknown):
-            evidence = (f"the Compose file requires {lacking}",)
-            yield Finding("there is no .env", evidence, "inv up writes one, with new passwords")
-        else:
-            evidence = (f"it holds {lacking} of what runs here",)
-            yield Finding("there is no .env", evidence, "restore it: it holds the passwords")
+        yield from _lacking(facts)
     for name in settings.unused:
         if not name.startswith(_FOREIGN):
             yield from _misspelt(name, settings.names)
+
+
+def _lacking(facts: Facts) -> Iterator[Finding]:
+    """What the Compose file requires, and nothing sets."""
+    lacking = ", ".join(facts.settings.lacking)
+    evidence = (f"the Compose file requires {lacking}",)
+    file_exists = facts.settings.file_exists
+    if isinstance(facts.writes_env, Unknown):
+        if isinstance(facts.engine, Unknown):
+            what = f".env lacks {lacking}" if file_exists else "there is no .env"
+            yield Finding(what, evidence, "make the engine answer first, then: inv doctor")
+        # Whether the stack is another checkout's, is another check's.
+        elif not facts.writes_env.late and facts.writes_env != facts.replicas:
+            yield Finding(facts.writes_env.why, evidence, facts.writes_env.hint)
+    elif facts.writes_env and file_exists:
+        yield Finding(f".env lacks {lacking}", evidence, "inv up adds new passwords")
+    elif facts.writes_env:
+        yield Finding("there is no .env", evidence, "inv up writes one, with new passwords")
+    elif file_exists:
+        what = f".env is half filled: {lacking} {_are(facts.settings.lacking)} empty"
+        yield Finding(what, ("the Compose file requires them",), "fill in what is empty there")
+    else:
+        yield Finding("there is no .env", evidence, f"write one that sets {lacking}")
 
 
 def _are(names: tuple[str, ...]) -> str:

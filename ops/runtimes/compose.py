@@ -18,8 +18,16 @@ from ops.config import Config
 from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Presence, Replica
 from ops.runtime import Say
-from ops.runtimes import engine, engine_logs, engine_stream, images, inside, record
-from ops.runtimes.project import Project
+from ops.runtimes import (
+    compose_labels,
+    engine,
+    engine_logs,
+    engine_stream,
+    images,
+    inside,
+    record,
+)
+from ops.runtimes.project import Project, say_orphans
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -75,8 +83,37 @@ class ComposeRuntime:
         return tuple(dict.fromkeys(names))
 
     def wanted(self) -> tuple[str, ...]:
-        _ = self.client  # an engine that is away is told first
+        self._containers()  # raises if the engine is away, or the stack another checkout's
         return tuple(self.project.services())
+
+    def orphans(self) -> tuple[str, ...]:
+        self._containers()
+        services = self.project.model(every_profile=True)["services"]
+        labels = [self._label, f"{_LABEL}.config-hash"]
+        with engine.errors():
+            containers = self.client.containers(all=True, filters={"label": labels})
+        orphans = [each for each in containers if compose_labels.is_orphan(each, services)]
+        return tuple(sorted(str(each["Names"][0]).lstrip("/") for each in orphans))
+
+    def data(self) -> tuple[str, ...]:
+        containers = self._containers()
+        model = self.project.model(every_profile=True)
+        with engine.errors():
+            existing = self.client.volumes()["Volumes"] or ()
+        volumes = [
+            each["Name"]
+            for each in existing
+            if compose_labels.is_declared(each, self.project.name, model.get("volumes") or {})
+        ]
+        if not containers:
+            self.project.refuse_other_data(volumes)
+        services = model["services"]
+        stopped = [each for each in containers if not compose_labels.is_orphan(each, services)]
+        return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(stopped)}))
+
+    def writes_env(self) -> bool:
+        self._containers()
+        return self.project.lacks_passwords(self.client, self._label)
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         found = self._of([service] if service else None)
@@ -135,16 +172,23 @@ class ComposeRuntime:
         with ThreadPoolExecutor(len(found)) as pool:
             list(pool.map(one, found))
 
-    def up(self, *, build: bool, say: Say) -> None:
-        _ = self.client  # without an engine, nothing is written
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        orphans = self.orphans()  # raises before anything is written
         self.project.write_env(self.client, self._label, say)
-        record.write(self.config.state, self.name)
-        words = ["up", "--detach", "--remove-orphans", *(["--build"] if build else [])]
+        say_orphans(orphans, say, removed=remove_orphans)
+        words = ["up", "--detach", *(["--build"] if build else [])]
+        words += ["--remove-orphans"] if remove_orphans else []
         say(f"docker compose {' '.join(words)}")
+        record.write(self.config.state, self.name)
+        self.project.note_start()
         self.project.compose(words, show=True)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        words = ["down", "--remove-orphans", *(["--volumes"] if volumes else [])]
+        orphans = self.orphans()  # raises for another checkout's
+        if volumes:
+            self.data()  # the same
+        say_orphans(orphans, say)
+        words = ["down", *(["--volumes"] if volumes else [])]
         say(f"docker compose {' '.join(words)}")
         self.project.compose(words, show=True)
 
@@ -200,10 +244,15 @@ class ComposeRuntime:
     # Containers
 
     def _containers(self) -> list[dict[str, Any]]:
-        """Compose's containers of the project, each behind those that it depends on."""
+        """Compose's containers of the project, each behind those that it depends on.
+
+        Raises `OtherCheckout` if they are those of another one.
+        """
         labels = [self._label, f"{_LABEL}.oneoff=False"]
         with engine.errors():
             found = self.client.containers(all=True, filters={"label": labels})
+        folders = [each["Labels"].get(f"{_LABEL}.project.working_dir", "") for each in found]
+        self.project.refuse_other_checkout(folders, self.client)
         needs = {_service(container): _dependencies(container) for container in found}
         return sorted(found, key=lambda c: (_depth(_service(c), needs), _service(c), _number(c)))
 

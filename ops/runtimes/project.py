@@ -8,14 +8,14 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ops.config import Config, read_env_file
-from ops.errors import BadInput, NotHealthy, OutOfReach
+from ops.errors import BadInput, NotHealthy, OtherCheckout, OutOfReach
 from ops.runtime import Say
-from ops.runtimes import engine
+from ops.runtimes import engine, identity
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -27,25 +27,44 @@ class Project:
     """A checkout with Compose files in it."""
 
     def __init__(self, config: Config) -> None:
-        self.root = config.root
-        self.name = project_name(config.root, {**config.variables, **os.environ})
+        self.config = config
+        self.environ = {**config.variables, **os.environ}
+        self.root = identity.unresolved(config.root, os.environ)
+        self.folder = project_folder(self.root, self.environ)
+        explicit = explicit_name(self.root, self.environ)
+        self.is_derived = not explicit  # from the folder, so that it means this checkout alone
+        self.name = explicit or derived_name(self.folder)
 
     def files(self) -> list[Path]:
         """The Compose files that there are; none is a checkout without Docker."""
-        return compose_files(self.root, os.environ)
+        return compose_files(self.root, self.environ)
 
     def compose(
-        self, words: Sequence[str], *, files: Sequence[Path] = (), show: bool = False
+        self,
+        words: Sequence[str],
+        *,
+        files: Sequence[Path] = (),
+        show: bool = False,
+        every_profile: bool = False,
     ) -> str:
         """Run `docker compose` for it, with these files if any; its progress to stderr if `show`."""
         if not shutil.which("docker"):
             raise OutOfReach(
                 "the command `docker` is not installed", "install Docker with its Compose plugin"
             )
+        variables = {
+            "COMPOSE_PROJECT_NAME": self.name,
+            "PWD": str(self.root),  # Compose labels the containers with it
+            # The flag alone removes orphans; the runtime lists them, with the command for it.
+            "COMPOSE_REMOVE_ORPHANS": "false",
+            "COMPOSE_IGNORE_ORPHANS": "false" if "--remove-orphans" in words else "true",
+        }
+        if every_profile:
+            variables["COMPOSE_PROFILES"] = "*"
         result = subprocess.run(
             ["docker", "compose", *(f"--file={file}" for file in files), *words],
             cwd=self.root,
-            env=os.environ | {"COMPOSE_PROJECT_NAME": self.name},
+            env=os.environ | variables,
             stdout=2 if show else subprocess.PIPE,
             stderr=None if show else subprocess.PIPE,
             text=True,
@@ -61,41 +80,117 @@ class Project:
             )
         return result.stdout or ""
 
-    def services(self) -> Mapping[str, Any]:
+    def services(self, files: Sequence[Path] = ()) -> Mapping[str, Any]:
         """Its services as the files describe them, whatever the variables are."""
+        return dict(self.model(files)["services"])
+
+    def model(
+        self, files: Sequence[Path] = (), *, every_profile: bool = False
+    ) -> Mapping[str, Any]:
+        """What the files describe, whatever the variables are."""
         # `config --services` would be less to read, and refuses uninterpolated ports (Compose 2.26).
         words = ("config", "--format", "json", "--no-interpolate")
-        return dict(json.loads(self.compose(words))["services"])
+        return dict(json.loads(self.compose(words, files=files, every_profile=every_profile)))
 
-    def write_env(self, client: APIClient, label: str, say: Say) -> None:
-        """A first `.env`: the example with secrets filled in, for its owner only.
+    # Whose containers and volumes they are
 
-        `label` is that of the project's volumes: data that is there already has passwords already.
+    def refuse_other_checkout(self, folders: Iterable[str], client: APIClient) -> None:
+        """Raise `OtherCheckout` if the project's containers were started in another folder.
+
+        `folders` is what the labels of its containers or services name. A name that was set
+        explicitly means the same stack from every folder.
         """
-        target, example = self.root / ".env", self.root / ".env.example"
-        if target.exists() or not example.exists():
-            return
+        if self.is_derived and (others := identity.other_folders(folders, self.folder)):
+            is_here = engine.describe(client).is_here
+            raise identity.refusal(self.name, others, is_engine_here=is_here)
+
+    def refuse_other_data(self, volumes: Sequence[str]) -> None:
+        """Raise `OtherCheckout` if volumes without any container may be another checkout's.
+
+        Volumes do not say in which folder they were made. So those of a derived name count as this
+        checkout's only if it has started the project.
+        """
+        if volumes and self.is_derived and not identity.is_started_by(*self._start):
+            raise OtherCheckout(
+                f"{', '.join(volumes)} may be another checkout's data: this one has never started"
+                f" the project {self.name!r}",
+                f"if it is this one's, add this line to .env: {identity.setting(self.name)}",
+            )
+
+    def note_start(self) -> None:
+        """Note that this checkout starts the project, for `refuse_other_data`."""
+        identity.note_start(*self._start)
+
+    @property
+    def _start(self) -> tuple[Path, str, Path]:
+        return self.config.state / "started-project", self.name, self.folder
+
+    # The first .env
+
+    def lacks_passwords(self, client: APIClient, label: str) -> bool:
+        """Return True if `write_env` would write passwords.
+
+        `label` is that of the project's volumes. Raises `OutOfReach` if there are any: data that
+        exists has passwords already.
+        """
+        if not self._is_without_passwords():
+            return False
         with engine.errors():
             kept = client.volumes(filters={"label": label})["Volumes"]
-        if kept:
-            raise OutOfReach(
-                f".env is missing, and it held the passwords of the data in {kept[0]['Name']}",
-                "restore it, or start anew without the data: inv down --volumes",
-            )
-        text = example.read_text("utf-8")
+        if not kept:
+            return True
+        lost = ".env has no passwords" if (self.root / ".env").exists() else ".env is missing"
+        beside = f", or start beside that data: {identity.setting(identity.another(self.name))}"
+        raise OutOfReach(
+            f"{lost}, but the data in {', '.join(sorted(each['Name'] for each in kept))}"
+            " needs its passwords",
+            'restore it, see "When .env is lost" in docs/operations.md'
+            + (f"{beside} in .env" if self.is_derived else ""),
+        )
+
+    def _is_without_passwords(self) -> bool:
+        """Return True in our own project if nothing sets a password yet."""
+        if not self.config.is_deal_scout or any(self.environ.get(name) for name in _SECRETS):
+            return False
+        example = self.root / ".env.example"
+        return example.exists() and all(name in read_env_file(example) for name in _SECRETS)
+
+    def write_env(self, client: APIClient, label: str, say: Say) -> None:
+        """Write new passwords into `.env`, which begins as a copy of the example.
+
+        For `label`, and what it raises, see `lacks_passwords`.
+        """
+        if not self.lacks_passwords(client, label):
+            return
+        target = self.root / ".env"
+        source = target if target.exists() else self.root / ".env.example"
+        text = source.read_text("utf-8")
         for secret in _SECRETS:
-            text = re.sub(
-                rf"^{secret}=$", f"{secret}={secrets.token_urlsafe(24)}", text, flags=re.M
-            )
+            line = f"{secret}={secrets.token_urlsafe(24)}"
+            text, count = re.subn(rf"^{secret}=$", line, text, flags=re.M)
+            text += "" if count else f"\n{line}\n"
         new = target.with_name(".env.new")
         new.touch(mode=0o600)
         new.write_text(text, "utf-8")
         new.replace(target)
-        say("wrote .env with new secrets (only you can read it)")
+        say("wrote new passwords into .env (only you can read it)")
 
 
-def project_name(root: Path, environ: Mapping[str, str]) -> str:
-    """The project's name by Compose's own rules: COMPOSE_PROJECT_NAME, `name:`, the folder's."""
+def say_orphans(orphans: Sequence[str], say: Say, *, removed: bool | None = None) -> None:
+    """List the orphans before `up` removes or leaves them; None: before `down`, which leaves them."""
+    names = ", ".join(orphans)
+    if not orphans:
+        return
+    if removed:
+        say(f"removing orphans, which are in no Compose file: {names}")
+        return
+    say(f"notice: orphans, which are in no Compose file, stay: {names}")
+    if removed is False:
+        say("  remove them: inv up --remove-orphans")
+
+
+def explicit_name(root: Path, environ: Mapping[str, str]) -> str:
+    """Return the project's name as COMPOSE_PROJECT_NAME or `name:` sets it; empty if none does."""
     # A line that cannot be read is for whoever loads the configuration to tell.
     in_file = read_env_file(root / ".env", environ, lambda _: None)
     if name := environ.get("COMPOSE_PROJECT_NAME") or in_file.get("COMPOSE_PROJECT_NAME"):
@@ -105,13 +200,24 @@ def project_name(root: Path, environ: Mapping[str, str]) -> str:
             named = re.search(r"^name:\s*[\"']?([a-z0-9_-]+)", file.read_text("utf-8"), re.M)
             if named:
                 return named[1]
-    name = re.sub(r"[^a-z0-9_-]", "", root.name.lower()).lstrip("_-")
+    return ""
+
+
+def derived_name(folder: Path) -> str:
+    """Return the name that Compose derives from the project's folder."""
+    name = re.sub(r"[^a-z0-9_-]", "", folder.name.lower()).lstrip("_-")
     if not name:
         raise BadInput(
-            f"the folder's name {root.name!r} cannot be a project's",
+            f"the folder's name {folder.name!r} cannot be a project's",
             "set COMPOSE_PROJECT_NAME=NAME",
         )
     return name
+
+
+def project_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Return the project's folder: that of its first Compose file, as Compose labels containers."""
+    files = compose_files(root, environ)
+    return Path(os.path.normpath(files[0].parent)) if files else root
 
 
 def compose_files(root: Path, environ: Mapping[str, str]) -> list[Path]:

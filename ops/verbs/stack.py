@@ -23,6 +23,7 @@ from ops.verbs.status import show_status
 
 @verb(
     build="build the images first",
+    remove_orphans="remove containers that are in no Compose file",
     timeout=TIMEOUT,
     json=JSON,
     dry_run=DRY_RUN,
@@ -35,22 +36,25 @@ def up(
     json: bool = False,
     dry_run: bool = False,
     runtime: str = "",
+    remove_orphans: bool = False,  # last, so that -r is --runtime as with every verb
 ) -> None:
     """Bring the stack up and wait until it is ready.
 
     Starts what does not run, and recreates what changed: its image, the Compose
     file, .env. What is as it should be is left alone, so this is safe at any
     time. The first time it writes a .env with new passwords (compose), or makes
-    the database (local).
+    the database (local). Orphans, which run under the project's name and are in
+    no Compose file, are listed; they stay unless --remove-orphans.
 
     Examples:
       inv up                   until everything is ready, at most 10 minutes
       inv up --build           after a change of the code
+      inv up --remove-orphans  after a service was renamed
       inv up --timeout 2m
       inv up --dry-run         what it would do, and why
 
     Exit codes: 0 ready; 2 a bad value; 3 not ready in time; 4 no engine answers,
-    or somebody else changes the stack.
+    somebody else changes the stack, or it is another checkout's.
     """
     from ops import plan
     from ops import up as waiting
@@ -58,15 +62,17 @@ def up(
     limit = config.seconds("--timeout", timeout)
     configured, where = resolve(context, runtime)
     if dry_run:
-        show_plan(plan.up(where, configured, build=build), where.name, json)
+        steps = plan.up(where, build=build, remove_orphans=remove_orphans)
+        show_plan(steps, where.name, json)
         return
     with changing(configured, "up"):
-        where.up(build=build, say=say)
+        where.up(build=build, remove_orphans=remove_orphans, say=say)
         replicas = waiting.wait(where, configured.service, timeout=limit, say=say)
     for replica in replicas:
         if replica.ports and replica.service in ("frontend", configured.service):
             say(f"{replica.replica}: http://{replica.ports[0]}")
-    show_status(configured, where, json)
+    orphaned = set(where.services()) - {replica.service for replica in replicas}
+    show_status(configured, where, json, ignored=orphaned)
 
 
 @verb(
@@ -131,15 +137,17 @@ def down(
 ) -> None:
     """Stop the stack; its data stays.
 
-    With --volumes the data, the logs and the passwords go too, for good; it asks
-    first, and needs --yes where nobody can be asked.
+    With --volumes its data goes too, for good: the volumes, or with the runtime
+    local the databases, logs and passwords in .local. It lists them and asks
+    first, and needs --yes where nobody can be asked. Orphans stay.
 
     Examples:
       inv down
       inv down --volumes --dry-run
       inv down --volumes --yes
 
-    Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers; 130 you said no.
+    Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers, or it is another
+    checkout's; 130 you said no.
     """
     from ops import plan
     from ops.runtimes import record
@@ -148,8 +156,8 @@ def down(
     if dry_run:
         show_plan(plan.down(where, volumes=volumes), where.name, False)
         return
-    if volumes and not yes:
-        confirm("Delete the stack's data, logs and passwords for good?")
+    if volumes and not yes and (names := where.data()):
+        confirm(f"Delete {', '.join(names)} for good?")
     with changing(configured, "down"):
         where.down(volumes=volumes, say=say)
         if volumes:

@@ -12,7 +12,7 @@ from ops.errors import NotHealthy
 from ops.verbs.edge import JSON, RUNTIME, WATCH, resolve, terminal, verb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from rich.text import Text
 
@@ -46,7 +46,10 @@ def status(context: Context, json: bool = False, watch: bool = False, runtime: s
         show_status(configured, where, json)
 
 
-def show_status(configured: Config, where: Runtime, json: bool) -> None:
+def show_status(
+    configured: Config, where: Runtime, json: bool, ignored: Collection[str] = ()
+) -> None:
+    """Show the stack, and exit with 3 if a service is not healthy that is not one of `ignored`."""
     from ops.screen import data
     from ops.status import Glances
 
@@ -59,7 +62,8 @@ def show_status(configured: Config, where: Runtime, json: bool) -> None:
         console = terminal()
         for line in table.status_lines(seen, datetime.now(UTC), console.width):
             console.print(line)
-    if any(not r.running or r.health == "unhealthy" for r in seen.replicas):
+    judged = [each for each in seen.replicas if each.service not in ignored]
+    if any(not each.running or each.health == "unhealthy" for each in judged):
         raise Exit(code=NotHealthy.exit_code)
 
 

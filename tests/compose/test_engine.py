@@ -10,31 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.runtimes import engine, engine_logs, engine_stream
-from ops.runtimes.project import project_name
 from tests import dockerized
 from tests.servers import wait_until
 
 ROOT = Path(__file__).parents[2]
 STAMP = "2026-01-01T00:00:00.000000001Z"
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("folder", "environ", "file", "name"),
-    [
-        ("Deal Scout", {}, "services: {}\n", "dealscout"),
-        ("x", {"COMPOSE_PROJECT_NAME": "mine"}, "name: other\n", "mine"),
-        ("x", {}, "name: other\nservices: {}\n", "other"),
-        ("_-x.y", {}, "", "xy"),
-    ],
-)
-def test_the_projects_name_follows_composes_rules(tmp_path, folder, environ, file, name):
-    root = tmp_path / folder
-    root.mkdir()
-    (root / "docker-compose.yml").write_text(file)
-    assert project_name(root, environ) == name
 
 
 # Streams

@@ -22,7 +22,7 @@ def state_of(stack):
         ("up", "leave +backend +it runs, and nothing changed"),
         ("up --build", "build +the images"),
         ("down", "stop +beat +it is running"),
-        ("down --volumes", "delete +the data"),
+        ("down --volumes", r"delete +\S*postgres\S* +for good"),
         ("restart-backend", "restart +backend +it is running"),
         ("restart worker", "restart +worker"),
     ],

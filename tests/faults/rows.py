@@ -145,6 +145,22 @@ ROWS = {
         "images built, base images and registry gone: `auto` silently started an empty `local` stack",
         "the Compose stack with its data; `auto` never starts an empty stack while another one of this project exists",
     ),
+    "F39": Row(
+        "two checkouts with the same folder name on one engine: verbs acted on the other's containers,"
+        " the hint `inv down --volumes` deleted its data",
+        "recognised and refused (exit 4) with the other folder's path and a way out that deletes"
+        " nothing; a checkout that was moved (on this machine's engine, the other folder is gone) gets"
+        " a message that says so, with the `COMPOSE_PROJECT_NAME=…` line for `.env` that adopts the"
+        " stack",
+    ),
+    "F41": Row(
+        "deployed through a symbolic link (`current -> releases/42`)",
+        "the same project name and volumes as `docker compose` in that folder",
+    ),
+    "F42": Row(
+        "containers of another Compose file in the same folder",
+        "never removed without `--remove-orphans`; listed first",
+    ),
 }
 
 # Rows that cannot be injected on such a machine, and why; the table says so.

@@ -166,16 +166,30 @@ def test_up_recovers_from_a_half_finished_first_set_up(tmp_path):
         assert not (stack.state / "postgres.new").exists()
 
 
-def test_passwords_that_are_gone_are_not_made_up_anew(tmp_path):
+def test_up_gives_the_data_new_passwords_when_they_are_lost(tmp_path):
     with local_stack(tmp_path / "s") as stack:
-        (stack.state / "postgres").mkdir(parents=True)
-        result = stack.inv("up")
+        stack.ok("up")
+        stack.run("postgres", "psql", "-c", "CREATE TABLE kept ()")
+        file = stack.state / "stack.json"
+        first = file.read_text()
+        file.unlink()
+        result = stack.inv("up")  # while it runs
         assert result.returncode == 4
         assert "stack.json is missing" in result.stderr
-        (stack.state / "stack.json").write_text("{")
+        assert "inv down, then inv up" in result.stderr
+        stack.ok("down")
+        file.write_text("{")
         result = stack.inv("up")
         assert result.returncode == 2
-        assert "damaged" in result.stderr
+        assert "stack.json is damaged" in result.stderr
+        assert f"inv down, rm {file}, inv up" in result.stderr
+        file.unlink()
+        result = stack.inv("up")
+        assert result.returncode == 0, result
+        assert "the database gets a new password" in result.stderr
+        assert json.loads(file.read_text())["postgres_password"] not in first
+        assert stack.is_healthy()
+        stack.run("postgres", "psql", "-c", "SELECT FROM kept")
 
 
 def test_a_second_change_is_told_who_holds_the_lock(stack):
@@ -337,7 +351,9 @@ def test_root_without_user_namespaces_uses_a_capability(tmp_path, monkeypatch):
 def test_down_with_volumes_asks_and_then_deletes(tmp_path):
     with local_stack(tmp_path / "s") as stack:
         stack.ok("up")
-        assert stack.inv("down", "--volumes").returncode == 2
+        asked = stack.inv("down", "--volumes")
+        assert asked.returncode == 2
+        assert "Delete .local/postgres, .local/redis, .local/logs, .local/run" in asked.stderr
         assert stack.is_healthy()
         stack.ok("down", "--volumes", "--yes")
         left = {path.name for path in stack.state.iterdir()}

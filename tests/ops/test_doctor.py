@@ -49,6 +49,7 @@ HEALTHY = Facts(
     compose="2.26.1",
     ports={"backend": (8000,), "frontend": (3000,)},
     holders={},
+    writes_env=False,
     wanted=("postgres", "redis", "backend", "worker", "beat", "frontend"),
     replicas=tuple(
         replica(name, grace=70)
@@ -147,15 +148,37 @@ CAUSES = {
     "no .env, nothing up": (
         sick(
             settings=replace(HEALTHY.settings, lacking=("A", "B"), file_exists=False),
-            replicas=Unknown("the stack is not up"),
+            writes_env=True,
         ),
         "env",
         "there is no .env | the Compose file requires A, B | inv up writes one",
     ),
-    "no .env, but a stack": (
+    ".env without passwords, nothing up": (
+        sick(settings=replace(HEALTHY.settings, lacking=("A", "B")), writes_env=True),
+        "env",
+        ".env lacks A, B | the Compose file requires A, B | inv up adds new passwords",
+    ),
+    "no .env, but data": (
+        sick(
+            settings=replace(HEALTHY.settings, lacking=("A",), file_exists=False),
+            writes_env=Unknown(".env is missing, and x_data holds data", "restore it"),
+        ),
+        "env",
+        ".env is missing, and x_data holds data | the Compose file requires A | restore it",
+    ),
+    "no .env in another project": (
         sick(settings=replace(HEALTHY.settings, lacking=("A",), file_exists=False)),
         "env",
-        "restore it",
+        "there is no .env | the Compose file requires A | write one that sets A",
+    ),
+    "no .env, and no engine": (
+        sick(
+            settings=replace(HEALTHY.settings, lacking=("A",), file_exists=False),
+            engine=DENIED,
+            writes_env=DENIED,
+        ),
+        "env",
+        "there is no .env | the Compose file requires A | make the engine answer first",
     ),
     "misspelt": (
         sick(

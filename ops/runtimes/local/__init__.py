@@ -203,7 +203,21 @@ class LocalRuntime:
                     return ".env or the environment has changed since it was created"
         return ""
 
-    def up(self, *, build: bool, say: Say) -> None:
+    def writes_env(self) -> bool:
+        return False  # its passwords are in stack.json
+
+    def orphans(self) -> tuple[str, ...]:
+        return ()
+
+    def data(self) -> tuple[str, ...]:
+        root = self.config.root
+        return tuple(str(path.relative_to(root)) for path in self._data() if path.exists())
+
+    def _data(self) -> list[Path]:
+        names = ("postgres", "postgres.new", "redis", "logs", "run", "stack.json")
+        return [self.state / name for name in names]
+
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
         if lacking := self.lacks():
             raise OutOfReach(lacking, "install Docker and run: inv up --runtime compose")
         with writing(self.state):
@@ -211,14 +225,16 @@ class LocalRuntime:
 
     def _up(self, say: Say) -> None:
         self._make_folders()
-        remembered = self._remember()
+        is_running = self.supervisor.answers()
+        if not is_running:
+            self._end_orphans(say)
+        remembered = self._remember(is_running, say)
         record.write(self.state, self.name)
-        if self.supervisor.answers():
+        if is_running:
             self._write(remembered)
             for name in self.supervisor.apply(SERVICES):
                 say(f"{name}: changed, it is started anew")
         else:
-            self._end_orphans(say)
             remembered = self._move_ports(remembered, say)
             self._make_cluster(remembered, say)
             self._write(remembered)
@@ -240,9 +256,11 @@ class LocalRuntime:
         elif not self._end_orphans(say):
             say("the stack is not up")
         if volumes:
-            for name in ("postgres", "postgres.new", "redis", "logs", "run"):
-                shutil.rmtree(self.state / name, ignore_errors=True)
-            (self.state / "stack.json").unlink(missing_ok=True)
+            for path in self._data():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
             say("its data, logs and passwords are deleted")
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
@@ -294,16 +312,23 @@ class LocalRuntime:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.state / "redis").mkdir(mode=0o700, exist_ok=True)
 
-    def _remember(self) -> stack.Stack:
+    def _remember(self, is_running: bool, say: Say) -> stack.Stack:
         file = self.state / "stack.json"
         remembered = stack.load(file)
         if remembered is None:
-            if (self.state / "postgres").exists():
-                raise OutOfReach(
-                    f"{file} is missing, and it held the passwords of the data beside it",
-                    "restore it from a backup, or start anew without the data: inv down --volumes",
-                )
             remembered = stack.create()
+            if (self.state / "postgres").exists():
+                if is_running:
+                    raise OutOfReach(
+                        f"{file} is missing, and it held the passwords of what runs",
+                        "make new ones, the data stays: inv down, then inv up",
+                    )
+                say(f"{file} is missing: the database gets a new password")
+                embedded.set_password(
+                    self.state / "postgres",
+                    user=stack.DATABASE_USER,
+                    password=remembered.postgres_password,
+                )
             remembered.save(file)
         return remembered
 

@@ -66,6 +66,15 @@ def create_cluster(data: Path, *, user: str, password: str, database: str = "") 
     shutil.rmtree(work)
 
 
+def set_password(data: Path, *, user: str, password: str) -> None:
+    """Give a role of a stopped cluster a new password.
+
+    Raises `OutOfReach` with PostgreSQL's own words when that fails.
+    """
+    change = f"ALTER ROLE \"{user}\" PASSWORD '{password}'\n"
+    _run("postgres", "--single", "-D", str(data), "postgres", folder=data, said=change)
+
+
 def _run(program: str, *words: str, folder: Path, said: str = "") -> None:
     result = subprocess.run(
         [*unprivileged(), postgres_binary(program), *words],

@@ -51,7 +51,7 @@ def load(path: Path) -> Stack | None:
     except (ValueError, TypeError):
         raise BadInput(
             f"{path} is damaged, and it holds the passwords of the data beside it",
-            "restore it from a backup, or start anew without the data: inv down --volumes",
+            f"make new ones, the data stays: inv down, rm {path}, inv up",
         ) from None
 
 

@@ -15,7 +15,7 @@ from ops.errors import BadInput, OpsError, OutOfReach
 from ops.model import Answer, LogLine, Presence, Replica
 from ops.runtime import Say
 from ops.runtimes import engine, engine_logs, engine_stream, inside, record
-from ops.runtimes.project import Project
+from ops.runtimes.project import Project, say_orphans
 from ops.runtimes.swarm import tasks as tasks_of
 from ops.runtimes.swarm.cluster import Cluster
 from ops.runtimes.swarm.deploy import SCALED, Stack
@@ -35,7 +35,7 @@ class SwarmRuntime:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.project = Project(config)
-        self.cluster = Cluster(self.project.name)
+        self.cluster = Cluster(self.project)
 
     @property
     def client(self) -> APIClient:
@@ -61,8 +61,32 @@ class SwarmRuntime:
         return tuple(self.cluster.every())
 
     def wanted(self) -> tuple[str, ...]:
-        self.cluster.every()  # a manager that is away is told first
-        return tuple(self.project.services())
+        self.cluster.every()  # raises if the manager is away, or the stack another checkout's
+        return self.stack.services()
+
+    def orphans(self) -> tuple[str, ...]:
+        services = self.cluster.every()
+        wanted = self.stack.services()
+        return tuple(name for name in services if name not in wanted)
+
+    def data(self) -> tuple[str, ...]:
+        services = self.cluster.every()
+        mounts = [
+            mount["Source"]
+            for name in self.orphans()
+            for mount in _mounts(services[name]["Spec"])
+            if mount["Type"] == "volume"
+        ]
+        with engine.errors():
+            existing = self.client.volumes(filters={"label": self.cluster.label})["Volumes"] or ()
+        volumes = sorted(each["Name"] for each in existing if each["Name"] not in mounts)
+        if not services:
+            self.project.refuse_other_data(volumes)
+        return tuple(volumes)
+
+    def writes_env(self) -> bool:
+        self.cluster.every()
+        return self.project.lacks_passwords(self.client, self.cluster.label)
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         nodes = self.cluster.nodes()
@@ -142,8 +166,7 @@ class SwarmRuntime:
         known = self.cluster.services([service])[service]["Spec"]
         if "Replicated" not in known["Mode"]:
             raise BadInput(f"{service} runs once on each node", "add a node: docker swarm join")
-        mounts = known["TaskTemplate"]["ContainerSpec"].get("Mounts") or ()
-        if count > 1 and any(mount["Type"] == "volume" for mount in mounts):
+        if count > 1 and any(mount["Type"] == "volume" for mount in _mounts(known)):
             raise BadInput(
                 f"{service} keeps its data in a volume, which takes one at a time",
                 "scale what holds no data, such as: inv scale backend=3",
@@ -156,14 +179,19 @@ class SwarmRuntime:
         if not dry_run:
             self.cluster.update(service, change)
 
-    def up(self, *, build: bool, say: Say) -> None:
-        self.cluster.every()  # without a manager, nothing is written
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        orphans = self.orphans()  # raises before anything is written
         self.project.write_env(self.client, self.cluster.label, say)
+        say_orphans(orphans, say, removed=remove_orphans)
         record.write(self.config.state, self.name)
-        self.stack.deploy(build=build, say=say)
+        self.project.note_start()
+        self.stack.deploy(build=build, prune=remove_orphans, say=say)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        self.stack.remove(volumes=volumes, say=say)
+        orphans = self.orphans()  # raises for another checkout's
+        names = self.data() if volumes else None
+        say_orphans(orphans, say)
+        self.stack.remove(kept=orphans, volumes=names, say=say)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
         return inside.execute(self.client, self.reach.container_here(service), words)
@@ -207,6 +235,10 @@ class SwarmRuntime:
                     started=tasks_of.created(task),
                     kind="tasks",
                 )
+
+
+def _mounts(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return spec["TaskTemplate"]["ContainerSpec"].get("Mounts") or ()
 
 
 def _force(template: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ops.errors import OutOfReach
 from ops.runtimes import engine
-from ops.runtimes.swarm.stackfile import POSITION
+from ops.runtimes.project import Project
+from ops.runtimes.swarm.stackfile import FOLDER, POSITION
 from ops.runtimes.swarm.tasks import Node, Service, Task
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 class Cluster:
     """A swarm, as far as one stack is concerned. Every method raises `OutOfReach`."""
 
-    def __init__(self, stack: str) -> None:
-        self.stack = stack
-        self.label = f"com.docker.stack.namespace={stack}"
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.stack = project.name
+        self.label = f"com.docker.stack.namespace={self.stack}"
 
     @functools.cached_property
     def client(self) -> APIClient:
@@ -33,9 +35,14 @@ class Cluster:
             return str(self.client.info()["Swarm"]["NodeID"])
 
     def every(self) -> dict[str, Service]:
-        """The stack's services by name, in the order they start."""
+        """The stack's services by name, in the order they start.
+
+        Raises `OtherCheckout` if they are those of another one.
+        """
         with engine.errors():
             found = self.client.services(filters={"label": self.label})
+        folders = [each["Spec"]["Labels"].get(FOLDER, "") for each in found]
+        self.project.refuse_other_checkout(folders, self.client)
         found.sort(key=lambda each: int(each["Spec"]["Labels"].get(POSITION, 0)))
         cut = len(self.stack) + 1
         return {each["Spec"]["Name"][cut:]: each for each in found}

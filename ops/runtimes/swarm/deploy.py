@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from ops.errors import NotHealthy, OutOfReach
 from ops.runtime import Say
 from ops.runtimes import engine
 from ops.runtimes.project import Project
-from ops.runtimes.swarm.stackfile import StackFile, derive
+from ops.runtimes.swarm.stackfile import FOLDER, StackFile, derive
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -39,8 +39,15 @@ class Stack:
         """What `deploy` would deploy now."""
         return self._derive(self._model())
 
-    def deploy(self, *, build: bool, say: Say) -> None:
-        """Deploy what the Compose files and `.env` say; returns once Swarm has accepted it."""
+    def services(self) -> tuple[str, ...]:
+        """Return the names of the services that `deploy` would deploy."""
+        return tuple(self.project.services(self._files()))
+
+    def deploy(self, *, build: bool, prune: bool, say: Say) -> None:
+        """Deploy what the Compose files and `.env` say; returns once Swarm has accepted it.
+
+        With `prune`, the stack's other services are removed.
+        """
         model = self._model()
         self._build(model, build, say)
         made = self._derive(model)
@@ -53,42 +60,59 @@ class Stack:
                 (Path(folder) / name).write_text(value, "utf-8")
             (Path(folder) / "stack.json").write_text(json.dumps(made.content), "utf-8")
             self._docker(
-                *("stack", "deploy", "--prune", "--resolve-image", "never"),
+                *("stack", "deploy", "--resolve-image", "never", *(["--prune"] if prune else [])),
                 *("--compose-file", "stack.json", self.project.name),
                 folder=folder,
                 without=_variables(made),
             )
 
-    def remove(self, *, volumes: bool, say: Say) -> None:
-        """Remove the stack; returns once its containers are gone, as far as Swarm knows."""
+    def remove(self, *, kept: Collection[str], volumes: Sequence[str] | None, say: Say) -> None:
+        """Remove the stack and these volumes, but not the services `kept`, nor what those use.
+
+        `volumes` is None if its data stays. Returns once its containers are gone, as far as Swarm
+        knows.
+        """
         ours = {"label": self.label}
+        names = {f"{self.project.name}_{name}" for name in kept}
         with engine.errors():
-            for service in self.client.services(filters=ours):
-                say(f"removing {service['Spec']['Name']}")
-                self.client.remove_service(service["ID"])
+            services = self.client.services(filters=ours)
+            for service in services:
+                if service["Spec"]["Name"] not in names:
+                    say(f"removing {service['Spec']['Name']}")
+                    self.client.remove_service(service["ID"])
+            ids = {each["ID"] for each in services if each["Spec"]["Name"] in names}
             until = time.monotonic() + GONE_WITHIN
-            while self.client.tasks(filters=ours) or self.client.containers(all=True, filters=ours):
+            while self._has_containers(without=ids):
                 if time.monotonic() > until:
                     raise NotHealthy("the stack's containers do not end", "see: docker node ls")
                 time.sleep(0.2)
-            for secret in self.client.secrets(filters=ours):
-                self.client.remove_secret(secret["ID"])
-            for config in self.client.configs(filters=ours):
-                self.client.remove_config(config["ID"])
-            for network in self.client.networks(filters=ours):
-                self.client.remove_network(network["Id"])
-            if not volumes:
-                return
-            for volume in self.client.volumes(filters=ours)["Volumes"] or ():
-                self.client.remove_volume(volume["Name"])
-            if len(self.client.nodes()) > 1:
+            if not kept:
+                for secret in self.client.secrets(filters=ours):
+                    self.client.remove_secret(secret["ID"])
+                for config in self.client.configs(filters=ours):
+                    self.client.remove_config(config["ID"])
+                for network in self.client.networks(filters=ours):
+                    self.client.remove_network(network["Id"])
+            for volume in volumes or ():
+                self.client.remove_volume(volume)
+            if volumes is not None and len(self.client.nodes()) > 1:
                 say("volumes were removed on the node that answers; other nodes keep theirs")
 
-    def _model(self) -> dict[str, Any]:
+    def _has_containers(self, without: Collection[str]) -> bool:
+        """Return True if the stack has tasks or containers of services other than these (ids)."""
+        ours = {"label": self.label}
+        containers = self.client.containers(all=True, filters=ours)
+        owners = [each["ServiceID"] for each in self.client.tasks(filters=ours)]
+        owners += [each["Labels"].get("com.docker.swarm.service.id") for each in containers]
+        return any(owner not in without for owner in owners)
+
+    def _files(self) -> list[Path]:
         files = self.project.files()
-        if (self.project.root / OVERRIDES).is_file():
-            files.append(self.project.root / OVERRIDES)
-        told = self.project.compose(["config", "--format", "json"], files=files)
+        overrides = self.project.root / OVERRIDES
+        return [*files, overrides] if overrides.is_file() else files
+
+    def _model(self) -> dict[str, Any]:
+        told = self.project.compose(["config", "--format", "json"], files=self._files())
         return dict(json.loads(told))
 
     def _derive(self, model: Mapping[str, Any]) -> StackFile:
@@ -107,6 +131,8 @@ class Stack:
         file = read_env_file(self.project.root / ".env", os.environ)
         variables = file | dict(os.environ)  # as Compose has it
         made = derive(model, variables, replicas=scaled, images=images)
+        for service in made.content["services"].values():
+            service["deploy"]["labels"][FOLDER] = str(self.project.folder)
         for name, count in scaled.items():
             if name in made.content["services"]:
                 made.content["services"][name]["deploy"]["labels"][SCALED] = str(count)

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-POSITION, DIGEST = "ops.position", "ops.digest"
-"""Labels of a service: its place in the order of starts, and what it was made from."""
+POSITION, DIGEST, FOLDER = "ops.position", "ops.digest", "ops.folder"
+"""Labels of a service: its place in the order of starts, what it was made from, and the folder of
+the project that deployed it."""
 
 _AS_IT_IS = {
     *("cap_add", "cap_drop", "command", "configs", "deploy", "dns", "dns_search", "entrypoint"),
