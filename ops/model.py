@@ -73,6 +73,8 @@ class Answer:
     body: Mapping[str, Any]
     seconds: float
     problem: str = ""
+    asked: bool = True  # False: nothing says anything about the endpoint, `problem` is the reason
+    through_engine: bool = False  # asked from inside a container, where 127.0.0.1 is that container
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ops.config import Config, read_env_file
 from ops.doctor import causes, commands
 from ops.doctor.facts import NO_DOCKER, Facts, Failing, NotKnown, Script, Settings, Unknown
 from ops.doctor.pieces import Piece, Waiting, wait
-from ops.errors import BadInput, OpsError
+from ops.errors import BadInput, CommandFailed, OpsError
 from ops.model import Health, LogLine, Replica, Schema, State
 from ops.runtime import Runtime
 from ops.runtimes import engine, machine
@@ -208,7 +208,7 @@ def _exists(runtime: Runtime, service: str, program: str) -> bool:
     runtime.execute(service, ("true",), PROBE)  # raises, where nothing can be asked
     try:
         runtime.execute(service, ("sh", "-c", 'command -v -- "$0"', program), PROBE)
-    except OpsError:
+    except CommandFailed:
         return False
     return True
 

@@ -166,7 +166,7 @@ class ComposeRuntime:
         self.project.compose(words, show=True)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return inside.execute(self.client, self._running(service)["Id"], words)
+        return inside.execute(self.client, self._running(service)["Id"], words, timeout)
 
     def pipe(
         self,

@@ -165,7 +165,7 @@ class SwarmRuntime:
         self.stack.remove(volumes=volumes, say=say)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return inside.execute(self.client, self.reach.container_here(service), words)
+        return inside.execute(self.client, self.reach.container_here(service), words, timeout)
 
     def pipe(
         self,

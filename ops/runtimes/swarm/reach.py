@@ -63,7 +63,7 @@ class Reach:
             for network in addresses.keys() & _addresses(messenger).keys():
                 url = f"http://{addresses[network]}:{port}{path}"
                 answer = inside.get(self.client, self._here(messenger), url, timeout)
-                if answer.url:
+                if answer.asked:
                     return answer
         return Answer("", None, {}, 0.0, f"no container here reaches {replica.node}")
 
