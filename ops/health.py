@@ -49,7 +49,9 @@ def read(answer: Answer, service: str, replica: str, node: str, where: str = REA
     """What an answer of `where` means."""
     body = answer.body
     problem = answer.problem
-    if answer.status is None:
+    if not answer.asked:
+        state = State.UNKNOWN
+    elif answer.status is None:
         state = State.UNREACHABLE
     elif answer.status == 200:
         state = State.HEALTHY
@@ -76,6 +78,7 @@ def read(answer: Answer, service: str, replica: str, node: str, where: str = REA
         checked_at=datetime.now(UTC),
         body=body,
         problem=problem,
+        through_engine=answer.through_engine,
     )
 
 
@@ -99,6 +102,8 @@ def explain(health: Health) -> str:
             return ""
         case State.UNREACHABLE:
             return health.problem or "no answer"
+        case State.UNKNOWN:
+            return health.problem
         case State.STARTING:
             return _phase(body)
         case State.DEGRADED:

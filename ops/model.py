@@ -25,6 +25,7 @@ class State(StrEnum):
     HEALTHY = "healthy"  # /ready answers 200
     DEGRADED = "degraded"  # it serves, but the schema is not current
     STARTING = "starting"  # it is not serving yet
+    UNKNOWN = "unknown"  # it could not be asked
     UNHEALTHY = "unhealthy"  # it serves, but the database or Redis does not answer
     UNREACHABLE = "unreachable"  # no answer
 
@@ -91,6 +92,7 @@ class Health:
     checked_at: datetime  # UTC
     body: Mapping[str, Any]
     problem: str = ""
+    through_engine: bool = False  # as in `Answer`
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,11 @@ FAILURES = ("failed", "timed out")
 
 
 class Outcome(StrEnum):
-    """What `restart` says in the end."""
+    """What `restart` says in the end, from best to worst."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
+    UNKNOWN = "unknown"
     FAILED = "failed"
     TIMEOUT = "timeout"
 

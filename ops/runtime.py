@@ -36,7 +36,10 @@ class Runtime(Protocol):
         ...
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        """GET a path of a replica's HTTP port within `timeout` seconds; never raises."""
+        """GET a path of a replica's HTTP port within `timeout` seconds; never raises.
+
+        It is asked where the replica runs; what cannot be asked there has `asked` false.
+        """
         ...
 
     def logs(

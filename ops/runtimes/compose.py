@@ -118,7 +118,7 @@ class ComposeRuntime:
             url = f"http://127.0.0.1:{inside.port(inspected)}{path}"
             return inside.get(self.client, inspected["Id"], url, timeout)
         except OpsError as error:
-            return Answer("", None, {}, 0.0, error.message)
+            return Answer("", None, {}, 0.0, error.message, asked=False)
 
     def logs(
         self,

@@ -78,7 +78,7 @@ class SwarmRuntime:
         try:
             return self.reach.get(replica, path, timeout)
         except OpsError as error:
-            return Answer("", None, {}, 0.0, error.message)
+            return Answer("", None, {}, 0.0, error.message, asked=False)
 
     def logs(
         self,

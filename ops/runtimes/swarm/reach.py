@@ -65,7 +65,8 @@ class Reach:
                 answer = inside.get(self.client, self._here(messenger), url, timeout)
                 if answer.asked:
                     return answer
-        return Answer("", None, {}, 0.0, f"no container here reaches {replica.node}")
+        reason = f"no container here reaches {replica.node}"
+        return Answer("", None, {}, 0.0, reason, asked=False)
 
     def _messengers(self, service: str) -> list[Task]:
         """Tasks on the node that answers, from where others can be asked; the service's own first."""
