@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -29,6 +33,11 @@ _LOCAL = ("unix", "npipe", "http+unix", "")
 
 def load() -> None:
     """Import the SDK. Two threads that both come first would find it half imported."""
+    if "docker" not in sys.modules and importlib.util.find_spec("paramiko") is None:
+        # The SDK imports it for ssh:// even where the program `ssh` does the work.
+        stub = ModuleType("paramiko")
+        stub.__spec__ = ModuleSpec("paramiko", None)
+        sys.modules.setdefault("paramiko", stub)
     for name in ("docker.context", "requests"):
         importlib.import_module(name)
 
@@ -39,11 +48,20 @@ def connect(environ: Mapping[str, str] = os.environ) -> APIClient:
     The SDK takes the default engine when the context does not exist; that is an error here.
     Raises `OutOfReach` when there is no such engine, or it does not answer.
     """
+    load()
     import docker
+    from docker.context import ContextAPI
 
     with errors():
-        if not environ.get("DOCKER_HOST"):
+        address = environ.get("DOCKER_HOST")
+        if not address:
             check_context(environ.get("DOCKER_CONTEXT", ""))
+            address = ContextAPI.kwargs_from_context(environment=environ).get("base_url", "")
+        if address.startswith("ssh://") and not shutil.which("ssh"):
+            raise OutOfReach(
+                f"the command `ssh` is not installed, and Docker's address is {address}",
+                "install OpenSSH's client: sudo apt-get install openssh-client",
+            )
         client = docker.from_env(timeout=TIMEOUT, use_ssh_client=True, environment=dict(environ))
         client.ping()
         return client.api
@@ -66,6 +84,7 @@ def check_context(wanted: str) -> None:
 @contextmanager
 def errors() -> Iterator[None]:
     """Turn what the SDK and the connection below it raise into `OutOfReach` with a remedy."""
+    load()
     import requests
     from docker.errors import APIError, DockerException
 
