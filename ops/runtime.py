@@ -20,6 +20,10 @@ class Runtime(Protocol):
         """Whether this project's stack is up here. Quick, and never raises."""
         ...
 
+    def is_here(self) -> bool:
+        """Return True if the ports that the stack publishes are certainly ports of this machine."""
+        ...
+
     def services(self) -> tuple[str, ...]:
         """The names of the services that the stack consists of, in the order they start."""
         ...

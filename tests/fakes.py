@@ -112,6 +112,9 @@ class ScriptedRuntime:
             while rest and rest[0].time <= stamp(self.clock.seconds):
                 yield rest.pop(0)
 
+    def is_here(self) -> bool:
+        return False
+
     def undone(self, service: str) -> str:
         return ""
 

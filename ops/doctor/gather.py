@@ -222,7 +222,7 @@ def _holders(
     if not wanted:
         return {}
     if not engine.describe(client.known()).is_here:
-        raise NotKnown("the engine is on another machine")
+        raise NotKnown("the engine is not known to publish its ports on this machine")
     there = replicas.value()
     running = () if isinstance(there, Unknown) else {r.service for r in there if r.running}
     ports = [p for service, listed in wanted.items() if service not in running for p in listed]

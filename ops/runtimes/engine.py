@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from ops.errors import OutOfReach
 from ops.model import OUT_OF_MEMORY, Replica, Status
+from ops.runtimes import engine_host
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -28,7 +30,7 @@ Client: TypeAlias = "APIClient"
 
 TIMEOUT = 30  # seconds for one call that is not a stream
 GRACE = 10  # seconds that the engine gives a container which names none
-_LOCAL = ("unix", "npipe", "http+unix", "")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def load() -> None:
@@ -129,7 +131,7 @@ class About:
     clock_ahead: float  # seconds that its clock is ahead of ours
     clock_error: float  # seconds that this may be wrong by
     folder: str  # where it keeps its data
-    is_here: bool  # on this machine, as far as its address tells
+    is_here: bool  # its published ports are known to be ports of this machine
 
 
 def describe(client: APIClient) -> About:
@@ -143,7 +145,7 @@ def describe(client: APIClient) -> About:
         clock_ahead=(time(told["SystemTime"]) - begin - took).total_seconds(),
         clock_error=took.total_seconds(),
         folder=told["DockerRootDir"],
-        is_here=_is_here(client),
+        is_here=publishes_here(client),
     )
 
 
@@ -154,15 +156,58 @@ def publisher(client: APIClient, port: int) -> str:
     return str(found[0]["Names"][0]).lstrip("/") if found else ""
 
 
-def node_name(client: APIClient) -> str:
-    """The machine that the engine runs on, as far as the client's address tells."""
-    away = None if _is_here(client) else urlsplit(client.base_url).hostname
-    return away or platform.node()
-
-
-def _is_here(client: APIClient) -> bool:
+@functools.cache
+def publishes_here(client: APIClient) -> bool:
+    """Return True if a port that the engine publishes is certainly a port of this machine."""
     address = urlsplit(client.base_url)
-    return address.scheme in _LOCAL or address.hostname in ("localhost", "127.0.0.1", "localnpipe")
+    if _ssh_host(client):
+        return False
+    is_socket = address.scheme == "http+docker"
+    on_linux = sys.platform == "linux"
+    listener = ""
+    if is_socket and on_linux:
+        path = getattr(client.get_adapter(client.base_url), "socket_path", "")
+        listener = engine_host.listener(path)
+        if listener == "dockerd":
+            return True
+    with errors():
+        return engine_host.publishes_here(
+            client.info(),
+            client.networks() if on_linux else (),
+            platform=sys.platform,
+            hostname=platform.node(),
+            interfaces=engine_host.interfaces(),
+            is_socket=is_socket,
+            listener=listener,
+            in_container=engine_host.is_in_container(),
+        )
+
+
+def reachable_address(client: APIClient, inspected: Mapping[str, Any]) -> str:
+    """Return a container's own address if it can be reached from here; empty if not."""
+    if sys.platform != "linux" or not publishes_here(client):
+        return ""
+    return engine_host.bridge_address(inspected, engine_host.interfaces())
+
+
+def node_name(client: APIClient) -> str:
+    """Return the machine that the engine runs on: by its address, or by its own host name."""
+    host = _ssh_host(client)
+    if not host and urlsplit(client.base_url).scheme != "http+docker":
+        host = urlsplit(client.base_url).hostname or ""
+    if host and host not in _LOOPBACK:
+        return host
+    if publishes_here(client):
+        return platform.node()
+    with errors():
+        return str(client.info()["Name"])
+
+
+def _ssh_host(client: APIClient) -> str:
+    """Return the host of an engine that is reached over SSH; empty if it is not."""
+    # The client's own address is always http+docker://ssh then.
+    target = getattr(client.get_adapter(client.base_url), "ssh_host", "")
+    return urlsplit(f"ssh://{target}").hostname or ""
 
 
 def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: str) -> Replica:
@@ -273,8 +318,3 @@ def time(text: str) -> datetime:
     offset = re.search(r"[+-]\d\d:\d\d$", text)
     base = whole[:19] + "." + micros + (offset[0] if offset else "+00:00")
     return datetime.fromisoformat(base).astimezone(UTC)
-
-
-def is_reachable_by_address(client: APIClient) -> bool:
-    """Whether containers' own addresses can be reached from here: an engine on this Linux."""
-    return sys.platform == "linux" and urlsplit(client.base_url).scheme in ("http+docker", "unix")

@@ -57,6 +57,9 @@ class SwarmRuntime:
         except OpsError:
             return False
 
+    def is_here(self) -> bool:
+        return engine.publishes_here(self.client)
+
     def services(self) -> tuple[str, ...]:
         return tuple(self.cluster.every())
 
