@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import socket
 import threading
@@ -28,9 +29,23 @@ def check(runtime: Runtime, replica: Replica, timeout: float, where: str = READY
     """Look at one replica within `timeout` seconds: at a path of its port, or at an address."""
     if where.startswith("/"):
         answer = runtime.get(replica, where, timeout)
+    elif is_loopback(where) and not runtime.is_here():
+        reason = f"{where} is an address of this machine, and {replica.service} runs elsewhere"
+        hint = f"set ops.health in invoke.yaml to a path: {urlsplit(where).path or READY}"
+        answer = Answer("", None, {}, 0.0, f"{reason}; {hint}", asked=False)
     else:
         answer = fetch(where, timeout)
     return read(answer, replica.service, replica.replica, replica.node, where)
+
+
+def is_loopback(url: str) -> bool:
+    """Return True if the host of a URL is this machine, whatever the machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 def by_probe(replica: Replica) -> Health:
@@ -49,7 +64,9 @@ def read(answer: Answer, service: str, replica: str, node: str, where: str = REA
     """What an answer of `where` means."""
     body = answer.body
     problem = answer.problem
-    if answer.status is None:
+    if not answer.asked:
+        state = State.UNKNOWN
+    elif answer.status is None:
         state = State.UNREACHABLE
     elif answer.status == 200:
         state = State.HEALTHY
@@ -76,6 +93,7 @@ def read(answer: Answer, service: str, replica: str, node: str, where: str = REA
         checked_at=datetime.now(UTC),
         body=body,
         problem=problem,
+        through_engine=answer.through_engine,
     )
 
 
@@ -99,6 +117,8 @@ def explain(health: Health) -> str:
             return ""
         case State.UNREACHABLE:
             return health.problem or "no answer"
+        case State.UNKNOWN:
+            return health.problem
         case State.STARTING:
             return _phase(body)
         case State.DEGRADED:

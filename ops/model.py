@@ -34,6 +34,7 @@ class State(StrEnum):
     HEALTHY = "healthy"  # /ready answers 200
     DEGRADED = "degraded"  # it serves, but the schema is not current
     STARTING = "starting"  # it is not serving yet
+    UNKNOWN = "unknown"  # it could not be asked
     UNHEALTHY = "unhealthy"  # it serves, but the database or Redis does not answer
     UNREACHABLE = "unreachable"  # no answer
 
@@ -82,6 +83,8 @@ class Answer:
     body: Mapping[str, Any]
     seconds: float
     problem: str = ""
+    asked: bool = True  # False: nothing says anything about the endpoint, `problem` is the reason
+    through_engine: bool = False  # asked from inside a container, where 127.0.0.1 is that container
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Health:
     checked_at: datetime  # UTC
     body: Mapping[str, Any]
     problem: str = ""
+    through_engine: bool = False  # as in `Answer`
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,11 @@ FAILURES = ("failed", "timed out")
 
 
 class Outcome(StrEnum):
-    """What `restart` says in the end."""
+    """What `restart` says in the end, from best to worst."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
+    UNKNOWN = "unknown"
     FAILED = "failed"
     TIMEOUT = "timeout"
 

@@ -19,6 +19,7 @@ PROBE_EVERY = 0.02  # seconds between two looks
 PROBE_TIMEOUT = 2.0  # seconds
 LAST_WORDS = 1.0  # seconds to wait for what a failed start has said
 EVIDENCE = 12  # lines of the new start that a failure shows
+_NOT_SERVING = (State.STARTING, State.UNKNOWN, State.UNREACHABLE)
 
 
 class Audience(Protocol):
@@ -188,7 +189,7 @@ class _Watch:
         if self.health.state is not self.state_since[0]:
             self.state_since = (self.health.state, now)
         state, since = self.state_since
-        if self.serves_since is None and state not in (State.STARTING, State.UNREACHABLE):
+        if self.serves_since is None and state not in _NOT_SERVING:
             self.serves_since = now
         lasted = now - since
         match state:
@@ -198,6 +199,8 @@ class _Watch:
             case State.DEGRADED if lasted >= STABLE_FOR:
                 self.ended_at = since
                 self._decide(Outcome.DEGRADED, health.explain(self.health))
+            case State.UNKNOWN if lasted >= STABLE_FOR:
+                self._decide(Outcome.UNKNOWN, health.explain(self.health))
             case State.UNHEALTHY if lasted >= SETTLE_FOR:
                 self._decide(Outcome.FAILED, health.explain(self.health))
 
@@ -290,6 +293,8 @@ def _how_it_ended(replica: Replica) -> str:
 
 
 def _remedy(service: str, trouble: Phase | None, look: Health | None) -> str:
+    if look and look.state is State.UNKNOWN:
+        return "ask it at an address that this machine reaches: inv health --url URL"
     if look and look.state is State.UNHEALTHY and not look.body.get("redis", True):
         return "look at Redis: inv status, inv logs redis"
     phase = trouble.name if trouble else ""

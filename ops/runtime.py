@@ -23,6 +23,10 @@ class Runtime(Protocol):
         """
         ...
 
+    def is_here(self) -> bool:
+        """Return True if the ports that the stack publishes are certainly ports of this machine."""
+        ...
+
     def services(self) -> tuple[str, ...]:
         """The names of the services that the stack consists of, in the order they start."""
         ...
@@ -39,7 +43,10 @@ class Runtime(Protocol):
         ...
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        """GET a path of a replica's HTTP port within `timeout` seconds; never raises."""
+        """GET a path of a replica's HTTP port within `timeout` seconds; never raises.
+
+        It is asked where the replica runs; what cannot be asked there has `asked` false.
+        """
         ...
 
     def logs(

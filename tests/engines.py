@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,12 @@ ns = namespace(root=Path(__file__).parent)
 class Engine:
     """A dockerd in a network namespace of its own, so that it disturbs no other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "") -> None:
         self.folder = folder
         self.name = folder.name
         self.host = f"unix://{folder}/docker.sock"
+        self.address = address  # in the network that joins it to this process; empty without one
+        self.tcp = f"tcp://{address}:2375" if address else ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def docker(self, *words: str, **more: object) -> dockerized.Done:
@@ -52,6 +55,7 @@ class Engine:
                     *("--exec-root", str(self.folder / "exec")),
                     *("--pidfile", str(self.folder / "docker.pid")),
                     *("--host", self.host, "--group", "root"),
+                    *(("--host", self.tcp, "--tls=false") if self.tcp else ()),
                 ],
                 env=os.environ | {"PATH": path_of_dockerd()},
                 stdin=subprocess.DEVNULL,
@@ -69,8 +73,11 @@ class Engine:
 
 
 @contextlib.contextmanager
-def engine() -> Iterator[Engine]:
-    """One that runs; with its data it goes away in the end. Skips where that is not possible."""
+def engine(*, linked: bool = False) -> Iterator[Engine]:
+    """One that runs; with its data it goes away in the end. Skips where that is not possible.
+
+    With `linked` it answers over TCP as well, in a network of its own and this process's.
+    """
     dockerized.find_engine()
     if (
         os.name != "posix"
@@ -79,10 +86,12 @@ def engine() -> Iterator[Engine]:
     ):
         pytest.skip("an engine of its own needs root, and dockerd in PATH")
     folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: a socket's path has 108 bytes
+    subprocess.run(["ip", "netns", "add", folder.name], check=True)
     made = Engine(folder)
-    subprocess.run(["ip", "netns", "add", made.name], check=True)
     try:
         subprocess.run(["ip", "-n", made.name, "link", "set", "lo", "up"], check=True)
+        if linked:
+            made = Engine(folder, _link(made.name))
         made.start()
         yield made
     finally:
@@ -97,6 +106,31 @@ def engine() -> Iterator[Engine]:
             if mount.startswith(f"{folder}/"):
                 subprocess.run(["umount", "--lazy", mount], check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link(namespace: str) -> str:
+    """Join a network namespace to this one; returns the address there. It goes with the namespace."""
+
+    def ip(*words: str) -> str:
+        return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
+
+    taken = ip("-4", "address")
+    prefix = next(p for n in range(1, 255) if f"{(p := f'198.18.{n}')}." not in taken)
+    ours = f"e{uuid.uuid4().hex[:8]}"
+    ip("link", "add", ours, "type", "veth", "peer", "name", "us", "netns", namespace)
+    ip("address", "add", f"{prefix}.1/24", "dev", ours)
+    ip("link", "set", ours, "up")
+    ip("-n", namespace, "address", "add", f"{prefix}.2/24", "dev", "us")
+    ip("-n", namespace, "link", "set", "us", "up")
+    return f"{prefix}.2"
+
+
+def load(own: Engine, *images: str) -> None:
+    """Give an engine, which has no registry to pull from, images of the shared one."""
+    archive = own.folder / "images.tar"
+    dockerized.docker("save", "--output", str(archive), *images)
+    own.docker("load", "--input", str(archive))
+    archive.unlink()
 
 
 def _end_shims(folder: Path) -> None:

@@ -56,7 +56,10 @@ class ScriptedRuntime:
     lines: list[LogLine] = field(default_factory=list)
     starts: list[tuple[float, str]] = field(default_factory=list)  # second, replica
     ends: list[tuple[float, str, int]] = field(default_factory=list)  # second, replica, exit code
-    answers: list[tuple[float, tuple[int, dict[str, object]] | None]] = field(default_factory=list)
+    # A text is why it cannot be asked.
+    answers: list[tuple[float, tuple[int, dict[str, object]] | str | None]] = field(
+        default_factory=list
+    )
     replica_names: Sequence[str] = ("backend",)
     restarts_itself: bool = True  # what has ended is started again, some time later
     answered_at: float = 0.0  # when the request to restart returns
@@ -92,6 +95,8 @@ class ScriptedRuntime:
         said = [answer for at, answer in self.answers if at <= self.clock.seconds]
         if not said or said[-1] is None:
             return Answer("http://x/ready", None, {}, 0.0, "connection refused")
+        if isinstance(said[-1], str):
+            return Answer("", None, {}, 0.0, said[-1], asked=False)
         return Answer("http://x/ready", said[-1][0], said[-1][1], 0.001)
 
     def logs(
@@ -118,6 +123,9 @@ class ScriptedRuntime:
             assert self.requested.wait(30)
             self.answer.set()
             self.request.join(30)
+
+    def is_here(self) -> bool:
+        return False
 
     def undone(self, service: str) -> str:
         return ""

@@ -16,7 +16,7 @@ from ops.config import Config, read_env_file
 from ops.doctor import causes, commands
 from ops.doctor.facts import NO_DOCKER, Facts, Failing, NotKnown, Script, Settings, Unknown
 from ops.doctor.pieces import Piece, Waiting, wait
-from ops.errors import BadInput, OpsError
+from ops.errors import BadInput, CommandFailed, OpsError
 from ops.model import Health, LogLine, Replica, Schema, State
 from ops.runtime import Runtime
 from ops.runtimes import engine, machine
@@ -209,7 +209,7 @@ def _exists(runtime: Runtime, service: str, program: str) -> bool:
     runtime.execute(service, ("true",), PROBE)  # raises, where nothing can be asked
     try:
         runtime.execute(service, ("sh", "-c", 'command -v -- "$0"', program), PROBE)
-    except OpsError:
+    except CommandFailed:
         return False
     return True
 
@@ -223,7 +223,7 @@ def _holders(
     if not wanted:
         return {}
     if not engine.describe(client.known()).is_here:
-        raise NotKnown("the engine is on another machine")
+        raise NotKnown("the engine is not known to publish its ports on this machine")
     there = replicas.value()
     running = () if isinstance(there, Unknown) else {r.service for r in there if r.running}
     ports = [p for service, listed in wanted.items() if service not in running for p in listed]

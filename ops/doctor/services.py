@@ -126,6 +126,8 @@ def health(facts: Facts) -> Iterator[Finding]:
             case State.UNREACHABLE:
                 what = f"{name} does not answer"
                 yield Finding(what, (look.problem, *told), f"inv restart {look.service}")
+            case State.UNKNOWN:
+                yield Finding(f"the health of {name} is unknown", (look.problem,), _ASKABLE)
             case State.UNHEALTHY if "db" not in look.body:
                 what = f"{name} is unhealthy"
                 yield Finding(what, (look.problem, *told), f"see: inv logs {look.service}")
@@ -142,6 +144,9 @@ def health(facts: Facts) -> Iterator[Finding]:
                 pass
 
 
+_ASKABLE = (
+    "install wget, curl or python in its image, or set ops.health to what can be asked from here"
+)
 _DEPENDENCIES = (("db", "the database", "postgres"), ("redis", "Redis", "redis"))
 
 

@@ -125,19 +125,24 @@ class ComposeRuntime:
         ]
         return engine.remember_memory(self.client, replicas)
 
+    def is_here(self) -> bool:
+        return engine.publishes_here(self.client)
+
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        if replica.ports:
-            return health.fetch(f"http://{replica.ports[0]}{path}", timeout)
         try:
+            if replica.ports and self.is_here():
+                return health.fetch(f"http://{replica.ports[0]}{path}", timeout)
             with engine.errors():
                 inspected = self.client.inspect_container(replica.identity)
-            address = self._address(inspected)
-            if address and engine.is_reachable_by_address(self.client):
-                return health.fetch(f"http://{address}{path}", timeout)
-            url = f"http://127.0.0.1:{inside.port(inspected)}{path}"
+            if (status := inspected["State"]["Status"]) != "running":
+                return Answer("", None, {}, 0.0, f"its container is {status}")
+            port = inside.port(inspected)
+            if address := engine.reachable_address(self.client, inspected):
+                return health.fetch(f"http://{address}:{port}{path}", timeout)
+            url = f"http://127.0.0.1:{port}{path}"
             return inside.get(self.client, inspected["Id"], url, timeout)
         except OpsError as error:
-            return Answer("", None, {}, 0.0, error.message)
+            return Answer("", None, {}, 0.0, error.message, asked=False)
 
     def logs(
         self,
@@ -193,7 +198,7 @@ class ComposeRuntime:
         self.project.compose(words, show=True)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return inside.execute(self.client, self._running(service)["Id"], words)
+        return inside.execute(self.client, self._running(service)["Id"], words, timeout)
 
     def pipe(
         self,
@@ -296,13 +301,6 @@ class ComposeRuntime:
             running=inspected["State"]["Running"],
             started=inspected["State"]["StartedAt"],
         )
-
-    # A replica without a published port
-
-    def _address(self, inspected: Mapping[str, Any]) -> str:
-        networks = (inspected["NetworkSettings"].get("Networks") or {}).values()
-        addresses = [network["IPAddress"] for network in networks if network.get("IPAddress")]
-        return f"{addresses[0]}:{inside.port(inspected)}" if addresses else ""
 
 
 def _service(container: Mapping[str, Any]) -> str:

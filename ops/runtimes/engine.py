@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import json
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from ops.errors import Unavailable
 from ops.model import OUT_OF_MEMORY, Replica, Status
-from ops.runtimes import machine
+from ops.runtimes import engine_host, machine
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -29,11 +34,16 @@ TIMEOUT = 30  # seconds for one call that is not a stream
 PATIENCE = 2  # seconds for one answer where another place may be chosen instead
 SOCKET = Path("/var/run/docker.sock")  # of the engine that `docker` uses by default
 GRACE = 10  # seconds that the engine gives a container which names none
-_LOCAL = ("unix", "npipe", "http+unix", "")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def load() -> None:
     """Import the SDK. Two threads that both come first would find it half imported."""
+    if "docker" not in sys.modules and importlib.util.find_spec("paramiko") is None:
+        # The SDK imports it for ssh:// even where the program `ssh` does the work.
+        stub = ModuleType("paramiko")
+        stub.__spec__ = ModuleSpec("paramiko", None)
+        sys.modules.setdefault("paramiko", stub)
     for name in ("docker.context", "requests"):
         importlib.import_module(name)
 
@@ -82,11 +92,20 @@ def connect(environ: Mapping[str, str] = os.environ, timeout: int = TIMEOUT) -> 
     The SDK takes the default engine when the context does not exist; that is an error here.
     Raises `Unavailable` when there is no such engine, or it does not answer.
     """
+    load()
     import docker
+    from docker.context import ContextAPI
 
     with errors():
-        if not environ.get("DOCKER_HOST"):
+        address = environ.get("DOCKER_HOST")
+        if not address:
             check_context(environ.get("DOCKER_CONTEXT", ""))
+            address = ContextAPI.kwargs_from_context(environment=environ).get("base_url", "")
+        if address.startswith("ssh://") and not shutil.which("ssh"):
+            raise Unavailable(
+                f"the command `ssh` is not installed, and Docker's address is {address}",
+                "install OpenSSH's client: sudo apt-get install openssh-client",
+            )
         client = docker.from_env(timeout=timeout, use_ssh_client=True, environment=dict(environ))
         client.ping()
         return client.api
@@ -109,6 +128,7 @@ def check_context(wanted: str) -> None:
 @contextmanager
 def errors() -> Iterator[None]:
     """Turn what the SDK and the connection below it raise into `Unavailable` with a remedy."""
+    load()
     import requests
     from docker.errors import APIError, DockerException
 
@@ -153,7 +173,7 @@ class About:
     clock_ahead: float  # seconds that its clock is ahead of ours
     clock_error: float  # seconds that this may be wrong by
     folder: str  # where it keeps its data
-    is_here: bool  # on this machine, as far as its address tells
+    is_here: bool  # its published ports are known to be ports of this machine
 
 
 def describe(client: APIClient) -> About:
@@ -167,7 +187,7 @@ def describe(client: APIClient) -> About:
         clock_ahead=(time(told["SystemTime"]) - begin - took).total_seconds(),
         clock_error=took.total_seconds(),
         folder=told["DockerRootDir"],
-        is_here=_is_here(client),
+        is_here=publishes_here(client),
     )
 
 
@@ -178,15 +198,58 @@ def publisher(client: APIClient, port: int) -> str:
     return str(found[0]["Names"][0]).lstrip("/") if found else ""
 
 
-def node_name(client: APIClient) -> str:
-    """The machine that the engine runs on, as far as the client's address tells."""
-    away = None if _is_here(client) else urlsplit(client.base_url).hostname
-    return away or platform.node()
-
-
-def _is_here(client: APIClient) -> bool:
+@functools.cache
+def publishes_here(client: APIClient) -> bool:
+    """Return True if a port that the engine publishes is certainly a port of this machine."""
     address = urlsplit(client.base_url)
-    return address.scheme in _LOCAL or address.hostname in ("localhost", "127.0.0.1", "localnpipe")
+    if _ssh_host(client):
+        return False
+    is_socket = address.scheme == "http+docker"
+    on_linux = sys.platform == "linux"
+    listener = ""
+    if is_socket and on_linux:
+        path = getattr(client.get_adapter(client.base_url), "socket_path", "")
+        listener = engine_host.listener(path)
+        if listener == "dockerd":
+            return True
+    with errors():
+        return engine_host.publishes_here(
+            client.info(),
+            client.networks() if on_linux else (),
+            platform=sys.platform,
+            hostname=platform.node(),
+            interfaces=engine_host.interfaces(),
+            is_socket=is_socket,
+            listener=listener,
+            in_container=engine_host.is_in_container(),
+        )
+
+
+def reachable_address(client: APIClient, inspected: Mapping[str, Any]) -> str:
+    """Return a container's own address if it can be reached from here; empty if not."""
+    if sys.platform != "linux" or not publishes_here(client):
+        return ""
+    return engine_host.bridge_address(inspected, engine_host.interfaces())
+
+
+def node_name(client: APIClient) -> str:
+    """Return the machine that the engine runs on: by its address, or by its own host name."""
+    host = _ssh_host(client)
+    if not host and urlsplit(client.base_url).scheme != "http+docker":
+        host = urlsplit(client.base_url).hostname or ""
+    if host and host not in _LOOPBACK:
+        return host
+    if publishes_here(client):
+        return platform.node()
+    with errors():
+        return str(client.info()["Name"])
+
+
+def _ssh_host(client: APIClient) -> str:
+    """Return the host of an engine that is reached over SSH; empty if it is not."""
+    # The client's own address is always http+docker://ssh then.
+    target = getattr(client.get_adapter(client.base_url), "ssh_host", "")
+    return urlsplit(f"ssh://{target}").hostname or ""
 
 
 def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: str) -> Replica:
@@ -297,8 +360,3 @@ def time(text: str) -> datetime:
     offset = re.search(r"[+-]\d\d:\d\d$", text)
     base = whole[:19] + "." + micros + (offset[0] if offset else "+00:00")
     return datetime.fromisoformat(base).astimezone(UTC)
-
-
-def is_reachable_by_address(client: APIClient) -> bool:
-    """Whether containers' own addresses can be reached from here: an engine on this Linux."""
-    return sys.platform == "linux" and urlsplit(client.base_url).scheme in ("http+docker", "unix")

@@ -17,12 +17,14 @@ STATE_STYLE = {
     State.HEALTHY: ("green", "✓"),
     State.DEGRADED: ("yellow", "!"),
     State.STARTING: ("cyan", "…"),
+    State.UNKNOWN: ("magenta", "?"),
     State.UNHEALTHY: ("red", "✗"),
     State.UNREACHABLE: ("red", "✗"),
 }
 _OUTCOME_STYLE = {
     Outcome.HEALTHY: ("green", "✓"),
     Outcome.DEGRADED: ("yellow", "!"),
+    Outcome.UNKNOWN: ("magenta", "?"),
     Outcome.FAILED: ("red", "✗"),
     Outcome.TIMEOUT: ("red", "✗"),
 }
@@ -37,7 +39,9 @@ def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
     if "db" in look.body:
         console.print(f"  {facts(look.body)} · version {_known(look.body.get('version'))}")
     timing = f" in {look.latency_ms:.0f} ms" if look.latency_ms is not None else ""
-    asked = ", ".join(filter(None, (f"{look.url or 'its own probe'}{timing}", runtime)))
+    address = look.url or ("not asked" if look.state is State.UNKNOWN else "its own probe")
+    way = " through the engine" if look.through_engine else ""
+    asked = ", ".join(filter(None, (f"{address}{way}{timing}", runtime)))
     console.print(f"  [dim]{escape(asked)}[/]")
 
 
@@ -66,6 +70,7 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
     said = {
         Outcome.HEALTHY: f"is healthy after {verdict.total_seconds:.1f} s",
         Outcome.DEGRADED: f"serves, but degraded, after {verdict.total_seconds:.1f} s",
+        Outcome.UNKNOWN: f"was restarted, and its state is unknown after {verdict.total_seconds:.1f} s",
         Outcome.FAILED: f"failed after {verdict.total_seconds:.1f} s",
         Outcome.TIMEOUT: f"is still not ready after {verdict.total_seconds:.0f} s",
     }[verdict.outcome]

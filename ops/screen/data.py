@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.model import Checkup, Glance, Health, LogLine, Phase, Replica, Schema, Step, Verdict
+from ops.model import Checkup, Glance, Health, LogLine, Phase, Replica, Schema, State, Step, Verdict
 
 
 def dumps(value: Any) -> str:
@@ -36,7 +36,7 @@ def _time(value: datetime | None) -> str | None:
 
 
 def health_json(looks: Sequence[Health], worst: Health, runtime: str) -> dict[str, Any]:
-    """As the contract has it; `replicas` only when there are several."""
+    """As the contract has it; `replicas` only when there are several, `reason` only when unknown."""
 
     def one(look: Health) -> dict[str, Any]:
         return {
@@ -46,6 +46,7 @@ def health_json(looks: Sequence[Health], worst: Health, runtime: str) -> dict[st
             "latency_ms": look.latency_ms,
             "checked_at": look.checked_at,
             "health": look.body or None,
+            **({"reason": look.problem} if look.state is State.UNKNOWN else {}),
         }
 
     result = {"service": worst.service, "runtime": runtime or None, **one(worst)}

@@ -17,6 +17,7 @@ _LEAST_SCALE = 20.0  # ms: what is quicker than that is not worth a mountain
 _MARKS = {  # in the place of a bar, so that no colour is needed
     State.DEGRADED: "!",
     State.STARTING: "…",
+    State.UNKNOWN: "?",
     State.UNHEALTHY: "✗",
     State.UNREACHABLE: "×",
 }

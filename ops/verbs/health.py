@@ -37,8 +37,9 @@ def health(
 ) -> None:
     """Ask the backend how it is.
 
-    One look at /ready: healthy, starting, degraded (it serves, but the schema is
-    not current), unhealthy (the database or Redis does not answer), unreachable.
+    One look at /ready, where the backend runs: healthy, starting, degraded (it
+    serves, but the schema is not current), unhealthy (the database or Redis does
+    not answer), unreachable, or unknown if it cannot be asked there.
     --watch goes on looking: latency, and the moment of each change; q ends it.
 
     Examples:
@@ -47,8 +48,8 @@ def health(
       inv health --url http://127.0.0.1:8000 --timeout 1
       inv health --json | jq -r .state
 
-    Exit codes: 0 healthy, or q under --watch; 3 starting, degraded or unhealthy;
-    4 unreachable; 130 Ctrl-C.
+    Exit codes: 0 healthy, or q under --watch; 3 starting, degraded, unhealthy or
+    unknown; 4 unreachable; 130 Ctrl-C.
     """
     from concurrent.futures import ThreadPoolExecutor
     from urllib.parse import urlsplit

@@ -62,8 +62,8 @@ def restart_backend(
       inv restart-backend --dry-run
       inv restart-backend --json
 
-    Exit codes: 0 healthy; 3 degraded, failed, or not ready in time; 4 the stack
-    is not up, or somebody else changes it.
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
+    the stack is not up, or somebody else changes it.
     """
     _restart(context, None, logs, tail, timeout, json, dry_run, runtime)
 
@@ -88,8 +88,8 @@ def restart(
       inv restart worker
       inv restart postgres --timeout 2m
 
-    Exit codes: 0 healthy; 3 degraded, failed, or not ready in time; 4 there is no
-    such service, the stack is not up, or somebody else changes it.
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
+    there is no such service, the stack is not up, or somebody else changes it.
     """
     if not services:
         raise BadInput("restart needs the name of a service", "for example: inv restart worker")

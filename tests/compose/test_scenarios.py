@@ -185,16 +185,17 @@ def test_health_inside_a_container_without_any_port_that_can_be_reached(stack, m
 
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(engine, "is_reachable_by_address", lambda client: False)
+    monkeypatch.setattr(engine, "publishes_here", lambda client: False)
     runtime = ComposeRuntime(Config(stack.root, "compose", "backend", {}))
     [replica] = runtime.replicas("worker")
     assert replica.ports == ()
     answer = runtime.get(replica, "/health", 2.0)
     assert answer.status is None
     assert "refused" in answer.problem
-    inside = {**runtime.replicas("backend")[0].__dict__, "ports": ()}
-    answer = runtime.get(type(replica)(**inside), "/health", 2.0)
-    assert (answer.status, answer.body["ok"]) == (200, True)
+    answer = runtime.get(runtime.replicas("backend")[0], "/health", 2.0)
+    assert (answer.status, answer.body["ok"], answer.through_engine) == (200, True, True)
+    answer = runtime.get(runtime.replicas("backend")[0], "/nowhere", 2.0)
+    assert (answer.status, answer.body) == (404, {"detail": "Not Found"})
 
 
 def test_data_whose_passwords_are_gone_is_not_covered_up(stack):

@@ -149,7 +149,7 @@ class Late(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         now = datetime.now(UTC) - timedelta(hours=1)
         info = {"ServerVersion": "19.03.8", "SystemTime": now.isoformat(), "DockerRootDir": "/none"}
-        told = {"info": info, "json": [], "version": {"ApiVersion": "1.44"}}
+        told = {"info": info, "json": [], "networks": [], "version": {"ApiVersion": "1.44"}}
         body = json.dumps(told.get(self.path.partition("?")[0].rpartition("/")[2], "OK")).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -141,6 +141,10 @@ ROWS = {
         "Ctrl-C in every verb",
         "clean exit 130, terminal restored",
     ),
+    "F35": Row(
+        "engine on another machine (`tcp://`, `ssh://`, a context) or in another network namespace, while something else answers on 127.0.0.1:PORT here: health and restart said *healthy* with the remote database stopped",
+        "health asked where the service runs; the decoy never asked; `ssh://` works with what we install, or one line says what is missing",
+    ),
     "F36": Row(
         "images built, base images and registry gone: `auto` silently started an empty `local` stack",
         "the Compose stack with its data; `auto` never starts an empty stack while another one of this project exists",

@@ -106,10 +106,7 @@ def test_f29_stopped_by_hand_stays_stopped(tmp_path):
 @contextlib.contextmanager
 def images(own):
     """The shared engine's image, for an engine that has no registry to pull from."""
-    archive = own.folder / "image.tar"
-    engines.dockerized.docker("save", "--output", str(archive), "redis:7")
-    own.docker("load", "--input", str(archive))
-    archive.unlink()
+    engines.load(own, "redis:7")
     yield
 
 

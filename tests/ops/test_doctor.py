@@ -301,6 +301,11 @@ CAUSES = {
         "health",
         "backend does not answer | connection refused | inv restart backend",
     ),
+    "cannot be asked": (
+        sick(looks=(look(State.UNKNOWN, "its container has no wget"),)),
+        "health",
+        "the health of backend is unknown | its container has no wget | install wget, curl or",
+    ),
     "database down": (
         replace(
             with_replica("postgres", status=Status.EXITED), looks=(look(State.UNHEALTHY, db=False),)

@@ -4,10 +4,12 @@ import contextlib
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from ops import health
+from ops.model import Answer, State
 from tests.servers import free_port
 
 
@@ -72,3 +74,41 @@ def test_nobody_there():
     assert health.fetch(f"http://127.0.0.1:{free_port()}/", 3).problem == "connection refused"
     assert health.fetch("http://nowhere.invalid/", 3).problem == "cannot connect"
     assert "out of range" in health.fetch("http://127.0.0.1:99999/", 3).problem
+
+
+@pytest.mark.parametrize(
+    ("url", "is_loopback"),
+    [
+        ("http://127.0.0.1:8000/healthz", True),
+        ("http://127.8.0.1/", True),
+        ("http://localhost:8000", True),
+        ("http://shop.localhost/", True),
+        ("https://[::1]:8443/", True),
+        ("http://0.0.0.0:8000/", True),
+        ("http://192.168.0.7:8000/", False),
+        ("https://example.org/healthz", False),
+        ("http://[2001:db8::1]/", False),
+    ],
+)
+def test_loopback_addresses_are_recognised(url, is_loopback):
+    assert health.is_loopback(url) is is_loopback
+
+
+def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
+    look = health.read(Answer("", None, {}, 0.0, "no program", asked=False), "web", "web", "node")
+    assert look.state is State.UNKNOWN
+    assert health.explain(look) == "no program"
+
+
+@pytest.mark.parametrize(
+    ("other", "worst"),
+    [
+        (State.HEALTHY, State.UNKNOWN),
+        (State.STARTING, State.UNKNOWN),
+        (State.UNHEALTHY, State.UNHEALTHY),
+        (State.UNREACHABLE, State.UNREACHABLE),
+    ],
+)
+def test_unknown_is_worse_than_good_and_better_than_known_to_be_bad(other, worst):
+    unknown = health.read(Answer("", None, {}, 0.0, asked=False), "web", "web", "node")
+    assert health.worst([unknown, replace(unknown, state=other)]).state is worst

@@ -3,7 +3,7 @@
 import pytest
 
 from ops import restart
-from ops.model import Outcome
+from ops.model import Outcome, State
 from tests.fakes import READY, FakeClock, ScriptedRuntime, body, line, moment
 
 BOOT = [
@@ -176,6 +176,30 @@ def test_a_schema_that_is_unknown_for_a_moment_is_not():
         lines=BOOT, starts=[(1.9, "backend")], answers=[(4.0, answer), (5.0, READY)]
     )
     assert verdict.outcome is Outcome.HEALTHY
+
+
+def test_restart_is_unknown_when_nothing_can_be_asked():
+    [verdict], _, clock = play(lines=BOOT, starts=[(1.9, "backend")], answers=[(0, "no program")])
+    assert (verdict.outcome, verdict.reason) == (Outcome.UNKNOWN, "no program")
+    assert verdict.health.state is State.UNKNOWN
+    assert "inv health --url" in verdict.remedy
+    assert clock.seconds == pytest.approx(1.9 + restart.STABLE_FOR, abs=0.3)
+
+
+def test_restart_ignores_a_moment_in_which_nothing_can_be_asked():
+    [verdict], _, _ = play(
+        lines=BOOT, starts=[(1.9, "backend")], answers=[(0, "engine away"), (3.5, READY)]
+    )
+    assert verdict.outcome is Outcome.HEALTHY
+
+
+def test_restart_is_unknown_when_the_address_is_of_this_machine_and_the_service_is_not():
+    [verdict], _, _ = play(
+        where="http://127.0.0.1:8000/healthz", lines=BOOT, starts=[(1.9, "backend")]
+    )
+    assert verdict.outcome is Outcome.UNKNOWN
+    assert "127.0.0.1:8000" in verdict.reason
+    assert verdict.reason.endswith("set ops.health in invoke.yaml to a path: /healthz")
 
 
 def test_a_database_that_stays_away_has_failed_after_a_while():

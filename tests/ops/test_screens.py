@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
+from ops import health
 from ops.errors import OutOfReach
 from ops.history import History
 from ops.model import Boot, Glance, Health, Phase, Replica, Schema, State, Status
-from ops.screen import frame, grid, pulse, table
+from ops.screen import cards, data, frame, grid, pulse, table
 from ops.watch import Sight
 from tests.fakes import body, moment
 
@@ -227,6 +228,38 @@ def test_health_over_time():
         "  00:00:02  ✗ unhealthy, after 2s healthy: the database does not answer",
         "  00:00:00  ✓ healthy at the first look",
     ]
+
+
+def test_a_state_that_is_unknown_has_a_mark_of_its_own():
+    history = History()
+    history.add([(look(), "")])
+    history.add([(look(State.UNKNOWN, 5, None), "no program to ask with")])
+    lines = [line.plain for line in pulse.pulse_lines(history, [], moment(7), 80)]
+    assert lines[0].startswith("? backend is unknown for 2s")
+    assert lines[1].endswith("?")
+    assert "  00:00:05  ? unknown, after 5s healthy: no program to ask with" in lines
+
+
+def test_an_unknown_state_is_shown_with_its_reason():
+    unknown = replace(
+        look(State.UNKNOWN, 0, None), url="", http_status=None, body={}, problem="no program"
+    )
+    console = Console(file=io.StringIO(), width=80)
+    cards.health_text(console, unknown, health.explain(unknown), "compose")
+    assert console.file.getvalue().splitlines() == [
+        "? backend is unknown (no program)",
+        "  not asked, compose",
+    ]
+    shown = data.health_json([unknown], unknown, "compose")
+    assert (shown["state"], shown["reason"]) == ("unknown", "no program")
+    assert "reason" not in data.health_json([look()], look(), "compose")
+
+
+def test_an_answer_through_the_engine_says_so():
+    console = Console(file=io.StringIO(), width=80)
+    answered = replace(look(), url="http://127.0.0.1:8000/ready", through_engine=True)
+    cards.health_text(console, answered, "", "compose")
+    assert "http://127.0.0.1:8000/ready through the engine in " in console.file.getvalue()
 
 
 def test_health_look_after_look():

@@ -82,6 +82,9 @@ class LocalRuntime:
             return "the local runtime runs deal-scout alone, and this is another project"
         return ""
 
+    def is_here(self) -> bool:
+        return True
+
     def services(self) -> tuple[str, ...]:
         return SERVICES
 

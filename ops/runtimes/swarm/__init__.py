@@ -57,6 +57,9 @@ class SwarmRuntime:
                 return Presence.RUNNING
             return Presence.DATA if self.cluster.has_data() else Presence.NOTHING
 
+    def is_here(self) -> bool:
+        return engine.publishes_here(self.client)
+
     def services(self) -> tuple[str, ...]:
         return tuple(self.cluster.every())
 
@@ -102,7 +105,7 @@ class SwarmRuntime:
         try:
             return self.reach.get(replica, path, timeout)
         except OpsError as error:
-            return Answer("", None, {}, 0.0, error.message)
+            return Answer("", None, {}, 0.0, error.message, asked=False)
 
     def logs(
         self,
@@ -194,7 +197,7 @@ class SwarmRuntime:
         self.stack.remove(kept=orphans, volumes=names, say=say)
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return inside.execute(self.client, self.reach.container_here(service), words)
+        return inside.execute(self.client, self.reach.container_here(service), words, timeout)
 
     def pipe(
         self,

@@ -63,9 +63,10 @@ class Reach:
             for network in addresses.keys() & _addresses(messenger).keys():
                 url = f"http://{addresses[network]}:{port}{path}"
                 answer = inside.get(self.client, self._here(messenger), url, timeout)
-                if answer.url:
+                if answer.asked:
                     return answer
-        return Answer("", None, {}, 0.0, f"no container here reaches {replica.node}")
+        reason = f"no container here reaches {replica.node}"
+        return Answer("", None, {}, 0.0, reason, asked=False)
 
     def _messengers(self, service: str) -> list[Task]:
         """Tasks on the node that answers, from where others can be asked; the service's own first."""

@@ -1,0 +1,128 @@
+"""Whether an engine publishes its ports on this machine: only what a fact proves."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.runtimes import engine_host
+from ops.runtimes.inside import port
+
+NETWORK = "3f1c5d7e9a0b" + 52 * "e"
+BRIDGE = "br-3f1c5d7e9a0b"
+
+
+def decide(**more):
+    """An engine on Linux that is reached over a unix socket and that nothing is known of."""
+    engine = {"Name": "here", "OperatingSystem": "Debian GNU/Linux 12", "SecurityOptions": []}
+    facts = {
+        "platform": "linux",
+        "hostname": "here",
+        "interfaces": {"lo", "eth0", "docker0", "docker_gwbridge"},
+        "is_socket": True,
+        "listener": "",
+        "in_container": False,
+    }
+    networks = more.pop("networks", [{"Id": NETWORK}])
+    engine |= {name: more.pop(name) for name in engine.keys() & more.keys()}
+    return engine_host.publishes_here(engine, networks, **(facts | more))
+
+
+BRIDGES = {"lo", "docker0", BRIDGE}
+ROOTLESS = ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]
+DESKTOP = {"Name": "docker-desktop", "OperatingSystem": "Docker Desktop"}
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"interfaces": BRIDGES},
+        {"interfaces": BRIDGES, "Name": "renamed since"},
+        {"interfaces": BRIDGES, "is_socket": False},
+        {"listener": "systemd"},
+        {"SecurityOptions": ROOTLESS},
+        DESKTOP,
+        {"Name": "colima"},
+        {"Name": "lima-rancher-desktop", "platform": "darwin"},
+        {"Name": "orbstack", "OperatingSystem": "OrbStack", "platform": "darwin"},
+        {**DESKTOP, "platform": "win32"},
+        {"platform": "win32", "OperatingSystem": "Windows Server 2022"},
+    ],
+)
+def test_an_engine_here_is_recognised(facts):
+    assert decide(**facts)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},  # another network namespace of this machine, or a socket that is forwarded
+        {"networks": []},
+        {"listener": "ssh"},
+        {"is_socket": False},
+        {"interfaces": BRIDGES, "is_socket": False, "Name": "its copy"},
+        {"listener": "systemd", "Name": "there"},
+        {"SecurityOptions": ROOTLESS, "Name": "there"},
+        {"SecurityOptions": ROOTLESS, "is_socket": False},
+        {**DESKTOP, "is_socket": False},
+        {**DESKTOP, "in_container": True},
+        {"platform": "darwin", "Name": "server"},
+        {"platform": "darwin", "is_socket": False},
+        {"Name": "my-colima-server"},
+    ],
+)
+def test_what_is_not_proven_is_elsewhere(facts):
+    assert not decide(**facts)
+
+
+@pytest.mark.parametrize(
+    ("networks", "address"),
+    [
+        ({"mine": {"NetworkID": NETWORK, "IPAddress": "172.18.0.2"}}, "172.18.0.2"),
+        ({"overlay": {"NetworkID": 64 * "a", "IPAddress": "10.0.1.2"}}, ""),
+        ({"mine": {"NetworkID": NETWORK, "IPAddress": ""}}, ""),
+        ({"host": {"NetworkID": 64 * "b", "IPAddress": ""}}, ""),
+        (None, ""),
+    ],
+)
+def test_a_container_is_reached_over_a_bridge_of_this_machine_only(networks, address):
+    inspected = {"NetworkSettings": {"Networks": networks}}
+    assert engine_host.bridge_address(inspected, BRIDGES) == address
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
+def test_the_listener_of_a_socket_is_known_in_its_own_network_only(tmp_path):
+    path = str(tmp_path / "sock")
+    name = Path("/proc/self/comm").read_text("utf-8").strip()
+    code = f"from ops.runtimes import engine_host; print([engine_host.listener({path!r})])"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+        assert engine_host.listener(path) == name
+        if os.geteuid() == 0:
+            elsewhere = ["unshare", "--net", sys.executable, "-c", code]
+            assert subprocess.run(elsewhere, capture_output=True, text=True).stdout == "['']\n"
+    assert engine_host.listener(path) == ""
+    assert engine_host.listener(str(tmp_path / "missing")) == ""
+
+
+@pytest.mark.parametrize(
+    ("env", "exposed", "published", "expected"),
+    [
+        (["PORT=9000"], ["80/tcp"], {}, 9000),
+        ([], ["8080/tcp", "9090/tcp"], {}, 8080),
+        ([], [], {}, 80),
+        ([], ["6379/tcp"], {"8000/tcp": [{"HostPort": "1"}], "6379/tcp": None}, 8000),
+        (["PORT=9000"], [], {"8000/tcp": [{}], "9000/tcp": [{}]}, 9000),
+        (["PORT=3000"], [], {"8000/tcp": [{}]}, 8000),
+    ],
+)
+def test_the_port_of_a_container(env, exposed, published, expected):
+    inspected = {
+        "Config": {"Env": env, "ExposedPorts": {name: {} for name in exposed}},
+        "NetworkSettings": {"Ports": published},
+    }
+    assert port(inspected) == expected
