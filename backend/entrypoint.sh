@@ -18,6 +18,7 @@ export MIGRATE_TIMEOUT="${MIGRATE_TIMEOUT:-600}"
 export HEALTH_RESTART_AFTER="${HEALTH_RESTART_AFTER:-300}"
 export LIVE_RESTART_AFTER="${LIVE_RESTART_AFTER:-30}"
 export RUN_DIR="${RUN_DIR:-/tmp}"
+export WEB_CONCURRENCY="${WEB_CONCURRENCY:-1}" # Uvicorn's own variable; it takes no empty one
 
 # app.startup checks all settings, listens on PORT and runs this script again, in this same
 # process: with the socket as descriptor 3, the responder behind it, and these two exported.

@@ -156,6 +156,8 @@ def _check(name: str, value: str, where: str) -> None:
             raise BadInput(f"{name} in {where} is {value!r}", "use a port from 1 to 65535: 8000")
     elif name in _SECONDS and not _NUMBER.fullmatch(value):
         raise BadInput(f"{name} in {where} is {value!r}", f"use seconds, such as: {_SECONDS[name]}")
+    elif name == "WEB_CONCURRENCY" and not re.fullmatch(r"[1-9]\d*", value, re.ASCII):
+        raise BadInput(f"{name} in {where} is {value!r}", "use a whole number of workers: 2")
     elif name == "MIGRATE_DELAYS" and not all(_NUMBER.fullmatch(word) for word in value.split()):
         raise BadInput(f"{name} in {where} is {value!r}", "use seconds: 2 4 8 16 32 64")
 

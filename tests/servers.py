@@ -208,6 +208,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
     """This process's environment without any variable that could point at somebody's stack."""
     ours = ("DB_", "POSTGRES_", "REDIS_", "INVOKE_", "COMPOSE_", "PG")
     named = {"DATABASE_URL", "PORT", "HOST", "ALEMBIC_CMD", "UVICORN_CMD", "RUN_DIR", "STATE_DIR"}
+    named |= {"WEB_CONCURRENCY"}  # hosting platforms set it
     named |= {"COLUMNS", "LINES"}  # pytest-xdist sets them; a terminal tells its own size
     named |= {"PYTHONDONTWRITEBYTECODE"}  # every verb would compile all that it imports
     kept = {

@@ -73,6 +73,8 @@ def begin(run_dir: Path) -> None:
     try:
         cause(run_dir).unlink(missing_ok=True)
         was_ready(run_dir).unlink(missing_ok=True)
+        for counts in worker_metrics(run_dir).glob("*"):
+            counts.unlink(missing_ok=True)
         write(run_dir, phase="waiting", migrations="unknown", database_began=time.time())
     except OSError as error:
         say(
@@ -130,3 +132,8 @@ def cause(run_dir: Path) -> Path:
 def was_ready(run_dir: Path) -> Path:
     """The file that is there once the application of this boot has been ready."""
     return run_dir / "was-ready"
+
+
+def worker_metrics(run_dir: Path) -> Path:
+    """Return the folder in which each of several workers keeps its counts, for all to add up."""
+    return run_dir / "worker-metrics"

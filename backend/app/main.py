@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import VERSION, boot, metrics, problems
+from app import VERSION, boot, metrics, problems, workers
 from app.health import Monitor
 from app.routes import deals, probes, scouts
 from app.settings import load
@@ -32,6 +32,7 @@ logging.getLogger("uvicorn.access").addFilter(not_a_probe)
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    workers.end_with_supervisor()
     config = load()
     app.state.monitor = Monitor(config)
     await app.state.monitor.read()  # so that the first answer finds its connections open

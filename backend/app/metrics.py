@@ -3,19 +3,71 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from pathlib import Path
 
-from prometheus_client import Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import boot, settings, workers
 from app.health import Health
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MIGRATIONS = ("current", "behind", "ahead", "failed", "unknown")
+COUNTS_SIZE = 262_144  # bytes of each file of a worker; about a hundred routes and status codes
 
-_UP = Gauge("deal_scout_up", "Whether a dependency answers", ["dependency"])
-_QUEUE_DEPTH = Gauge("deal_scout_queue_depth", "Tasks accepted and not finished; NaN: not known")
-_SCHEMA = Gauge("deal_scout_schema", "The schema against the migrations", ["state"])
+
+def _share_counts() -> Path | None:
+    """Have this process count in files that all workers read, and return their folder.
+
+    None for a lone application, and where RUN_DIR cannot be used: it counts in memory then.
+    """
+    if not workers.is_worker():
+        return None
+    folder = boot.worker_metrics(settings.load().run_dir)
+    try:
+        folder.mkdir(exist_ok=True)
+        for kind in ("gauge_mostrecent", "histogram"):  # as prometheus_client names them
+            _allocate(folder / f"{kind}_{os.getpid()}.db")
+    except OSError as error:
+        boot.say(
+            f"WARNING: RUN_DIR {folder.parent}: {error.strerror}."
+            " /metrics counts the requests of one worker."
+        )
+        return None
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue()
+    return folder
+
+
+def _allocate(file: Path) -> None:
+    """Make a file of zeros, unless it exists. On a full disk, writing into a hole is a SIGBUS."""
+    if not file.exists():
+        new = file.with_suffix(".new")
+        new.write_bytes(bytes(COUNTS_SIZE))
+        new.replace(file)
+
+
+_counts_folder = _share_counts()
+_UP = Gauge(
+    "deal_scout_up",
+    "Whether a dependency answers",
+    ["dependency"],
+    multiprocess_mode="mostrecent",
+)
+_QUEUE_DEPTH = Gauge(
+    "deal_scout_queue_depth",
+    "Tasks accepted and not finished; NaN: not known",
+    multiprocess_mode="mostrecent",
+)
+_SCHEMA = Gauge(
+    "deal_scout_schema",
+    "The schema against the migrations",
+    ["state"],
+    multiprocess_mode="mostrecent",
+)
 _REQUESTS = Histogram(
     "deal_scout_http_request_seconds",
     "Duration of HTTP requests",
@@ -24,13 +76,17 @@ _REQUESTS = Histogram(
 
 
 def render(health: Health) -> bytes:
-    """Everything in the Prometheus text format."""
+    """Everything in the Prometheus text format, of all workers."""
     _UP.labels("db").set(health.db)
     _UP.labels("redis").set(health.redis)
     _QUEUE_DEPTH.set(math.nan if health.queue_depth is None else health.queue_depth)
     for state in MIGRATIONS:
         _SCHEMA.labels(state).set(state == health.migrations)
-    return generate_latest()
+    if _counts_folder is None:
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, str(_counts_folder))
+    return generate_latest(registry)
 
 
 class Requests:

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import signal
 import socket
 import sys
+import time
+from pathlib import Path
 
 from app import boot, settings, words
 from app.settings import BadSetting, Settings
 
 LISTENER = 3  # the file descriptor, as in systemd's socket activation
 BACKLOG = 2048  # Uvicorn's own
+RESPONDER_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; its last answers take 2
+POLL_EVERY = 0.001  # seconds; the responder ends within milliseconds, and every start waits for it
 
 
 def main(command: list[str]) -> int:
@@ -36,6 +41,7 @@ def main(command: list[str]) -> int:
         print(f"[entrypoint] {error}", file=sys.stderr)
         return 2
     boot.begin(config.run_dir)
+    lock = _lock_for_responder(config.run_dir)
     entrypoint = os.getpid()
     responder = os.fork()
     if responder == 0:
@@ -49,6 +55,7 @@ def main(command: list[str]) -> int:
     os.environ.update(
         ENTRYPOINT_PID=str(entrypoint),
         RESPONDER_PID=str(responder),
+        RESPONDER_LOCK=lock,
         DB_HOST=config.db_host,
         DB_PORT=str(config.db_port),
         PORT=str(config.port),
@@ -57,15 +64,52 @@ def main(command: list[str]) -> int:
 
 
 def end_responder() -> None:
-    """End the responder and wait until it is gone, about two seconds at most. Harmless without one.
+    """Stop the startup responder and return once it is gone, after 4 s at most.
 
-    For the process that was the entrypoint: it alone is the responder's parent.
+    Any process of the application may call this, at any time; it is harmless without a responder.
     """
-    with contextlib.suppress(KeyError, ProcessLookupError, ChildProcessError):
+    with contextlib.suppress(KeyError, ProcessLookupError):
         responder = int(os.environ["RESPONDER_PID"])
-        if os.waitpid(responder, os.WNOHANG) == (0, 0):  # ours, and running
-            os.kill(responder, signal.SIGTERM)
-            os.waitpid(responder, 0)
+        for stop_signal, seconds in ((signal.SIGTERM, RESPONDER_GRACE), (signal.SIGKILL, 1.0)):
+            if not _is_running(responder):
+                break
+            os.kill(responder, stop_signal)
+            deadline = time.monotonic() + seconds
+            while _is_running(responder) and time.monotonic() < deadline:
+                time.sleep(POLL_EVERY)
+
+
+def _is_running(responder: int) -> bool:
+    """Return True until the responder has ended. Raises `ProcessLookupError` as well when it has.
+
+    Only its parent, the process that was the entrypoint, can wait for it. With several workers
+    that is a supervisor, which never does: the responder remains as a zombie, and once that is
+    gone its id may become another process's. Neither holds the lock.
+    """
+    with contextlib.suppress(ChildProcessError):
+        return os.waitpid(responder, os.WNOHANG) == (0, 0)
+    try:
+        with Path(os.environ.get("RESPONDER_LOCK", "")).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:  # without a lock a zombie counts as running, but no process of somebody else
+        return os.getpgid(responder) == os.getpgrp()
+
+
+def _lock_for_responder(run_dir: Path) -> str:
+    """Lock a new file as long as this process or a fork of it runs, until it executes another.
+
+    Returns the file's path, or nothing where RUN_DIR cannot be used.
+    """
+    file = run_dir.absolute() / "responder.lock"
+    try:
+        file.unlink(missing_ok=True)  # an orphaned responder may still have the former one
+        fcntl.flock(os.open(file, os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # boot.begin has said why
+        return ""
+    return str(file)
 
 
 def _check_entrypoint() -> None:
@@ -77,6 +121,7 @@ def _check_entrypoint() -> None:
         "HEALTH_RESTART_AFTER": (seconds, "a number of seconds, such as 300, or 0 for never"),
         "LIVE_RESTART_AFTER": (seconds, "a number of seconds, such as 30, or 0 for never"),
         "MIGRATE_DELAYS": (rf"\s*{seconds}(\s+{seconds})*\s*", "seconds, such as 2 4 8 16 32 64"),
+        "WEB_CONCURRENCY": (r"[1-9]\d*", "a whole number of workers, such as 2"),
     }
     for name, (pattern, form) in rules.items():
         value = os.environ[name]

@@ -161,7 +161,7 @@ def test_small_answers_are_not_delayed(boot: Boot) -> None:
     )
     variables = {
         **{"DB_WAIT_TIMEOUT": "60", "MIGRATE_TIMEOUT": "0", "MIGRATE_DELAYS": "1"},
-        **{"ALEMBIC_CMD": "", "UVICORN_CMD": "x"},
+        **{"ALEMBIC_CMD": "", "UVICORN_CMD": "x", "WEB_CONCURRENCY": "1"},
         **UNWATCHED,
     }
     process = subprocess.Popen(

@@ -141,6 +141,10 @@ ROWS = {
         "Ctrl-C in every verb",
         "clean exit 130, terminal restored",
     ),
+    "F33": Row(
+        "`WEB_CONCURRENCY=2` or `UVICORN_CMD='uvicorn app.main:app --fd 3 --workers 2'`: the startup responder kept accepting, a quarter of all requests got 503 for ever while everything was reported healthy",
+        '1,000 of 1,000 requests answered by the application; `/ready` never flaps; `/metrics` counts all workers; restart and SIGTERM as with one worker. In `UVICORN_CMD`, `$PORT` and `${PORT}` are replaced (nothing else), and `--port $PORT` restarts without "port in use"',
+    ),
     "F35": Row(
         "engine on another machine (`tcp://`, `ssh://`, a context) or in another network namespace, while something else answers on 127.0.0.1:PORT here: health and restart said *healthy* with the remote database stopped",
         "health asked where the service runs; the decoy never asked; `ssh://` works with what we install, or one line says what is missing",

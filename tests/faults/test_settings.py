@@ -28,6 +28,7 @@ def refusal(boot: Boot, **variables: str) -> str:
         *(("DB_WAIT_TIMEOUT", value) for value in ("abc", "0", "-1", "1.5")),
         *(("MIGRATE_TIMEOUT", value) for value in ("abc", "-1", "1h")),
         *(("MIGRATE_DELAYS", value) for value in ("2,4,8", "2 -4", "*", " ", "1e3")),
+        *(("WEB_CONCURRENCY", value) for value in ("two", "0", "-1", "1.5", " ")),
         *(("HOST", value) for value in ("no such host", "192.0.2.1", "a..b")),
         *(("DB_PORT", value) for value in ("abc", "99999")),
         ("ALEMBIC_CMD", 'alembic "upgrade head'),

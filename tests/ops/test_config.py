@@ -46,6 +46,8 @@ def test_the_environment_wins_over_the_file(tmp_path):
         ("MIGRATE_DELAYS", "2 x"),
         ("MIGRATE_TIMEOUT", "-1"),
         ("DB_WAIT_TIMEOUT", "soon"),
+        ("WEB_CONCURRENCY", "two"),
+        ("WEB_CONCURRENCY", "0"),
     ],
 )
 def test_a_bad_value_is_named_with_one_that_works(tmp_path, name, value):
