@@ -169,6 +169,10 @@ ROWS = {
         "containers of another Compose file in the same folder",
         "never removed without `--remove-orphans`; listed first",
     ),
+    "F44": Row(
+        "Python or the lock changed, no network: any verb deleted `.venv`, and the running stack's servers with it",
+        "the old environment stays until the new one is complete",
+    ),
 }
 
 # Rows that cannot be injected on such a machine, and why; the table says so.
