@@ -22,7 +22,7 @@ MATRIX = "matrix"
     help={
         "all": "also what takes long or needs a Docker Engine: what CI runs",
         "matrix": "only what needs several engines or machines, and the long load proofs",
-        "faults": "only the injected faults, and write what they measured to docs/reliability.md",
+        "faults": "only the injected faults; their results go to docs/reliability.md",
         "k": "only tests whose name matches this expression",
         "x": "stop at the first failure",
     }
@@ -35,11 +35,13 @@ def test(
     k: str = "",
     x: bool = False,
 ) -> None:
-    """Run the quick tests, in parallel, on real servers of their own; no Docker Engine is needed.
+    """Run the quick tests, which need no Docker Engine.
+
+    In parallel, on real servers of their own.
 
     Examples:
       inv test                 what everybody runs, all the time
-      inv test --all           everything on one engine, which tests/engine/setup.sh can make
+      inv test --all           everything that one Docker Engine can run
       inv test --matrix        by hand, before an issue is resolved
       inv test -k restart -x
     """

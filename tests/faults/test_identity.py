@@ -307,7 +307,7 @@ def give_venv(root):
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', "utf-8")
     python.chmod(0o755)
     (root / "requirements.lock").write_text("", "utf-8")
-    code = "import inv; inv.stamp(inv.LOCK)"
+    code = "import inv; inv.stamp(inv.VENV, inv.LOCK).write_text(inv.fingerprint(inv.LOCK))"
     subprocess.run([sys.executable, "-c", code], cwd=root / "scripts", check=True)
 
 

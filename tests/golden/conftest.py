@@ -1,0 +1,39 @@
+"""Fixtures of the golden files."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.entrypoint.conftest import boot, lone_boot  # noqa: F401  fixtures by their names
+from tests.golden.local import SETTINGS, age, all_healthy
+from tests.servers import wait_until
+from tests.stacks import LocalStack, local_stack
+
+
+@pytest.fixture(scope="module")
+def never_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A fresh checkout in which nothing has been started."""
+    with local_stack(tmp_path_factory.mktemp("never-up")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def first_up(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[LocalStack, subprocess.CompletedProcess[str]]]:
+    """A stack for the tests of a module, and the result of its first `inv up`."""
+    with local_stack(tmp_path_factory.mktemp("up")) as stack:
+        stack.environment |= SETTINGS
+        yield stack, stack.inv("up", timeout=300)
+
+
+@pytest.fixture
+def local(first_up: tuple[LocalStack, object]) -> LocalStack:
+    """The stack of the module, healthy for two days as it seems."""
+    stack, _ = first_up
+    wait_until("all services are healthy", lambda: all_healthy(stack), 120)
+    age(stack)
+    return stack

@@ -1,0 +1,57 @@
+"""Golden files of the verbs on a stack of the `compose` runtime, up and down."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.goldens import State
+from tests.servers import wait_until
+from tests.stacks import Stack
+
+READING = ("health", "health --json", "status", "status --json", "doctor", "doctor --json")
+GOING_DOWN = State("compose/going-down", "down --dry-run", "down")
+DOWN = State(
+    "compose/down",
+    *READING,
+    "logs",
+    "migrations",
+    "restart-backend",
+    "up --dry-run",
+    "down",
+    "down --dry-run",
+)
+COMING_UP = State("compose/coming-up", "up")
+UP = State(
+    "compose/up",
+    *READING,
+    "migrations",
+    "logs --grep entrypoint",
+    "logs --grep 'Alembic attempt' --json",
+    "logs --grep 'Alembic attempt' --timestamps",
+    "logs nope",
+    "up --dry-run",
+    "down --dry-run",
+    "restart-backend --dry-run",
+    "scale backend=2",
+    "up",
+    "restart-backend",
+    "restart-backend --json",
+    "restart frontend --no-logs",
+)
+
+
+@pytest.mark.parametrize("stack", ["compose"], indirect=True)
+def test_golden_compose(stack: Stack) -> None:
+    """On the stack of all tests: its containers are new after `down`, as in a first `up`."""
+    wait_until("it is healthy", stack.is_healthy, 120)
+    GOING_DOWN.check(stack)
+    try:
+        DOWN.check(stack)
+    finally:
+        COMING_UP.check(stack)
+    wait_until("all services are healthy", lambda: _all_healthy(stack), 120)
+    UP.check(stack)
+
+
+def _all_healthy(stack: Stack) -> bool:
+    return all(each["health"] == "healthy" for each in stack.json("status")["services"])
