@@ -1,8 +1,8 @@
 """Golden files: what users and programs see, in `tests/golden/`, compared with what they see now.
 
-After a change of what is shown, write the files anew, and review their diff:
+After a change of what is shown, update the files, and review their diff:
 
-    UPDATE_GOLDEN=1 inv test -k golden
+    UPDATE_GOLDEN=1 inv test --all -k golden
 
 UPDATE_GOLDEN also removes the files of no test. Those of the runtime `compose` need an engine; where
 none answers they stay as they are.
@@ -29,7 +29,7 @@ from tests.stacks import ROOT, Stack
 
 FOLDER = Path(__file__).parent / "golden"
 UPDATE = "UPDATE_GOLDEN"
-COMMAND = f"{UPDATE}=1 inv test -k golden"
+COMMAND = f"{UPDATE}=1 inv test --all -k golden"
 AT_ONCE = 2  # commands that only read, side by side
 READINGS = 3  # at most, of what only reads
 LIMIT = 400  # seconds for one command

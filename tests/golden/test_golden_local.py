@@ -15,6 +15,8 @@ from tests.goldens import State
 from tests.servers import free_port, wait_until
 from tests.stacks import LocalStack
 
+pytestmark = pytest.mark.slow
+
 FIRST_UP = State("local/first-up", "up")
 
 

@@ -15,6 +15,8 @@ from tests.goldens import State
 from tests.servers import wait_until
 from tests.stacks import LocalStack
 
+pytestmark = pytest.mark.slow
+
 UNREADABLE = State("local/unreadable-revision", "migrations", "migrate", "doctor")
 
 
