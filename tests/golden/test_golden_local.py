@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from ops import lock
 from tests import goldens
 from tests.golden import answers

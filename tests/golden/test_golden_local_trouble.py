@@ -6,6 +6,8 @@ import contextlib
 import subprocess
 from collections.abc import Iterator
 
+import pytest
+
 from ops.runtimes.local.supervise import Supervisor
 from tests import goldens
 from tests.faults.harm import frozen

@@ -17,7 +17,10 @@ from tests.servers import wait_until
 from tests.stacks import local_stack
 from tests.terminal import terminal
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime"),
+]
 
 SETTINGS = "MIGRATE_DELAYS=0.3 0.3 0.3\nDB_WAIT_TIMEOUT=4\n"
 BROKEN = '''"""A migration that cannot work."""

@@ -21,7 +21,10 @@ from ops.runtimes.local.supervise import Supervisor
 from tests.servers import wait_until
 from tests.stacks import local_stack
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime"),
+]
 
 
 @pytest.fixture(scope="module")

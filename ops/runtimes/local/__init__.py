@@ -258,8 +258,9 @@ class LocalRuntime:
             orphans.end_orphans(self.state)
         elif not self._end_orphans(say):
             say("the stack is not up")
-        if volumes:
-            for path in self._data():
+        data = [path for path in self._data() if path.exists()]
+        if volumes and data:
+            for path in data:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
