@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _runs_on_engine(item):
             item.add_marker(pytest.mark.engine)
+        elif _runtimes(item) != {None} and "faults" in Path(item.location[0]).parts:
+            item.add_marker(pytest.mark.slow)  # bounds of many seconds, on a whole stack
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:

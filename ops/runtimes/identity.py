@@ -80,4 +80,5 @@ def is_started_by(record: Path, name: str, folder: Path) -> bool:
 def note_start(record: Path, name: str, folder: Path) -> None:
     """Note that this checkout starts the project; a copy of the checkout is another folder."""
     record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    record.touch(mode=0o600)
     record.write_text(f"{name}\n{folder}\n", "utf-8")

@@ -24,6 +24,7 @@ def write(state: Path, runtime: str) -> None:
     """Note that a stack is about to be started on this runtime. The folder exists: it has the lock."""
     new = state / f"{FILE}.new"
     with writing(state):
+        new.touch(mode=0o600)
         new.write_text(f"{runtime}\n", "utf-8")
         new.replace(state / FILE)
 

@@ -6,9 +6,12 @@ import os
 import re
 import signal
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Site
+
+pytestmark = pytest.mark.slow
 
 
 def shows(page: Page, state: str, sentence: str | re.Pattern[str]) -> None:

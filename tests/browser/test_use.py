@@ -13,6 +13,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Site
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 CHECKS = (Path(__file__).parent / "checks.js").read_text("utf-8")
 WIDTHS = (320, 360, 640, 768, 1280)  # CSS pixels; 320 and 640 are 1280 at 400 % and at 200 %
 

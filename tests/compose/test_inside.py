@@ -11,6 +11,8 @@ from ops.runtimes import engine, inside
 from tests import dockerized
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.engine
+
 # Answers each path in a way of its own, on the port 8000.
 SERVER = """
 import http.server, time

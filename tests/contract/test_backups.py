@@ -15,6 +15,8 @@ import pytest
 
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.slow
+
 HEAD, BEFORE = "0003_deals_newest", "0002_deals_checks"
 
 

@@ -31,6 +31,8 @@ from tests.faults.environments import (
 from tests.servers import wait_until
 from tests.stacks import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:

@@ -14,6 +14,8 @@ from tests.fakes import body
 from tests.servers import clean_environment
 from tests.stacks import ROOT
 
+pytestmark = pytest.mark.engine
+
 # Answers /ready like a backend whose database is stopped, until it finds the file /tmp/well.
 SERVER = """
 import http.server, json, os

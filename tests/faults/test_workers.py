@@ -26,6 +26,8 @@ from tests.entrypoint.boots import Boot
 from tests.faults.test_boot import with_everything
 from tests.stacks import Stack
 
+pytestmark = pytest.mark.slow
+
 CONFIGURATIONS = {
     "WEB_CONCURRENCY": {"WEB_CONCURRENCY": "2"},
     "--workers": {"UVICORN_CMD": "uvicorn app.main:app --fd 3 --workers 2"},
