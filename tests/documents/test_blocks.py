@@ -33,6 +33,7 @@ RUN_ELSEWHERE = {
 }
 ENDLESS = {"docker compose logs -f backend"}
 SHELLS = ("bash", "zsh", "fish")
+LOAD_PROOF = "bench/capacity.py"  # takes five minutes and more
 LONG = 5.0  # seconds after which an endless command is content
 
 
@@ -46,7 +47,15 @@ def test_every_block_is_of_a_kind_that_is_checked():
     assert len(BLOCKS) > 10
 
 
-@pytest.mark.parametrize("block", of("sh"), ids=str)
+def shell_blocks() -> list[object]:
+    """Return the shell blocks; the one with a load proof is for the matrix tier."""
+    return [
+        pytest.param(block, marks=pytest.mark.matrix if LOAD_PROOF in block.text else ())
+        for block in of("sh")
+    ]
+
+
+@pytest.mark.parametrize("block", shell_blocks(), ids=str)
 def test_shell(block: Block, stack: Stack):
     """On every runtime; what is Docker's own, on the one that uses it."""
     if stack.runtime != "compose" and "docker " in block.text:
@@ -89,7 +98,7 @@ def run(stack: Stack, shell: str, command: str, filled: Mapping[str, str]) -> No
         with contextlib.suppress(subprocess.TimeoutExpired):
             raise AssertionError(process.communicate(timeout=LONG))
         process.terminate()
-    said = process.communicate(timeout=300)[0]
+    said = process.communicate(timeout=900)[0]
     assert command in ENDLESS or process.returncode == 0, (command, said)
 
 

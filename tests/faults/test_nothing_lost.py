@@ -82,6 +82,7 @@ def deal(number):
     return {"title": "Lamp", "url": url, "price": "9.50", "currency": "EUR", "source": "test"}
 
 
+@pytest.mark.matrix
 def test_f30_nothing_acknowledged_is_lost(stack, feeds, measured):
     address = Prober(stack).address
     sql(stack, "TRUNCATE deals")
