@@ -421,9 +421,10 @@ def test_f39_another_checkouts_swarm_stack_is_refused(tmp_path, manager):
         # The folder is no part of what a task runs: another one, by the same name, restarts none.
         first.root.parent.rename(tmp_path / "moved")
         first.root = tmp_path / "moved" / "shop"
-        message, hint = refused(first, "up")
-        assert "this checkout was moved" in message
-        with first.setting(hint.rpartition(": ")[2]):
+        message, _ = refused(first, "up")
+        # This engine has a network of its own, so its machine is not known to be this one.
+        assert "belongs to another checkout" in message
+        with first.setting("COMPOSE_PROJECT_NAME=shop"):
             first.ok("up")
             assert running_tasks(manager, "shop") == before
         first.ok("status")

@@ -41,7 +41,7 @@ def test_golden_file_that_differs_fails_with_a_diff_and_the_command(folder: Path
     shown = str(failed.value)
     assert "--- tests/golden/state/verb.txt" in shown
     assert "-two\n+three\n" in shown
-    assert shown.endswith("UPDATE_GOLDEN=1 inv test -k golden")
+    assert shown.endswith("UPDATE_GOLDEN=1 inv test --all -k golden")
 
 
 def test_golden_file_that_is_missing_fails(folder: Path) -> None:
