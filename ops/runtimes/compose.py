@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,12 +26,12 @@ from ops.runtimes import (
     inside,
     record,
 )
+from ops.runtimes.compose_labels import LABEL
 from ops.runtimes.project import Project, say_orphans
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-_LABEL = "com.docker.compose"
 _ALIVE = {"running", "restarting", "paused"}  # states of a container that is not stopped
 
 
@@ -48,7 +47,7 @@ class ComposeRuntime:
     @property
     def _label(self) -> str:
         """The label of everything that Compose makes for this project."""
-        return f"{_LABEL}.project={self.project.name}"
+        return f"{LABEL}.project={self.project.name}"
 
     @functools.cached_property
     def client(self) -> APIClient:
@@ -76,7 +75,7 @@ class ComposeRuntime:
         _ = self.client
         if not self.project.files():
             return "there is no Compose file"
-        return images.obstacle(self.client, self.project, {**self.config.variables, **os.environ})
+        return images.obstacle(self.client, self.project)
 
     def services(self) -> tuple[str, ...]:
         names = [_service(container) for container in self._containers()]
@@ -89,7 +88,7 @@ class ComposeRuntime:
     def orphans(self) -> tuple[str, ...]:
         self._containers()
         services = self.project.model(every_profile=True)["services"]
-        labels = [self._label, f"{_LABEL}.config-hash"]
+        labels = [self._label, f"{LABEL}.config-hash"]
         with engine.errors():
             containers = self.client.containers(all=True, filters={"label": labels})
         orphans = [each for each in containers if compose_labels.is_orphan(each, services)]
@@ -242,7 +241,7 @@ class ComposeRuntime:
             if named and inspected["Image"] not in named:
                 return "its image has been built anew since it was created"
             expected = self.project.compose(["config", "--hash", service]).split()[-1:]
-            if expected and expected[0] != container["Labels"].get(f"{_LABEL}.config-hash"):
+            if expected and expected[0] != container["Labels"].get(f"{LABEL}.config-hash"):
                 return "docker-compose.yml or .env has changed since it was created"
         return ""
 
@@ -253,10 +252,10 @@ class ComposeRuntime:
 
         Raises `OtherCheckout` if they are those of another one.
         """
-        labels = [self._label, f"{_LABEL}.oneoff=False"]
+        labels = [self._label, f"{LABEL}.oneoff=False"]
         with engine.errors():
             found = self.client.containers(all=True, filters={"label": labels})
-        folders = [each["Labels"].get(f"{_LABEL}.project.working_dir", "") for each in found]
+        folders = [each["Labels"].get(f"{LABEL}.project.working_dir", "") for each in found]
         self.project.refuse_other_checkout(folders, self.client)
         needs = {_service(container): _dependencies(container) for container in found}
         return sorted(found, key=lambda c: (_depth(_service(c), needs), _service(c), _number(c)))
@@ -304,11 +303,11 @@ class ComposeRuntime:
 
 
 def _service(container: Mapping[str, Any]) -> str:
-    return str(container["Labels"][f"{_LABEL}.service"])
+    return str(container["Labels"][f"{LABEL}.service"])
 
 
 def _dependencies(container: Mapping[str, Any]) -> list[str]:
-    listed = container["Labels"].get(f"{_LABEL}.depends_on", "")
+    listed = container["Labels"].get(f"{LABEL}.depends_on", "")
     return [entry.partition(":")[0] for entry in listed.split(",") if entry]
 
 
@@ -318,4 +317,4 @@ def _depth(service: str, needs: Mapping[str, Sequence[str]]) -> int:
 
 
 def _number(container: Mapping[str, Any]) -> int:
-    return int(container["Labels"].get(f"{_LABEL}.container-number", 1))
+    return int(container["Labels"].get(f"{LABEL}.container-number", 1))

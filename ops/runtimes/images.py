@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 
-def obstacle(client: APIClient, project: Project, variables: Mapping[str, str]) -> str:
+def obstacle(client: APIClient, project: Project) -> str:
     """Return which image keeps `up` from starting the project, in a few words; empty if none does.
 
     Images that are not on the engine are looked for in their registries, which may take seconds.
-    `variables` are those that Compose puts into the names.
     """
+    variables = project.environ  # which Compose puts into the names
     pulled: set[str] = set()
     builds: dict[str, Mapping[str, Any]] = {}
     for service, description in project.services().items():

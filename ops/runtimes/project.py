@@ -101,7 +101,7 @@ class Project:
         explicitly means the same stack from every folder.
         """
         if self.is_derived and (others := identity.other_folders(folders, self.folder)):
-            is_here = engine.describe(client).is_here
+            is_here = engine.publishes_here(client)
             raise identity.refusal(self.name, others, is_engine_here=is_here)
 
     def refuse_other_data(self, volumes: Sequence[str]) -> None:
