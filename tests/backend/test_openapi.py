@@ -12,6 +12,8 @@ from schemathesis import Case, GenerationMode, openapi
 from tests.backend import processes
 from tests.backend.processes import Api
 
+pytestmark = pytest.mark.slow  # hundreds of requests
+
 
 @pytest.fixture(scope="module")
 def lonely(module_environment: dict[str, str]) -> Iterator[Api]:

@@ -97,6 +97,7 @@ def test_the_worker_survives_a_restart_of_redis(
     assert "p%40ss" not in worker.log()
 
 
+@pytest.mark.slow
 def test_a_killed_workers_task_still_counts(
     api: Api,
     worker: Process,
@@ -117,6 +118,7 @@ def test_a_killed_workers_task_still_counts(
     servers.wait_until("the task counts", lambda: api.state()["queue_depth"] == 1)
 
 
+@pytest.mark.slow
 def test_a_task_on_its_way_to_a_worker_that_dies_is_run_again(
     api: Api,
     worker: Process,
@@ -178,6 +180,7 @@ def quiet_redis(tmp_path: Path) -> Iterator[servers.Redis]:
         yield server
 
 
+@pytest.mark.slow
 def test_two_beats_keep_one_schedule(
     quiet_redis: servers.Redis, module_environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -119,7 +119,7 @@ class Boot:
             return dict(line.split("=", 1) for line in lines)
         return {}
 
-    def until(self, line: str, seconds: float = 20.0) -> Boot:
+    def until(self, line: str, seconds: float = 60.0) -> Boot:
         """Wait for a line of the log that begins with `line`."""
 
         def there() -> bool:
@@ -179,10 +179,13 @@ class Boot:
 
     def clean_up(self) -> None:
         """Kill what is left, and see that no secret was told."""
+        if self.process:
+            # By its number: while a process replaces its program, its environment cannot be read.
+            self.process.kill()
+            self.process.wait(10)
         for process in self.family():
             with contextlib.suppress(psutil.Error):
                 process.kill()
         if self.process:
-            self.process.wait(10)
             for secret in (servers.PASSWORD, quote(servers.PASSWORD, safe="")):
                 assert secret not in self.out + self.err

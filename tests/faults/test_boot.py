@@ -55,6 +55,7 @@ def test_f02_a_frozen_postgres_holds_no_boot_up(boot: Boot, own_postgres: server
         own_postgres.thaw()
 
 
+@pytest.mark.slow
 def test_f07_health_during_a_migration_of_the_first_boot(
     boot: Boot, postgres: servers.Postgres, measured
 ) -> None:
@@ -85,6 +86,7 @@ def boot_has(boot: Boot, line: str) -> bool:
     return any(marker.startswith(line) for marker in boot.markers)
 
 
+@pytest.mark.slow
 def test_f08_f09_five_entrypoints_at_once_on_an_empty_database(
     environment: dict[str, str], postgres: servers.Postgres, tmp_path: Path, measured
 ) -> None:
@@ -129,14 +131,14 @@ def test_f12_revisions_that_cannot_be_applied(
     boot: Boot, name: str, code: str, after: str, cause: str
 ) -> None:
     add_revision(with_everything(boot).folder, name, code, after)
-    boot.start(MIGRATE_DELAYS="0.1 0.2 0.1 0.2 0.1 0.3").until_it_serves()
+    delays = ("0.1", "0.2")
+    boot.start(MIGRATE_DELAYS=" ".join(delays)).until_it_serves()
     lines = boot.from_migrations_on()
     attempts = [line for line in lines if line.startswith("Alembic attempt")]
-    delays = ("0.1", "0.2", "0.1", "0.2", "0.1", "0.3")
-    assert attempts == [f"Alembic attempt {n}/6 (delay: {d}s)..." for n, d in enumerate(delays, 1)]
+    assert attempts == [f"Alembic attempt {n}/2 (delay: {d}s)..." for n, d in enumerate(delays, 1)]
     causes = [line for line in lines if line.startswith("Cause: ")]
     assert cause in causes[0]
-    assert set(causes[1:6]) == {"Cause: the same as before."}
+    assert causes[1] == "Cause: the same as before."
 
     def degraded() -> bool:
         status, _, text = boot.ask("/ready")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.goldens import State
 from tests.stacks import LocalStack
+
+pytestmark = pytest.mark.slow  # some 50 commands
 
 NEVER_UP = State(
     "local/never-up",

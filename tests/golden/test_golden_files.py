@@ -69,7 +69,7 @@ worker   exited           12
 """
 ALIGNED = """\
 SERVICE  STATE    UP        RESTARTS  PORT
-web      healthy  {uptime}  0         {web port}
+web      healthy  {uptime}  {n}       {web port}
 worker   exited             {n}
 … worker: no heartbeat yet
 """
