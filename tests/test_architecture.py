@@ -1,6 +1,7 @@
 """The arrows of docs/architecture.md, and the docs that the code must agree with."""
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -11,12 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+@functools.cache
 def imports(path):
+    found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            found.append(node.module)
+    return found
 
 
 def users_of(package, where):
