@@ -111,6 +111,8 @@ class ComposeRuntime:
         return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(stopped)}))
 
     def writes_env(self) -> bool:
+        if not self.project.is_without_passwords():
+            return False  # no engine is needed to know that
         self._containers()
         return self.project.lacks_passwords(self.client, self._label)
 

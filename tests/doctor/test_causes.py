@@ -81,7 +81,7 @@ def test_a_checkout_that_is_spoilt_in_every_way(checkout):
     assert snapshot(root) == before
     for check, told in {
         "engine": "its socket does not exist | asked: unix:///nowhere/docker.sock",
-        "env": ".env lacks REDIS_PASSWORD",
+        "env": "REDIS_PASSWORD is empty",
         "addresses": "leads to db.example:5433 and wins; they say postgres:5433",
         "entrypoint": "(CRLF)",
         "revisions": "have 2 heads: b, 0003_deals_newest",
