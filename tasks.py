@@ -1,4 +1,4 @@
-"""deal-scout's verbs: those of the ops toolkit, and the developers' own."""
+"""deal-scout's verbs: those of invoke-stack, and the developers' own."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
-from ops.tasks import namespace
+from invoke_stack import namespace
 
 ROOT = Path(__file__).resolve().parent
 

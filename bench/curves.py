@@ -18,7 +18,7 @@ from bench import projects
 from bench.measure import Action
 from bench.place import Place, inv, seconds, shell
 from bench.rows import logs
-from ops.restart import STABLE_FOR
+from invoke_stack.commands.restart import STABLE_FOR
 from tests import dockerized, servers
 from tests.stacks import copy_checkout
 

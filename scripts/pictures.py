@@ -55,7 +55,7 @@ FRAME = """\
 """
 
 # A revision that fails as they do in life, and little patience with it.
-BROKEN = ROOT / "alembic" / "versions" / "0004_shops.py"
+BROKEN = ROOT / "alembic" / "versions" / "0004_shinvoke_stack.py"
 REVISION = """
 from alembic import op
 

@@ -20,7 +20,7 @@ from tests.servers import wait_until
 from tests.stacks import ROOT
 
 TASKS = """from pathlib import Path
-from ops.tasks import namespace
+from invoke_stack import namespace
 ns = namespace(root=Path(__file__).parent)
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from ops.model import Answer, LogLine, Replica, Status
+from invoke_stack.model import Answer, LogLine, Replica, Status
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from ops.runtimes.local import embedded
+from invoke_stack.runtimes.local import embedded
 
 PASSWORD = "p@ss/w:rd%#? é"  # every character that breaks a URL that was glued together
 

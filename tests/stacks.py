@@ -114,7 +114,7 @@ class LocalStack(Stack):
         return self.root / ".local"
 
     def pids(self, service: str) -> list[int]:
-        from ops.runtimes.local.supervise import Supervisor
+        from invoke_stack.runtimes.local.supervise import Supervisor
 
         pid = Supervisor(self.state / "run").processes()[service]["pid"]
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]

@@ -31,30 +31,24 @@ def users_of(package, where):
     return found
 
 
-def test_ops_and_backend_do_not_know_each_other():
-    assert users_of("app", "ops") == users_of("backend", "ops") == set()
-    assert users_of("ops", "backend") == set()
+def test_toolkit_and_backend_do_not_know_each_other():
+    assert users_of("app", "invoke_stack") == users_of("backend", "invoke_stack") == set()
+    assert users_of("invoke_stack", "backend") == set()
 
 
 def test_each_library_has_its_place():
-    assert all(
-        user.startswith(("ops/verbs/", "ops/tasks.py")) for user in users_of("invoke", "ops")
-    )
-    assert all(user.startswith(("ops/verbs/", "ops/screen/")) for user in users_of("rich", "ops"))
+    for package, place in {"invoke": "cli", "rich": "cli"}.items():
+        users = users_of(package, "invoke_stack")
+        assert all(user.startswith(f"invoke_stack/{place}/") for user in users), package
     for package in ("docker", "subprocess", "xmlrpc", "psutil"):
-        assert all(user.startswith("ops/runtimes/") for user in users_of(package, "ops")), package
+        users = users_of(package, "invoke_stack")
+        assert all(user.startswith("invoke_stack/runtimes/") for user in users), package
 
 
 def test_pure_modules_do_nothing_but_compute():
-    paths = [
-        ROOT / "ops" / f"{name}.py"
-        for name in ("model", "boot", "history", "logs", "watch", "words")
-    ]
-    paths.append(ROOT / "ops" / "runtimes" / "choice.py")
-    doctor = set((ROOT / "ops" / "doctor").glob("*.py")) - {
-        ROOT / "ops" / "doctor" / name for name in ("gather.py", "pieces.py")
-    }
-    for path in (*paths, *doctor, *(ROOT / "ops" / "screen").glob("*.py")):
+    toolkit = ROOT / "invoke_stack"
+    paths = [toolkit / "model.py", toolkit / "text.py", toolkit / "runtimes" / "choice.py"]
+    for path in (*paths, *(toolkit / "judge").rglob("*.py"), *(toolkit / "render").glob("*.py")):
         assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), path
 
 
@@ -65,7 +59,7 @@ def test_nothing_shadows_alembic_or_the_tasks():
 
 @pytest.mark.parametrize("heavy", ["docker", "httpx", "rich", "psutil"])
 def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
-    code = f"import ops.tasks, sys; sys.exit('{heavy}' in sys.modules)"
+    code = f"import invoke_stack.cli.namespace, sys; sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

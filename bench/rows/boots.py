@@ -66,7 +66,7 @@ def _start(identity: str, url: str) -> float:
 
 
 def _epoch(stamp: str) -> float:
-    from ops.runtimes import engine
+    from invoke_stack.runtimes.docker import engine
 
     return engine.time(stamp).timestamp()
 

@@ -15,8 +15,8 @@ import psutil
 
 from bench.measure import Action, Goal, Row
 from bench.place import LIMIT, Place, inv, seconds
-from ops import config
-from ops.runtimes.local import probes, stack
+from invoke_stack import config
+from invoke_stack.runtimes.local import probes, stack
 from tests.servers import clean_environment, wait_until
 from tests.stacks import LocalStack, Stack, copy_checkout
 

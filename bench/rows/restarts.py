@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from bench.measure import Action, Goal, Row
 from bench.place import Place, inv, shell
-from ops.restart import STABLE_FOR
-from ops.runtimes.local import supervise
+from invoke_stack.commands.restart import STABLE_FOR
+from invoke_stack.runtimes.local import supervise
 from tests.stacks import Stack
 
 

@@ -53,7 +53,7 @@ def test_three_lines_and_a_few_of_configuration_are_enough():
 
 
 def test_it_is_the_installed_package_that_runs(greeter, package):
-    code = "import ops; print(ops.__path__[0])"
+    code = "import invoke_stack; print(invoke_stack.__path__[0])"
     said = subprocess.run(
         [sys.executable, "-c", code],
         cwd=greeter.root,
@@ -61,7 +61,7 @@ def test_it_is_the_installed_package_that_runs(greeter, package):
         capture_output=True,
         text=True,
     )
-    assert Path(said.stdout.strip()) == package / "ops"
+    assert Path(said.stdout.strip()) == package / "invoke_stack"
 
 
 def test_status_shows_its_services_and_says_nothing_of_a_schema(greeter):

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ops import config
-from ops.errors import BadInput
+from invoke_stack import config
+from invoke_stack.errors import BadInput
 from tests import dockerized
 
 OUTSIDE = {"OUTSIDE": "out"}  # a variable of the environment

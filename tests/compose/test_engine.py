@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.runtimes import engine, engine_logs, engine_stream
+from invoke_stack.runtimes.docker import engine, engine_logs, engine_stream
 from tests import dockerized
 from tests.servers import wait_until
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from ops.errors import OutOfReach
-from ops.runtimes import engine, inside
+from invoke_stack.errors import OutOfReach
+from invoke_stack.runtimes.docker import engine, inside
 from tests import dockerized
 from tests.servers import wait_until
 

@@ -179,9 +179,9 @@ def test_every_replica_gets_a_verdict(stack):
 
 
 def test_health_inside_a_container_without_any_port_that_can_be_reached(stack, monkeypatch):
-    from ops.config import Config
-    from ops.runtimes import engine
-    from ops.runtimes.compose import ComposeRuntime
+    from invoke_stack.config import Config
+    from invoke_stack.runtimes.compose.runtime import ComposeRuntime
+    from invoke_stack.runtimes.docker import engine
 
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)

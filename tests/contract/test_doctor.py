@@ -4,8 +4,9 @@ import json
 import os
 import time
 
-from ops import config, lock
-from ops.runtimes.local import LocalRuntime
+from invoke_stack import config
+from invoke_stack.commands import lock
+from invoke_stack.runtimes.local.runtime import LocalRuntime
 from tests.faults.harm import frozen
 from tests.servers import wait_until
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import config, doctor
-from ops.doctor.gather import gather
+from invoke_stack import config
+from invoke_stack.commands.gather import gather
+from invoke_stack.judge import checks
 from tests import dockerized, engines
 from tests.servers import clean_environment, free_port, wait_until
 from tests.stacks import ROOT, Stack, copy_checkout
@@ -185,7 +186,7 @@ def test_an_engine_that_hangs_holds_up_nothing(checkout):
     assert facts.late == ["Docker Engine"]
     assert "Docker Engine" in waited
     assert facts.revisions  # what does not need it is known
-    wrong = {each.check for each in doctor.examine(facts) if each.findings}
+    wrong = {each.check for each in checks.examine(facts) if each.findings}
     assert "answers" in wrong
     assert wrong.isdisjoint({"engine", "running"})  # the same cause
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from ops.config import read_env_file
+from invoke_stack.config import read_env_file
 from tests.documents.blocks import DOCUMENTS, Block, blocks, commands
 from tests.stacks import ROOT, Stack
 

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from ops.runtimes import record
+from invoke_stack.runtimes import record
 from tests import dockerized, engines
 from tests.composed import ComposeStack
 from tests.stacks import LocalStack, Stack, copy_checkout

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from ops.errors import OutOfReach
-from ops.runtimes import engine, record
+from invoke_stack.errors import OutOfReach
+from invoke_stack.runtimes import record
+from invoke_stack.runtimes.docker import engine
 from tests import engines, memory
 from tests.servers import clean_environment, wait_until
 from tests.stacks import copy_checkout

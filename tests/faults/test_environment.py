@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.runtimes.local import SERVICES
+from invoke_stack.runtimes.local.runtime import SERVICES
 from tests.faults.environments import (
     Checkout,
     InstalledStack,

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ops.runtimes import engine
+from invoke_stack.runtimes.docker import engine
 from tests import dockerized, engines
 from tests.compose.test_engine import run, texts
 from tests.faults.test_engine import service

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import lock
+from invoke_stack.commands import lock
 from tests import goldens
 from tests.golden import answers
 from tests.golden.local import READING

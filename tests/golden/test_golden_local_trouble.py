@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.runtimes.local.supervise import Supervisor
+from invoke_stack.runtimes.local.supervise import Supervisor
 from tests import goldens
 from tests.faults.harm import frozen
 from tests.golden import answers

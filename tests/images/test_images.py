@@ -77,7 +77,7 @@ def test_what_is_in_the_image() -> None:
         set -e
         command -v wget nc alembic celery uvicorn
         ! ls -d /venv/lib/python*/site-packages/pip* /venv/lib/python*/site-packages/setuptools*
-        ! ls /app/backend/Dockerfile /app/.env /app/ops /app/tests
+        ! ls /app/backend/Dockerfile /app/.env /app/invoke_stack /app/tests
         ls /app/backend/app/__pycache__/main.*.pyc /venv/lib/python*/site-packages/fastapi/__pycache__/*.pyc
         test -z "$(find /app /venv -perm -o+w ! -type l)"
     """

@@ -12,7 +12,7 @@ import sys
 import psutil
 import pytest
 
-from ops.runtimes.local.supervise import Supervisor
+from invoke_stack.runtimes.local.supervise import Supervisor
 from tests.servers import wait_until
 from tests.stacks import local_stack
 from tests.terminal import terminal

@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
-from ops.runtimes.local import embedded, orphans, supervise
-from ops.runtimes.local.supervise import Supervisor
+from invoke_stack.runtimes.local import embedded, orphans, supervise
+from invoke_stack.runtimes.local.supervise import Supervisor
 from tests.servers import wait_until
 from tests.stacks import local_stack
 

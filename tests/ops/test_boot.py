@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops import boot
-from ops.model import Phase
+from invoke_stack.judge import boot
+from invoke_stack.model import Phase
 from tests.fakes import line, stamp
 
 

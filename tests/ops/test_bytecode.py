@@ -16,8 +16,12 @@ from tests.stacks import ROOT, Stack
 )
 def test_a_verb_compiles_only_once(tmp_path: Path, variables: dict[str, str], kept: bool) -> None:
     shutil.copy(ROOT / "tasks.py", tmp_path)
-    shutil.copytree(ROOT / "ops", tmp_path / "ops", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "invoke_stack",
+        tmp_path / "invoke_stack",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     # The copy's own modules, also where PYTHONPATH names this checkout.
     here = Stack(tmp_path, "local", clean_environment(PYTHONPATH=str(tmp_path), **variables))
     here.inv("health", "--runtime", "local")
-    assert (tmp_path / "ops/verbs/__pycache__").exists() is kept
+    assert (tmp_path / "invoke_stack/cli/verbs/__pycache__").exists() is kept

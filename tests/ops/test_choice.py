@@ -5,11 +5,12 @@ import sys
 
 import pytest
 
-from ops import config, runtimes
-from ops.errors import BadInput, NotHealthy, OutOfReach, Unavailable
-from ops.model import Presence
-from ops.runtimes import choice, engine, record
-from ops.runtimes.local import LocalRuntime
+from invoke_stack import config
+from invoke_stack.errors import BadInput, NotHealthy, OutOfReach, Unavailable
+from invoke_stack.model import Presence
+from invoke_stack.runtimes import choice, record, select
+from invoke_stack.runtimes.docker import engine
+from invoke_stack.runtimes.local.runtime import LocalRuntime
 
 NOTHING, DATA, STOPPED, RUNNING = Presence
 AWAY = Unavailable("Docker does not answer: no answer in time", "start it")
@@ -236,7 +237,7 @@ def test_auto_starts_on_local_if_no_engine_can_exist(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(engine, "load", unasked)
     said = []
-    picked = runtimes.pick(config.load(checkout, config.DEFAULTS, {}), said.append)
+    picked = select.pick(config.load(checkout, config.DEFAULTS, {}), said.append)
     assert picked.name == "local"
     reason = (
         "does not answer: its socket does not exist" if program == "docker" else "is not installed"
@@ -248,6 +249,6 @@ def test_auto_starts_on_local_if_no_engine_can_exist(
 def test_a_recorded_engine_that_cannot_exist_is_the_one_to_examine(no_engine, checkout):
     configured = config.load(checkout, config.DEFAULTS, {})
     with pytest.raises(Unavailable) as caught:
-        runtimes.pick(configured, lambda _: None)
+        select.pick(configured, lambda _: None)
     assert "used compose last" in caught.value.message
-    assert runtimes.to_examine(configured).name == "compose"
+    assert select.to_examine(configured).name == "compose"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.runtimes import compose_labels
+from invoke_stack.runtimes.docker import compose_labels
 
 LABEL = compose_labels.LABEL
 DECLARED = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops import config
-from ops.errors import BadInput
+from invoke_stack import config
+from invoke_stack.errors import BadInput
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 

@@ -7,14 +7,24 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ops import doctor
-from ops.doctor import causes, checkout, commands
-from ops.doctor.facts import Facts, Failing, Script, Settings, Unknown
-from ops.errors import BadInput
-from ops.model import Checkup, Finding, Health, LogLine, Replica, Result, Schema, State, Status
-from ops.runtimes.engine import About
-from ops.runtimes.machine import Disk, read_df
-from ops.screen.findings import findings_text
+from invoke_stack.cli.screen.findings import findings_text
+from invoke_stack.errors import BadInput
+from invoke_stack.judge import causes, checks
+from invoke_stack.judge.checks import checkout, commands
+from invoke_stack.judge.checks.facts import Facts, Failing, Script, Settings, Unknown
+from invoke_stack.model import (
+    Checkup,
+    Finding,
+    Health,
+    LogLine,
+    Replica,
+    Result,
+    Schema,
+    State,
+    Status,
+)
+from invoke_stack.runtimes.docker.engine import About
+from invoke_stack.runtimes.machine import Disk, read_df
 from tests.fakes import body, moment
 
 NOW = moment(10_000)
@@ -89,15 +99,15 @@ def found(facts):
     """Each finding in one text, by its check."""
     return {
         each.check: [" | ".join((f.what, *f.evidence, f.remedy)) for f in each.findings]
-        for each in doctor.examine(facts)
+        for each in checks.examine(facts)
         if each.findings
     }
 
 
 def test_a_healthy_stack_has_no_findings_and_every_check_is_made():
-    made = doctor.examine(HEALTHY)
+    made = checks.examine(HEALTHY)
     assert {each.check: each.result for each in made if each.result is not Result.FINE} == {}
-    assert len(made) == len(doctor.CHECKS) == len({each.name for each in doctor.CHECKS})
+    assert len(made) == len(checks.CHECKS) == len({each.name for each in checks.CHECKS})
 
 
 DENIED = Unknown("Docker's socket may not be opened by this user", "sudo usermod -aG docker $USER")
@@ -525,7 +535,7 @@ def test_no_finding_shows_a_password():
 
 def test_another_project_gets_no_checks_of_ours():
     facts = sick(own=False, service="web", replicas=(replica("web", health="unhealthy"),), looks=())
-    names = {each.check for each in doctor.examine(facts)}
+    names = {each.check for each in checks.examine(facts)}
     assert names.isdisjoint({"schema", "heartbeats", "alembic-cmd", "entrypoint", "revisions"})
     assert {"engine", "ports", "disk", "running", "memory", "probes"} <= names
     assert list(found(facts)) == ["probes"]
@@ -634,4 +644,4 @@ def test_without_a_terminal_each_is_one_line():
 
 def test_every_check_stands_in_the_readme():
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    assert [check.name for check in doctor.CHECKS if f"`{check.name}`" not in readme] == []
+    assert [check.name for check in checks.CHECKS if f"`{check.name}`" not in readme] == []

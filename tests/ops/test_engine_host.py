@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.runtimes import engine_host
-from ops.runtimes.inside import port
+from invoke_stack.runtimes.docker import engine_host
+from invoke_stack.runtimes.docker.inside import port
 
 NETWORK = "3f1c5d7e9a0b" + 52 * "e"
 BRIDGE = "br-3f1c5d7e9a0b"
@@ -97,7 +97,7 @@ def test_a_container_is_reached_over_a_bridge_of_this_machine_only(networks, add
 def test_the_listener_of_a_socket_is_known_in_its_own_network_only(tmp_path):
     path = str(tmp_path / "sock")
     name = Path("/proc/self/comm").read_text("utf-8").strip()
-    code = f"from ops.runtimes import engine_host; print([engine_host.listener({path!r})])"
+    code = f"from invoke_stack.runtimes.docker import engine_host; print([engine_host.listener({path!r})])"
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path)
         sock.listen()

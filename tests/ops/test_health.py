@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ops import health
-from ops.model import Answer, State
+from invoke_stack import health
+from invoke_stack.model import Answer, State
 from tests.servers import free_port
 
 

@@ -11,7 +11,7 @@ import pytest
 from invoke.main import program
 
 import tasks
-from ops.tasks import VERBS
+from invoke_stack.cli.namespace import VERBS
 from tests.stacks import ROOT
 
 NAMES = sorted(tasks.ns.tasks)

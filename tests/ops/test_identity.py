@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.runtimes import identity
-from ops.runtimes.project import derived_name, explicit_name, project_folder
+from invoke_stack.runtimes.docker import identity
+from invoke_stack.runtimes.docker.project import derived_name, explicit_name, project_folder
 
 
 @pytest.fixture

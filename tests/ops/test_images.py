@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.runtimes import images
+from invoke_stack.runtimes.docker import images
 
 
 @pytest.mark.parametrize(

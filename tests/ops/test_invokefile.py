@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.errors import BadInput
-from ops.verbs import invokefile
+from invoke_stack.cli import invokefile
+from invoke_stack.errors import BadInput
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_what_invoke_can_use_is_let_through(tmp_path, text):
 def test_no_verb_answers_with_a_traceback(tmp_path):
     (tmp_path / "invoke.yaml").write_text("ops: 5")
     (tmp_path / "tasks.py").write_text(
-        "from pathlib import Path\nfrom ops.tasks import namespace\n"
+        "from pathlib import Path\nfrom invoke_stack import namespace\n"
         "ns = namespace(root=Path(__file__).parent)\n"
     )
     words = [sys.executable, "-m", "invoke", "doctor"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.runtimes.local import collector, journal
+from invoke_stack.runtimes.local import collector, journal
 from tests.fakes import stamp
 from tests.servers import wait_until
 
@@ -35,7 +35,7 @@ class Collecting:
     """The collector, to start, kill and end."""
 
     def __init__(self, pipes, logs):
-        self.command = [sys.executable, "-m", "ops.runtimes.local.collector", pipes, logs]
+        self.command = [sys.executable, "-m", "invoke_stack.runtimes.local.collector", pipes, logs]
         self.start()
 
     def start(self):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ops.runtimes.local import probes
+from invoke_stack.runtimes.local import probes
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.theme import Theme
 
-from ops import model
-from ops.errors import OutOfReach
-from ops.history import History
-from ops.screen import cards, data, frame, palette, pulse, table
-from ops.screen.console import PlainConsole
-from ops.verbs import edge
-from ops.watch import Sight
+from invoke_stack import model
+from invoke_stack.cli import glue
+from invoke_stack.cli.screen import cards, frame, pulse, table
+from invoke_stack.cli.screen.console import PlainConsole
+from invoke_stack.errors import OutOfReach
+from invoke_stack.judge.history import History
+from invoke_stack.judge.sight import Sight
+from invoke_stack.render import documents, palette
 from tests.servers import clean_environment
 from tests.stacks import ROOT
 
@@ -116,14 +117,14 @@ def test_log_lines_keep_our_colours():
 
 @given(RUDE)
 def test_json_holds_every_character_and_shows_none_that_is_obeyed(text):
-    said = data.dumps({"reason": text})
+    said = documents.dumps({"reason": text})
     said.encode("utf-8")
     assert not OBEYED.search(said)
     assert json.loads(said) == {"reason": text}
 
 
 def test_notices_and_errors_are_plain(capsys):
-    edge.say("Docker refused: \x1b]0;title\x07\x1b[31mno\nreally")
+    glue.say("Docker refused: \x1b]0;title\x07\x1b[31mno\nreally")
     assert capsys.readouterr().err == "Docker refused: no\nreally\n"
 
 

@@ -33,8 +33,10 @@ def posix_names(tree):
 
 
 def portable_modules():
-    local = ROOT / "ops" / "runtimes" / "local"
-    return [path for path in sorted((ROOT / "ops").rglob("*.py")) if local not in path.parents]
+    local = ROOT / "invoke_stack" / "runtimes" / "local"
+    return [
+        path for path in sorted((ROOT / "invoke_stack").rglob("*.py")) if local not in path.parents
+    ]
 
 
 @pytest.mark.parametrize("path", portable_modules(), ids=lambda path: path.stem)
@@ -50,10 +52,12 @@ def test_only_the_local_runtime_calls_what_windows_lacks(path):
 
 def test_everything_can_be_imported_where_posix_is_not():
     """On Windows the local runtime is imported too, to say that it does not exist there."""
-    collector = "ops.runtimes.local.collector"  # a program of its own, never imported there
+    collector = (
+        "invoke_stack.runtimes.local.collector"  # a program of its own, never imported there
+    )
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in sorted((ROOT / "ops").rglob("*.py"))
+        for path in sorted((ROOT / "invoke_stack").rglob("*.py"))
     ]
     code = f"""
 import importlib, sys
@@ -98,7 +102,7 @@ console.getwch = lambda: waiting.pop()
 sys.modules["msvcrt"] = console
 sys.platform = "win32"
 sys.stdin = types.SimpleNamespace(isatty=lambda: True)
-from ops.verbs.keys import keyboard
+from invoke_stack.cli.keys import keyboard
 with keyboard() as pressed:
     assert (pressed(5), pressed(0.1)) == ("q", "")
 """

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ops import restart
-from ops.model import Outcome, State
+from invoke_stack.commands import restart
+from invoke_stack.model import Outcome, State
 from tests.fakes import READY, FakeClock, ScriptedRuntime, body, line, moment
 
 BOOT = [
@@ -154,7 +154,7 @@ def test_a_schema_that_is_not_current_is_degraded():
 def test_a_migration_that_fails_is_told_with_its_cause_and_its_own_lines():
     boot = [
         *BOOT[:4],
-        line(3.0, '[entrypoint] Cause: 0004_shops.py:9: relation "shops" does not exist'),
+        line(3.0, '[entrypoint] Cause: 0004_shinvoke_stack.py:9: relation "shops" does not exist'),
         line(3.0, "[entrypoint] ✗ Alembic exited with code 1."),
         line(5.0, "[entrypoint] Alembic attempt 2/2 (delay: 4s)..."),
         line(5.5, "[entrypoint] Cause: the same as before."),
@@ -165,7 +165,7 @@ def test_a_migration_that_fails_is_told_with_its_cause_and_its_own_lines():
     answer = (503, body(migrations="failed", ok=True))
     [verdict], _, _ = play(lines=boot, starts=[(1.9, "backend")], answers=[(10.0, answer)])
     assert verdict.outcome is Outcome.DEGRADED
-    assert verdict.reason.endswith('0004_shops.py:9: relation "shops" does not exist')
+    assert verdict.reason.endswith('0004_shinvoke_stack.py:9: relation "shops" does not exist')
     assert "Migrations did not complete" in verdict.evidence[-1].text
     assert "mend the migration" in verdict.remedy
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from ops import health
-from ops.errors import OutOfReach
-from ops.history import History
-from ops.model import Boot, Glance, Health, Phase, Replica, Schema, State, Status
-from ops.screen import cards, data, frame, grid, pulse, table
-from ops.watch import Sight
+from invoke_stack import health
+from invoke_stack.cli.screen import cards, frame, grid, pulse, table
+from invoke_stack.errors import OutOfReach
+from invoke_stack.judge.history import History
+from invoke_stack.judge.sight import Sight
+from invoke_stack.model import Boot, Glance, Health, Phase, Replica, Schema, State, Status
+from invoke_stack.render import documents
 from tests.fakes import body, moment
 
 NAMES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
@@ -250,9 +251,9 @@ def test_an_unknown_state_is_shown_with_its_reason():
         "? backend is unknown (no program)",
         "  not asked, compose",
     ]
-    shown = data.health_json([unknown], unknown, "compose")
+    shown = documents.health_json([unknown], unknown, "compose")
     assert (shown["state"], shown["reason"]) == ("unknown", "no program")
-    assert "reason" not in data.health_json([look()], look(), "compose")
+    assert "reason" not in documents.health_json([look()], look(), "compose")
 
 
 def test_an_answer_through_the_engine_says_so():

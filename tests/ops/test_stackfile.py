@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ops.runtimes.swarm.stackfile import DIGEST, POSITION, derive
+from invoke_stack.runtimes.swarm.stackfile import DIGEST, POSITION, derive
 
 VALUES = {"PASSWORD": 's3cr$t "#1', "URL": ""}
 

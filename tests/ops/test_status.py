@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ops import config, status
-from ops.model import Answer, Phase, Replica, Status
+from invoke_stack import config
+from invoke_stack.commands import status
+from invoke_stack.model import Answer, Phase, Replica, Status
 from tests.fakes import line, moment
 
 BOOT = [

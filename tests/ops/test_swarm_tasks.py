@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ops.model import Replica, Status
-from ops.runtimes.swarm.tasks import Node, explained, is_current, replicas_of
+from invoke_stack.model import Replica, Status
+from invoke_stack.runtimes.swarm.tasks import Node, explained, is_current, replicas_of
 
 NODES = {"n1": Node("one", "10.0.0.1", True), "n2": Node("two", "10.0.0.2", False)}
 SPEC = {"ContainerSpec": {"Image": "web:1"}, "ForceUpdate": 0}

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ops.verbs import edge
+from invoke_stack.cli import glue
 
 
 class Screen:
@@ -43,7 +43,7 @@ def test_no_style_reaches_a_terminal_that_wants_none(monkeypatch, environ, style
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    console = edge.terminal()
+    console = glue.terminal()
     console.print("[dim]dim[/] [bold]bold[/] [red]red[/]")
     assert ("\x1b" in screen.written) is styled
-    assert edge.coloured(console) is styled
+    assert glue.coloured(console) is styled

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from ops.runtimes.swarm.stackfile import derive
+from invoke_stack.runtimes.swarm.stackfile import derive
 from tests.dockerized import environment, find_engine
 from tests.stacks import ROOT
 

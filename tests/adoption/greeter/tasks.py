@@ -1,3 +1,3 @@
 from pathlib import Path
-from ops.tasks import namespace
+from invoke_stack import namespace
 ns = namespace(root=Path(__file__).parent)

@@ -1,0 +1,72 @@
+"""The project's `invoke.yaml`, checked before Invoke reads it: Invoke answers with tracebacks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from invoke import util
+from invoke.config import Config
+
+from invoke_stack import config
+from invoke_stack.errors import BadInput
+
+NAMES = ("invoke.yaml", "invoke.yml", "invoke.json")  # JSON is YAML; of several the first counts
+_KEYS = (*config.DEFAULTS, "markers")
+yaml: Any = vars(util)["yaml"]  # its own copy
+_EXAMPLE = "write it as: ops: {runtime: local}"
+
+
+def check(root: Path) -> None:
+    """Raise `BadInput` for what Invoke could not read or merge, and for a setting nobody knows."""
+    for name in NAMES:
+        path = root / name
+        if path.is_file():
+            _check(name, _read(path))
+            return
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadInput(f"{path.name} is not UTF-8 text", "save it as UTF-8 text") from None
+    except OSError as error:
+        raise BadInput(
+            f"{path.name} cannot be read: {error.strerror}", "make it readable"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        why = getattr(error, "problem", None) or getattr(error, "reason", "")
+        raise BadInput(f"{path.name}{where} is no YAML: {why}", _EXAMPLE) from None
+
+
+def _check(name: str, found: Any) -> None:
+    if found is None:
+        return
+    if not isinstance(found, dict):
+        raise BadInput(f"{name} is {found!r}, no mapping", _EXAMPLE)
+    for key, known in (Config.global_defaults() | {"ops": config.DEFAULTS}).items():
+        if isinstance(known, dict) and not isinstance(found.get(key, {}), dict):
+            example = _EXAMPLE if key == "ops" else f"write settings below it, or leave out: {key}"
+            raise BadInput(f"{key} in {name} is {found[key]!r}, no mapping", example)
+    _check_settings(name, found.get("ops", {}))
+
+
+def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
+    for key, value in settings.items():
+        if key not in _KEYS:
+            near = difflib.get_close_matches(str(key), _KEYS, 1)
+            meant = f"did you mean: {near[0]}? " if near else ""
+            hint = f"{meant}there are: {', '.join(_KEYS)}"
+            raise BadInput(f"ops.{key} in {name} is read by nothing", hint)
+        if key != "markers" and isinstance(value, dict | list):
+            raise BadInput(
+                f"ops.{key} in {name} is {value!r}", f"use one word, such as: {_WORDS[key]}"
+            )
+
+
+_WORDS = {"runtime": "local", "service": "backend", "health": "/ready"}

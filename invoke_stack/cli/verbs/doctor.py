@@ -1,0 +1,74 @@
+"""Find what is wrong with the stack, and what mends it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from invoke_stack.cli.glue import JSON, RUNTIME, configure, terminal, verb
+from invoke_stack.errors import BadInput, NotHealthy
+
+if TYPE_CHECKING:
+    from invoke_stack.commands.pieces import Waiting
+
+PATIENCE = 1.0  # seconds after which a terminal is told what is being waited for
+
+
+@verb(json=JSON, runtime=RUNTIME)
+def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
+    """Find what is wrong, and what mends it.
+
+    Looks at the engine, .env, ports, disks, clocks, the checkout's migrations and
+    every service, all at once, for 10 s at most; also when nothing is up. Each
+    finding: what is wrong, how that shows, and the command that mends it. It
+    changes nothing.
+
+    Examples:
+      inv doctor
+      inv doctor --runtime compose
+      inv doctor --json | jq -r '.findings[] | .what, .remedy'
+
+    Exit codes: 0 nothing is wrong; 3 something is; 2 a bad flag; 130 Ctrl-C.
+    """
+    from invoke_stack.cli.screen import findings
+    from invoke_stack.commands import gather
+    from invoke_stack.judge import checks
+    from invoke_stack.model import Result
+    from invoke_stack.render import documents
+
+    begin = time.monotonic()
+    refused: list[BadInput] = []
+    configured = configure(context, runtime, refused.append)
+    with _telling() as waiting:
+        facts = gather.gather(configured, refused, os.environ, waiting)
+    checkups = checks.examine(facts)
+    if json:
+        print(documents.dumps(documents.checkups_json(checkups, facts.runtime)))
+    else:
+        seconds = time.monotonic() - begin
+        findings.findings_text(terminal(), checkups, facts.runtime, seconds)
+    if any(each.result is Result.WRONG for each in checkups):
+        raise Exit(code=NotHealthy.exit_code)
+
+
+@contextmanager
+def _telling() -> Iterator[Waiting]:
+    """Shows what is being waited for, on a terminal, and only once that takes a while."""
+    console = terminal(stderr=True)
+    status = console.status("")
+
+    def waiting(names: Sequence[str], seconds: float) -> None:
+        if console.is_terminal and seconds > PATIENCE:
+            status.update(f"{seconds:.0f} s: waiting for {', '.join(names)}")
+            status.start()
+
+    try:
+        yield waiting
+    finally:
+        status.stop()

@@ -1,0 +1,124 @@
+"""Show where the schema stands, and bring it to its newest revision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invoke.context import Context
+
+from invoke_stack.cli.glue import (
+    DRY_RUN,
+    JSON,
+    RUNTIME,
+    changing,
+    resolve,
+    say,
+    terminal,
+    verb,
+)
+from invoke_stack.config import Config
+from invoke_stack.errors import BadInput, CommandFailed, NotHealthy
+from invoke_stack.runtimes.base import Runtime
+
+
+@verb(json=JSON, runtime=RUNTIME)
+def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
+    """Show where the schema stands, and what is pending.
+
+    Asks beside the backend, so it answers while the backend itself does not.
+
+    Examples:
+      inv migrations
+      inv migrations --json | jq -r '.pending[]'
+
+    Exit codes: 0 told, whatever it is; 2 another project's stack; 3 a revision
+    cannot be read; 4 the stack is not up, or the database does not answer.
+    """
+    from rich.markup import escape
+
+    from invoke_stack.cli.screen import table
+    from invoke_stack.model import Schema
+    from invoke_stack.render import documents
+
+    configured, where = resolve(context, runtime, needs_variables=False)
+    said = ask(configured, where)
+    schema = Schema(said["current"], said["head"], tuple(said["pending"]))
+    if json:
+        print(documents.dumps(documents.schema_json(schema)))
+        return
+    console = terminal()
+    console.print(table.schema_line(schema))
+    for revision in schema.pending or ():
+        console.print(f"  pending: {escape(revision)}")
+
+
+@verb(dry_run=DRY_RUN, runtime=RUNTIME)
+def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
+    """Apply the pending migrations, after showing which.
+
+    The backend applies them at each start by itself; this is for between starts.
+    A lock in the database lets only one run at a time. Read more in
+    docs/operations.md.
+
+    Examples:
+      inv migrate --dry-run
+      inv migrate
+
+    Exit codes: 0 at head; 3 a migration failed or is still pending, or the schema
+    is newer than the code; 4 the stack is not up.
+    """
+    configured, where = resolve(context, runtime)
+    plan = ask(configured, where)
+    if not plan["pending"]:
+        if plan["current"] not in (plan["head"], None):
+            raise NotHealthy(
+                f"the schema is at {plan['current']}, which is newer than this code's {plan['head']}",
+                "check out the version that it belongs to; nothing was changed",
+            )
+        say(f"nothing to do: the schema is at its head, {plan['head']}")
+        return
+    say(f"from {plan['current'] or 'an empty database'} to {plan['head']}:")
+    for revision in plan["pending"]:
+        say(f"  {revision}")
+    if dry_run:
+        return
+    with changing(configured, "migrate"):
+        apply(configured, where)
+
+
+def ask(configured: Config, where: Runtime) -> dict[str, Any]:
+    """What `python -m app.schema` tells: current, head, pending and known revisions."""
+    import json
+
+    if not configured.is_deal_scout:
+        raise BadInput(
+            f"{configured.service} is not known to tell of its schema",
+            "inv migrations, migrate, backup and restore are for deal-scout's own stack",
+        )
+    try:
+        told = where.execute(configured.service, ("python", "-m", "app.schema"), 30)
+    except CommandFailed as error:
+        if "alembic/versions" not in error.message:
+            raise
+        raise NotHealthy(
+            error.message, "mend the revision that it names, or check out the one before it"
+        ) from None
+    return dict(json.loads(told))
+
+
+def apply(configured: Config, where: Runtime) -> None:
+    """Run Alembic beside the service, with its lock, and see that the schema is current then."""
+    upgrade = ("sh", "-c", "exec alembic upgrade head 2>&1")
+    try:
+        where.pipe(configured.service, upgrade)
+    except CommandFailed:
+        raise NotHealthy(
+            "a migration failed, as Alembic says above; what it began is undone",
+            "mend it, and try again: inv migrate",
+        ) from None
+    reached = ask(configured, where)
+    if reached["pending"]:
+        raise NotHealthy(
+            f"still pending: {', '.join(reached['pending'])}", "see: inv logs --grep entrypoint"
+        )
+    say(f"the schema is at its head, {reached['head']}")

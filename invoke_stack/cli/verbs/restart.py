@@ -1,0 +1,191 @@
+"""Restart a service, and tell the story of its new start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from invoke_stack import config
+from invoke_stack.cli.glue import (
+    DRY_RUN,
+    JSON,
+    RUNTIME,
+    TIMEOUT,
+    changing,
+    coloured,
+    resolve,
+    say,
+    show_plan,
+    terminal,
+    verb,
+)
+from invoke_stack.errors import BadInput, NotHealthy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from invoke_stack.model import LogLine
+
+_RESTART_HELP = {
+    "logs": "show the lines of the new start",
+    "tail": "show at most this many of them",
+    "timeout": TIMEOUT,
+    "json": JSON,
+    "dry_run": DRY_RUN,
+    "runtime": RUNTIME,
+}
+
+
+@verb(**_RESTART_HELP)
+def restart_backend(
+    context: Context,
+    logs: bool = True,
+    tail: str = "50",
+    timeout: str = "600",
+    json: bool = False,
+    dry_run: bool = False,
+    runtime: str = "",
+) -> None:
+    """Restart the backend and give a verdict on its new start.
+
+    Shows what the new process says, phase by phase, and waits until it is ready
+    or has failed. What the old process says or answers never counts. The verdict
+    names how long each phase took; a bad one brings the last lines of the log,
+    and what to do now. Changes of the image or of .env are not taken over: inv up
+    does that.
+
+    Examples:
+      inv restart-backend
+      inv restart-backend --no-logs --timeout 2m
+      inv restart-backend --dry-run
+      inv restart-backend --json
+
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
+    the stack is not up, or somebody else changes it.
+    """
+    _restart(context, None, logs, tail, timeout, json, dry_run, runtime)
+
+
+@verb(services="the service to restart", **_RESTART_HELP)
+def restart(
+    context: Context,
+    services: str = "",
+    logs: bool = True,
+    tail: str = "50",
+    timeout: str = "600",
+    json: bool = False,
+    dry_run: bool = False,
+    runtime: str = "",
+) -> None:
+    """Restart any service: inv restart SERVICE.
+
+    As inv restart-backend, for any service of the stack. One without an endpoint
+    is judged by its own probe.
+
+    Examples:
+      inv restart worker
+      inv restart postgres --timeout 2m
+
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
+    there is no such service, the stack is not up, or somebody else changes it.
+    """
+    if not services:
+        raise BadInput("restart needs the name of a service", "for example: inv restart worker")
+    _restart(context, services, logs, tail, timeout, json, dry_run, runtime)
+
+
+def _restart(
+    context: Context,
+    service: str | None,
+    logs: bool,
+    tail: str,
+    timeout: str,
+    as_json: bool,
+    dry_run: bool,
+    runtime: str,
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from invoke_stack.commands import plan
+    from invoke_stack.commands import restart as story
+    from invoke_stack.model import Outcome
+    from invoke_stack.render import documents
+
+    limit = config.seconds("--timeout", timeout)
+    most = config.count("--tail", tail)
+    configured, where = resolve(context, runtime)
+    name = service or configured.service
+    if dry_run:
+        show_plan(plan.restart(where, name), where.name, as_json)
+        return
+    out = terminal(stderr=as_json)
+    with changing(configured, f"restart {name}"), ThreadPoolExecutor(1) as beside:
+        stale = beside.submit(where.staleness, name)
+        with _Narrator(out, most if logs else 0) as narrator:
+            verdicts = story.restart(
+                where,
+                name,
+                where=configured.health if name == configured.service else "",
+                timeout=limit,
+                audience=narrator,
+                script=configured.script,
+            )
+        if why := stale.result():
+            say(f"note: {why}; a restart does not take that over, inv up does")
+    worst = max(verdicts, key=lambda verdict: list(Outcome).index(verdict.outcome))
+    if as_json:
+        print(documents.dumps(documents.verdict_json(verdicts, worst, where.name)))
+    else:
+        from invoke_stack.cli.screen import cards
+
+        for verdict in verdicts:
+            cards.verdict_text(out, verdict)
+    if worst.outcome is not Outcome.HEALTHY:
+        raise Exit(code=NotHealthy.exit_code)
+
+
+class _Narrator:
+    """Shows a restart while it happens: its lines, and on a terminal what is being waited for."""
+
+    def __init__(self, console: Console, most: int) -> None:
+        from invoke_stack.render.lines import LinePrinter
+
+        self.console = console
+        self.left = most
+        self.most = most
+        self.printer = LinePrinter([], timestamps=False, colour=coloured(console))
+        self.status: Any = None
+        self.told = 0.0
+
+    def __enter__(self) -> _Narrator:
+        if self.console.is_terminal:
+            self.status = self.console.status("restarting")
+            self.status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.status:
+            self.status.stop()
+
+    def line(self, line: LogLine) -> None:
+        from invoke_stack.text import plain
+
+        if self.left:
+            self.left -= 1
+            text = self.printer.text(line._replace(text=plain(line.text)))
+            self.console.out(text, highlight=False)
+            if not self.left and self.most:
+                self.console.print("[dim]… the rest: inv logs[/]")
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    def waiting(self, what: str, seconds: float, limit: float) -> None:
+        text = f"waiting for {what}: {seconds:.0f} s of at most {limit:.0f} s"
+        if self.status:
+            self.status.update(text)
+        elif seconds - self.told >= 10:
+            self.told = seconds
+            say(text)

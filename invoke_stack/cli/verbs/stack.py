@@ -1,0 +1,164 @@
+"""Bring the stack up, and stop it."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+
+from invoke_stack import config
+from invoke_stack.cli.glue import (
+    DRY_RUN,
+    JSON,
+    RUNTIME,
+    TIMEOUT,
+    changing,
+    confirm,
+    resolve,
+    say,
+    show_plan,
+    verb,
+)
+from invoke_stack.cli.verbs.status import show_status
+from invoke_stack.errors import BadInput
+
+
+@verb(
+    build="build the images first",
+    remove_orphans="remove containers that are in no Compose file",
+    timeout=TIMEOUT,
+    json=JSON,
+    dry_run=DRY_RUN,
+    runtime=RUNTIME,
+)
+def up(
+    context: Context,
+    build: bool = False,
+    timeout: str = "600",
+    json: bool = False,
+    dry_run: bool = False,
+    runtime: str = "",
+    remove_orphans: bool = False,  # last, so that -r is --runtime as with every verb
+) -> None:
+    """Bring the stack up and wait until it is ready.
+
+    Starts what does not run, and recreates what changed: its image, the Compose
+    file, .env. What is as it should be is left alone, so this is safe at any
+    time. The first time it writes a .env with new passwords (compose), or makes
+    the database (local). Orphans, which run under the project's name and are in
+    no Compose file, are listed; they stay unless --remove-orphans.
+
+    Examples:
+      inv up                   until everything is ready, at most 10 minutes
+      inv up --build           after a change of the code
+      inv up --remove-orphans  after a service was renamed
+      inv up --timeout 2m
+      inv up --dry-run         what it would do, and why
+
+    Exit codes: 0 ready; 2 a bad value; 3 not ready in time; 4 no engine answers,
+    somebody else changes the stack, or it is another checkout's.
+    """
+    from invoke_stack.commands import plan
+    from invoke_stack.commands import up as waiting
+
+    limit = config.seconds("--timeout", timeout)
+    configured, where = resolve(context, runtime)
+    if dry_run:
+        steps = plan.up(where, build=build, remove_orphans=remove_orphans)
+        show_plan(steps, where.name, json)
+        return
+    with changing(configured, "up"):
+        where.up(build=build, remove_orphans=remove_orphans, say=say)
+        replicas = waiting.wait(where, configured.service, timeout=limit, say=say)
+    for replica in replicas:
+        if replica.ports and replica.service in ("frontend", configured.service):
+            say(f"{replica.replica}: http://{replica.ports[0]}")
+    orphaned = set(where.services()) - {replica.service for replica in replicas}
+    show_status(configured, where, json, ignored=orphaned)
+
+
+@verb(
+    services="the service, and how many replicas: backend=5",
+    timeout=TIMEOUT,
+    json=JSON,
+    dry_run=DRY_RUN,
+    runtime=RUNTIME,
+)
+def scale(
+    context: Context,
+    services: str = "",
+    timeout: str = "600",
+    json: bool = False,
+    dry_run: bool = False,
+    runtime: str = "",
+) -> None:
+    """Give a service more or fewer replicas: inv scale backend=5.
+
+    For the runtime swarm; the number outlives `inv up`. A new replica takes
+    requests once it is ready, and one that goes finishes what it has begun.
+
+    Examples:
+      inv scale backend=5      until all five are ready
+      inv scale backend=5 --dry-run
+
+    Exit codes: 0 ready; 2 a bad value, or a runtime or service that cannot be
+    scaled; 3 not ready in time; 4 out of reach.
+    """
+    from invoke_stack.commands import plan
+    from invoke_stack.commands import up as waiting
+
+    limit = config.seconds("--timeout", timeout)
+    name, _, number = services.partition("=")
+    if not (name and number.isascii() and number.isdigit() and len(number) < 6):
+        raise BadInput(
+            f"scale needs a service and a number, not {services!r}",
+            "for example: inv scale backend=5",
+        )
+    configured, where = resolve(context, runtime)
+    if dry_run:
+        show_plan(plan.scale(where, name, int(number)), where.name, json)
+        return
+    with changing(configured, f"scale {name}"):
+        where.scale(name, int(number), dry_run=False)
+        waiting.wait(where, configured.service, timeout=limit, say=say)
+    show_status(configured, where, json)
+
+
+@verb(
+    volumes="delete the data as well",
+    yes="do not ask before deleting",
+    dry_run=DRY_RUN,
+    runtime=RUNTIME,
+)
+def down(
+    context: Context,
+    volumes: bool = False,
+    yes: bool = False,
+    dry_run: bool = False,
+    runtime: str = "",
+) -> None:
+    """Stop the stack; its data stays.
+
+    With --volumes its data goes too, for good: the volumes, or with the runtime
+    local the databases, logs and passwords in .local. It lists them and asks
+    first, and needs --yes where nobody can be asked. Orphans stay.
+
+    Examples:
+      inv down
+      inv down --volumes --dry-run
+      inv down --volumes --yes
+
+    Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers, or it is another
+    checkout's; 130 you said no.
+    """
+    from invoke_stack.commands import plan
+    from invoke_stack.runtimes import record
+
+    configured, where = resolve(context, runtime, needs_variables=False)
+    if dry_run:
+        show_plan(plan.down(where, volumes=volumes), where.name, False)
+        return
+    if volumes and not yes and (names := where.data()):
+        confirm(f"Delete {', '.join(names)} for good?")
+    with changing(configured, "down"):
+        where.down(volumes=volumes, say=say)
+        if volumes:
+            record.remove(configured.state, where.name)

@@ -1,0 +1,113 @@
+"""Show the stack at a glance."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, resolve, terminal, verb
+from invoke_stack.errors import NotHealthy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from rich.text import Text
+
+    from invoke_stack.config import Config
+    from invoke_stack.errors import OpsError
+    from invoke_stack.model import Glance
+    from invoke_stack.runtimes.base import Runtime
+
+
+@verb(json=JSON, watch=WATCH, runtime=RUNTIME)
+def status(context: Context, json: bool = False, watch: bool = False, runtime: str = "") -> None:
+    """Show every service, the schema, and the last boot.
+
+    For each service its state, how long it is up, its restarts since somebody
+    asked for a start, and its port; the schema's revision against head; and what
+    each phase of the backend's last boot took. --watch goes on looking, even
+    while the engine is away; q ends it.
+
+    Examples:
+      inv status
+      inv status --watch
+      inv status --json | jq -r .migrations.current
+
+    Exit codes: 0 all run, or q under --watch; 3 one does not run, or is
+    unhealthy; 4 the stack is not up, or no engine answers; 130 Ctrl-C.
+    """
+    configured, where = resolve(context, runtime, needs_variables=False)
+    if watch:
+        _watch(configured, where, json)
+    else:
+        show_status(configured, where, json)
+
+
+def show_status(
+    configured: Config, where: Runtime, json: bool, ignored: Collection[str] = ()
+) -> None:
+    """Show the stack, and exit with 3 if a service is not healthy that is not one of `ignored`."""
+    from invoke_stack.commands.status import Glances
+    from invoke_stack.render import documents
+
+    seen = Glances(where, configured).look()
+    if json:
+        print(documents.dumps(documents.status_json(seen)))
+    else:
+        from invoke_stack.cli.screen import table
+
+        console = terminal()
+        for line in table.status_lines(seen, datetime.now(UTC), console.width):
+            console.print(line)
+    judged = [each for each in seen.replicas if each.service not in ignored]
+    if any(not each.running or each.health == "unhealthy" for each in judged):
+        raise Exit(code=NotHealthy.exit_code)
+
+
+def _watch(configured: Config, where: Runtime, json: bool) -> None:
+    from invoke_stack.cli import live
+    from invoke_stack.commands.status import Glances
+    from invoke_stack.model import Glance
+    from invoke_stack.render import documents
+
+    glances = Glances(where, configured)
+
+    def dumps(found: Glance | OpsError) -> str:
+        seen = found if isinstance(found, Glance) else Glance(where.name, problem=found.message)
+        return documents.dumps(documents.status_json(seen))
+
+    if json:
+        live.watch_json(glances.look, dumps)
+    else:
+        live.watch(glances.look, f"{configured.root.name} · {where.name}", _View(where.name))
+
+
+class _View:
+    """The stack as it was last seen."""
+
+    def __init__(self, runtime: str) -> None:
+        from invoke_stack.model import Glance
+
+        self.seen = Glance(runtime)
+        self.away_since: datetime | None = None
+
+    def take(self, found: Glance | OpsError, at: datetime) -> None:
+        from invoke_stack.model import Glance
+
+        if isinstance(found, Glance):
+            self.seen, self.away_since = found, None
+        else:
+            self.away_since = self.away_since or at
+
+    def lines(self, now: datetime, width: int) -> Sequence[Text]:
+        from invoke_stack.cli.screen import table
+
+        if not self.seen.services:
+            return []
+        # What is out of reach grows no older before our eyes.
+        return table.status_lines(self.seen, self.away_since or now, width)
+
+    news = lines

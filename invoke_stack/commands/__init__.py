@@ -1,0 +1,1 @@
+"""The work behind each verb, without Invoke or Rich."""

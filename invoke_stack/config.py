@@ -1,0 +1,226 @@
+"""Invoke's configuration, the environment and `.env` → one typed, checked Config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from invoke_stack import env_file
+from invoke_stack.errors import BadInput
+from invoke_stack.judge import boot
+
+RUNTIMES = ("auto", "compose", "local", "swarm")
+
+DEFAULTS: dict[str, Any] = {
+    "runtime": "auto",
+    "service": "backend",
+    "health": "/ready",
+}
+"""What `invoke.yaml` (under `ops:`) and `INVOKE_OPS_*` may set; the former also `markers`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the verbs need to know of the project."""
+
+    root: Path  # the checkout
+    runtime: str  # one of RUNTIMES
+    service: str  # the one that restart-backend, logs and health speak of
+    variables: Mapping[str, str]  # the stack's, as set in the environment or in .env
+    health: str = "/ready"  # its path or address that says 200 when ready; empty: its own probe
+    script: boot.Script = boot.ENTRYPOINT  # which of its lines tell the phases of its start
+
+    @property
+    def is_deal_scout(self) -> bool:
+        """Whether the service answers `/ready` and `/migrations` as deal-scout's backend does."""
+        return bool(self.health == DEFAULTS["health"])
+
+    @property
+    def state(self) -> Path:
+        """The folder for everything that we write into the checkout."""
+        return self.root / ".local"
+
+
+def _raise(problem: BadInput) -> None:
+    raise problem
+
+
+def load(
+    root: Path,
+    settings: Mapping[str, Any],
+    environ: Mapping[str, str],
+    runtime: str = "",
+    refuse: Callable[[BadInput], None] = _raise,
+) -> Config:
+    """Build the Config. `runtime` is the flag and wins. Raises `BadInput` naming what is wrong.
+
+    `refuse` is told what is wrong with the stack's variables; if it returns, they are left out.
+    """
+    chosen = runtime or str(settings["runtime"])
+    if chosen not in RUNTIMES:
+        where = "--runtime" if runtime else "ops.runtime in invoke.yaml or INVOKE_OPS_RUNTIME"
+        raise BadInput(f"{where} is {chosen!r}", f"use one of: {', '.join(RUNTIMES)}")
+    service = str(settings["service"])
+    if not service:
+        raise BadInput("ops.service in invoke.yaml is empty", "name a service, such as: backend")
+    health = str(settings["health"] or "")
+    if health and not re.fullmatch(r"(https?://[^/?#\s]+)?(/\S*)?", health):
+        raise BadInput(
+            f"ops.health in invoke.yaml is {health!r}",
+            "use a path or an address: /healthz or http://127.0.0.1:8000/healthz",
+        )
+    variables = stack_variables(root, environ, refuse)
+    return Config(root, chosen, service, variables, health, _script(settings.get("markers")))
+
+
+def _script(markers: Any) -> boot.Script:
+    """The phases of a start, from `name: BEGIN` or `name: [BEGIN, END]` in invoke.yaml."""
+    if not markers:
+        return boot.ENTRYPOINT
+    if not hasattr(markers, "items"):  # Invoke's own kind of mapping
+        raise BadInput(
+            f"ops.markers in invoke.yaml is {markers!r}", "use: name: [BEGIN, END] for each phase"
+        )
+    phases = {}
+    for name, told in markers.items():
+        patterns = [told] if isinstance(told, str) else list(told or ())
+        if not 1 <= len(patterns) <= 2:
+            raise BadInput(
+                f"ops.markers.{name} in invoke.yaml is {told!r}",
+                "use the regular expressions of its first and its last line: [BEGIN, END]",
+            )
+        for text in patterns:
+            pattern(f"ops.markers.{name} in invoke.yaml", text)
+        phases[name] = (patterns[0], patterns[1] if len(patterns) == 2 else "")
+    return boot.script(phases)
+
+
+def stack_variables(
+    root: Path, environ: Mapping[str, str], refuse: Callable[[BadInput], None] = _raise
+) -> dict[str, str]:
+    """The variables of `.env.example` that the environment or `.env` sets, the former first.
+
+    `refuse` is told of each value that cannot be used; if it returns, that value is left out.
+    """
+    known = read_env_file(root / ".env.example", refuse=refuse)
+    ours = read_env_file(root / ".env", environ, refuse)
+    merged = {}
+    for name, value in (ours | {n: environ[n] for n in known if n in environ}).items():
+        try:
+            _check(name, value, ".env" if name not in environ else "the environment")
+        except BadInput as problem:
+            refuse(problem)
+        else:
+            merged[name] = value
+    return merged
+
+
+def read_env_file(
+    path: Path,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    refuse: Callable[[BadInput], None] = _raise,
+) -> dict[str, str]:
+    """The variables that a file sets, as Compose reads it; none when there is no file.
+
+    `environ` is for values that name other variables. `refuse` is told of each line that cannot be
+    read; if it returns, that line is left out.
+    """
+
+    def refuse_line(error: env_file.Unreadable) -> None:
+        hint = 'write it as NAME=value, with quotes around blanks: NAME="two words"'
+        refuse(BadInput(f"{path.name} {error}", hint))
+
+    try:
+        return env_file.parse(path.read_bytes().decode("utf-8"), environ, refuse_line)
+    except FileNotFoundError:
+        pass
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        refuse(BadInput(f"{path.name} line {line} is not UTF-8 text", "save the file as UTF-8"))
+    except OSError as error:
+        what = f"{path.name} cannot be read: {error.strerror}"
+        refuse(BadInput(what, "make it a file that you may read"))
+    return {}
+
+
+def _check(name: str, value: str, where: str) -> None:
+    """Refuse a value that the services would only trip over later. Empty means: the default."""
+    if not value:
+        return
+    if name == "PORT" or name.endswith("_PORT"):
+        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 65535):
+            raise BadInput(f"{name} in {where} is {value!r}", "use a port from 1 to 65535: 8000")
+    elif name in _SECONDS and not _NUMBER.fullmatch(value):
+        raise BadInput(f"{name} in {where} is {value!r}", f"use seconds, such as: {_SECONDS[name]}")
+    elif name == "WEB_CONCURRENCY" and not re.fullmatch(r"[1-9]\d*", value, re.ASCII):
+        raise BadInput(f"{name} in {where} is {value!r}", "use a whole number of workers: 2")
+    elif name == "MIGRATE_DELAYS" and not all(_NUMBER.fullmatch(word) for word in value.split()):
+        raise BadInput(f"{name} in {where} is {value!r}", "use seconds: 2 4 8 16 32 64")
+
+
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_SECONDS = {
+    "DB_WAIT_TIMEOUT": "60",
+    "MIGRATE_TIMEOUT": "600",
+    "HEALTH_RESTART_AFTER": "300",
+    "LIVE_RESTART_AFTER": "30",
+    "SCOUT_INTERVAL": "300",
+}
+
+
+def count(flag: str, text: str) -> int:
+    """A whole number of at least 0, or BadInput naming the flag."""
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    raise BadInput(f"{flag} is {text!r}", f"use a whole number of at least 0: {flag} 100")
+
+
+def seconds(flag: str, text: str) -> float:
+    """A positive number of seconds, `10` or with a unit `10s`, `5m`, `2h`, `1d`."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)(s|m|h|d|)", text, re.ASCII)
+    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if value <= 0:
+        raise BadInput(f"{flag} is {text!r}", f"use a positive time: {flag} 30 or {flag} 10m")
+    return value
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def since(flag: str, text: str, now: datetime) -> str:
+    """A time as in `LogLine.time`, from an age (`10m`) or an RFC 3339 time."""
+    try:
+        if text[:1].isdigit() and "T" in text:
+            moment = datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        else:
+            moment = now - timedelta(seconds=seconds(flag, text))
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    except (BadInput, ValueError, OverflowError):
+        raise BadInput(
+            f"{flag} is {text!r}",
+            f"use an age or a time: {flag} 10m or {flag} 2026-01-31T12:00:00Z",
+        ) from None
+
+
+def pattern(flag: str, text: str) -> re.Pattern[str]:
+    """A regular expression, or BadInput with what is wrong in it."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise BadInput(
+            f"{flag} {text!r}: {error}", f"use a regular expression: {flag} 'err|warn'"
+        ) from None
+
+
+def base_url(flag: str, text: str) -> str:
+    """An http(s) address, or the page's way to the backend there; an endpoint may stand behind it."""
+    match = re.fullmatch(r"(https?://[^/?#\s]+?(?:/api)?)(/|/health|/ready|/live)?", text)
+    if not match:
+        raise BadInput(f"{flag} is {text!r}", f"use an address: {flag} http://127.0.0.1:8000")
+    return match[1]

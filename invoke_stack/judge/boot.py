@@ -1,0 +1,195 @@
+"""A start's log lines → the phases of a boot. Pure: lines in, a Boot out.
+
+Which lines tell of which phase stands in a `Script`. The one of deal-scout's entrypoint knows its
+markers in its own words and in the shorter forms that older entrypoints print
+(`Alembic attempt 6/6... ✗` on one line).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import Enum
+
+from invoke_stack.model import Boot, LogLine, Phase
+
+DATABASE, MIGRATIONS, APPLICATION = "database", "migrations", "application"
+
+
+class Says(Enum):
+    """What a marker says of its phase."""
+
+    BEGINS = 1
+    COUNTS = 2  # its first group is the number of the attempt
+    ENDS = 3
+    EXPLAINS = 4  # its first group is why the phase does not go well
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A line of a start that says something of one phase."""
+
+    phase: str
+    says: Says
+    pattern: re.Pattern[str]
+    outcome: str = ""  # of a phase that ends
+    attempts: int = 1  # of a phase that begins: 0 when each attempt is announced
+
+
+@dataclass(frozen=True)
+class Script:
+    """How a start tells its story. The last phase is the one in which it begins to serve."""
+
+    markers: tuple[Marker, ...]
+    prefix: str = ""  # what all marker lines begin with
+    overtaken: Mapping[str, str] = field(default_factory=dict)  # outcome when the next one begins
+    served: re.Pattern[str] | None = None  # a line without the prefix, with which the last one ends
+
+    @property
+    def first(self) -> str:
+        return self.markers[0].phase if self.markers else ""
+
+    @property
+    def last(self) -> str:
+        return self.markers[-1].phase if self.markers else ""
+
+
+def _marker(phase: str, says: Says, pattern: str, outcome: str = "", attempts: int = 1) -> Marker:
+    return Marker(phase, says, re.compile(pattern, re.IGNORECASE), outcome, attempts)
+
+
+ENTRYPOINT = Script(
+    prefix="[entrypoint]",
+    markers=(
+        _marker(DATABASE, Says.BEGINS, r"Waiting for Postgres\b"),
+        _marker(DATABASE, Says.COUNTS, r"Attempt (\d+)/\d+"),
+        _marker(DATABASE, Says.EXPLAINS, r"(Postgres can be reached, but not used: .+)"),
+        _marker(DATABASE, Says.EXPLAINS, r"(DB_HOST \S+ is not found: .+)"),
+        _marker(DATABASE, Says.ENDS, r"✓ DB connectivity check complete", "answered"),
+        _marker(MIGRATIONS, Says.BEGINS, r"Running database migrations", attempts=0),
+        _marker(MIGRATIONS, Says.COUNTS, r"Alembic attempt (\d+)/\d+"),
+        _marker(MIGRATIONS, Says.EXPLAINS, r"Cause: (?!the same as before)(.+)"),
+        _marker(MIGRATIONS, Says.ENDS, r"✓ Migrations applied successfully", "applied"),
+        _marker(MIGRATIONS, Says.ENDS, r".*migrations skipped", "skipped"),
+        _marker(MIGRATIONS, Says.ENDS, r".*Migrations did not complete", "failed"),
+        _marker(APPLICATION, Says.BEGINS, r"Starting Uvicorn application"),
+    ),
+    overtaken={DATABASE: "timed out", MIGRATIONS: "skipped"},
+    served=re.compile(r"INFO: +Application startup complete"),  # Uvicorn's own words
+)
+
+
+def script(phases: Mapping[str, tuple[str, str]]) -> Script:
+    """The Script of another project: for each phase in order, what begins it and what ends it.
+
+    Both are regular expressions, found anywhere in a line; without an end, a phase ends where the
+    next one begins. Raises `re.error`.
+    """
+    markers = []
+    for name, (begin, end) in phases.items():
+        markers.append(Marker(name, Says.BEGINS, re.compile(f".*?(?:{begin})")))
+        if end:
+            markers.append(Marker(name, Says.ENDS, re.compile(f".*?(?:{end})"), "done"))
+    return Script(tuple(markers), overtaken=dict.fromkeys(phases, "done"))
+
+
+def read(lines: Iterable[LogLine], told_by: Script = ENTRYPOINT) -> Boot:
+    """The last boot that these lines, in order of time, tell of."""
+    story = BootStory(told_by)
+    for line in lines:
+        story.add(line)
+    return story.boot()
+
+
+class BootStory:
+    """Reads a boot line by line. When its first phase begins again, a new story starts."""
+
+    def __init__(self, told_by: Script = ENTRYPOINT) -> None:
+        self.script = told_by
+        self._begin()
+
+    def _begin(self) -> None:
+        self._phases: list[_Open] = []
+        self._serving_since: str | None = None
+        self._last = ""
+
+    def add(self, line: LogLine) -> None:
+        """Take one line; lines that are no markers change nothing."""
+        prefix = self.script.prefix
+        if not line.text.startswith(prefix):
+            served = self.script.served
+            if served and self._serving_since and served.match(line.text):
+                self._close(self.script.last, line.time, "serving")
+            return
+        self._last = line.time
+        text = line.text[len(prefix) :].strip()
+        for marker in self.script.markers:
+            if match := marker.pattern.match(text):
+                self._take(marker, match, line.time)
+                return
+
+    def _take(self, marker: Marker, match: re.Match[str], time: str) -> None:
+        if marker.says is Says.COUNTS:
+            if phase := self._find(marker.phase):
+                phase.attempts = int(match[1])
+        elif marker.says is Says.EXPLAINS:
+            if phase := self._find(marker.phase):
+                phase.cause = match[1]
+        elif marker.says is Says.ENDS:
+            self._close(marker.phase, time, marker.outcome)
+        else:
+            self._open(marker.phase, time, marker.attempts)
+
+    def _open(self, name: str, time: str, attempts: int) -> None:
+        if name == self.script.first:
+            # Whatever was told before belongs to a boot that ended without a word.
+            self._begin()
+            self._last = time
+        elif self._find(name):
+            return
+        for earlier, outcome in self.script.overtaken.items():
+            self._close(earlier, time, outcome)
+        self._phases.append(_Open(name, time, attempts))
+        if name == self.script.last:
+            self._serving_since = time
+
+    def boot(self, served_after: float | None = None, until: str = "") -> Boot:
+        """What has been told so far; a phase that lasts has no outcome, and lasts `until` then.
+
+        `served_after` is for what no line tells: the seconds from the last phase's beginning until
+        it was seen to serve. By default a phase that lasts does so until the last marker.
+        """
+        phases = [phase.frozen(max(self._last, until)) for phase in self._phases]
+        if served_after is not None and phases and phases[-1].name == self.script.last:
+            phases[-1] = replace(phases[-1], seconds=served_after, outcome="serving")
+        return Boot(tuple(phases), self._serving_since)
+
+    def _find(self, name: str) -> _Open | None:
+        return next((p for p in self._phases if p.name == name and not p.outcome), None)
+
+    def _close(self, name: str, time: str, outcome: str) -> None:
+        if phase := self._find(name):
+            phase.end, phase.outcome = time, outcome
+
+
+class _Open:
+    """A phase that is being told."""
+
+    def __init__(self, name: str, begin: str, attempts: int) -> None:
+        self.name, self.begin, self.attempts = name, begin, attempts
+        self.end, self.outcome, self.cause = "", "", ""
+
+    def frozen(self, last: str) -> Phase:
+        seconds = _seconds(self.begin, self.end or last)
+        return Phase(self.name, seconds, self.attempts, self.outcome, self.cause)
+
+
+def parse_time(text: str) -> datetime:
+    """A log line's time as UTC; decimals past microseconds are dropped."""
+    return datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00").astimezone(UTC)
+
+
+def _seconds(begin: str, end: str) -> float:
+    return max(0.0, (parse_time(end) - parse_time(begin)).total_seconds())

@@ -1,0 +1,1 @@
+"""Runtimes: where a stack runs, each behind the protocol in `base`; `select` picks one."""

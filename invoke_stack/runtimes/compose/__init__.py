@@ -1,0 +1,1 @@
+"""The runtime `compose`: Docker Compose on one engine."""

@@ -1,0 +1,1 @@
+"""What the runtimes on Docker Engine share: the client, logs, commands in containers, images."""

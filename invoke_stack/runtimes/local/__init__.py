@@ -1,0 +1,1 @@
+"""The runtime `local`: PostgreSQL, Valkey and the application under a supervisor, without Docker."""

@@ -1,0 +1,72 @@
+"""Whether each service of the local stack is ready: one small probe a service, all bounded."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from invoke_stack import health
+from invoke_stack.model import State
+from invoke_stack.runtimes.local import embedded
+from invoke_stack.runtimes.local.stack import Stack
+
+TIMEOUT = 1.5  # seconds
+HEARTBEAT_AGE = 30.0  # seconds; the worker and beat touch their files every few
+
+
+def problem(service: str, stack: Stack, run: Path) -> str:
+    """Why a service that runs is not ready yet; empty when it is."""
+    match service:
+        case "postgres":
+            return _postgres(stack.ports[service])
+        case "redis":
+            return _redis(stack.ports[service], stack.redis_password)
+        case "backend":
+            answer = health.fetch(f"http://127.0.0.1:{stack.ports[service]}/ready", TIMEOUT)
+            look = health.read(answer, service, service, "")
+            return "" if look.state is State.HEALTHY else health.explain(look)
+        case "frontend":
+            answer = health.fetch(f"http://127.0.0.1:{stack.ports[service]}/healthz", TIMEOUT)
+            return "" if answer.status == 200 else answer.problem or f"HTTP {answer.status}"
+        case _:
+            return _heartbeat(run / f"{service}.heartbeat", run / f"{service}.started")
+
+
+def _postgres(port: int) -> str:
+    result = subprocess.run(
+        [
+            embedded.postgres_binary("pg_isready"),
+            *("--host", "127.0.0.1", "--port", str(port), "--timeout", "1"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    return "" if result.returncode == 0 else result.stdout.strip().rpartition(" - ")[2]
+
+
+def _redis(port: int, password: str) -> str:
+    try:
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as sock:
+            sock.settimeout(TIMEOUT)
+            sock.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            said = b""
+            while said.count(b"\n") < 2 and (data := sock.recv(1024)):
+                said += data
+    except OSError as error:
+        return error.strerror or str(error)
+    if b"+PONG" in said:
+        return ""
+    last = said.decode("ascii", "replace").splitlines()[-1:]  # none at its end
+    return last[0] if last else "the connection was closed without an answer"
+
+
+def _heartbeat(beat: Path, started: Path) -> str:
+    with suppress(FileNotFoundError):
+        last = beat.stat().st_mtime
+        age = time.time() - last
+        if last >= started.stat().st_mtime:
+            return "" if age < HEARTBEAT_AGE else f"silent for {age:.0f} s"
+    return "no heartbeat yet"

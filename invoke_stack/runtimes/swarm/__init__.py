@@ -1,0 +1,1 @@
+"""The runtime `swarm`: services on the nodes of a swarm."""

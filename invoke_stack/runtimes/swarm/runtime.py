@@ -1,0 +1,251 @@
+"""The `swarm` runtime: a stack on the Docker Swarm whose manager the `docker` command would use.
+
+Everything is read and changed through the API; `docker` itself is called for `stack deploy`,
+`stack rm`, builds, and to read the Compose files.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from invoke_stack.config import Config
+from invoke_stack.errors import BadInput, OpsError, OutOfReach
+from invoke_stack.model import Answer, LogLine, Presence, Replica
+from invoke_stack.runtimes import record
+from invoke_stack.runtimes.base import Say
+from invoke_stack.runtimes.docker import engine, engine_logs, engine_stream, inside
+from invoke_stack.runtimes.docker.project import Project, say_orphans
+from invoke_stack.runtimes.swarm import tasks as tasks_of
+from invoke_stack.runtimes.swarm.cluster import Cluster
+from invoke_stack.runtimes.swarm.deploy import SCALED, Stack
+from invoke_stack.runtimes.swarm.reach import Reach
+from invoke_stack.runtimes.swarm.stackfile import DIGEST
+from invoke_stack.runtimes.swarm.tasks import Node, Service
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+
+class SwarmRuntime:
+    """Implements `ops.runtime.Runtime` on a swarm."""
+
+    name = "swarm"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.project = Project(config)
+        self.cluster = Cluster(self.project)
+
+    @property
+    def client(self) -> APIClient:
+        return self.cluster.client
+
+    @functools.cached_property
+    def stack(self) -> Stack:
+        return Stack(self.client, self.project, self.cluster.label)
+
+    @functools.cached_property
+    def reach(self) -> Reach:
+        return Reach(self.cluster)
+
+    # What is there
+
+    def presence(self) -> Presence:
+        with engine.patience() as self.cluster.client:
+            if self.cluster.every():
+                return Presence.RUNNING
+            return Presence.DATA if self.cluster.has_data() else Presence.NOTHING
+
+    def is_here(self) -> bool:
+        return engine.publishes_here(self.client)
+
+    def services(self) -> tuple[str, ...]:
+        return tuple(self.cluster.every())
+
+    def wanted(self) -> tuple[str, ...]:
+        self.cluster.every()  # raises if the manager is away, or the stack another checkout's
+        return self.stack.services()
+
+    def orphans(self) -> tuple[str, ...]:
+        services = self.cluster.every()
+        wanted = self.stack.services()
+        return tuple(name for name in services if name not in wanted)
+
+    def data(self) -> tuple[str, ...]:
+        services = self.cluster.every()
+        mounts = [
+            mount["Source"]
+            for name in self.orphans()
+            for mount in _mounts(services[name]["Spec"])
+            if mount["Type"] == "volume"
+        ]
+        with engine.errors():
+            existing = self.client.volumes(filters={"label": self.cluster.label})["Volumes"] or ()
+        volumes = sorted(each["Name"] for each in existing if each["Name"] not in mounts)
+        if not services:
+            self.project.refuse_other_data(volumes)
+        return tuple(volumes)
+
+    def writes_env(self) -> bool:
+        if not self.project.is_without_passwords():
+            return False  # no engine is needed to know that
+        self.cluster.every()
+        return self.project.lacks_passwords(self.client, self.cluster.label)
+
+    def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
+        nodes = self.cluster.nodes()
+        found: list[Replica] = []
+        for name, known in self.cluster.services([service] if service else None).items():
+            tasks = self.cluster.tasks(known)
+            found += tasks_of.replicas_of(name, known, tasks, nodes)
+        if service and not found:
+            raise OutOfReach(f"{service} has no replicas", f"give it one: inv scale {service}=1")
+        return [self._with_last_words(replica) for replica in found] if probe else found
+
+    def get(self, replica: Replica, path: str, timeout: float) -> Answer:
+        try:
+            return self.reach.get(replica, path, timeout)
+        except OpsError as error:
+            return Answer("", None, {}, 0.0, error.message, asked=False)
+
+    def logs(
+        self,
+        services: Sequence[str],
+        *,
+        tail: int | None,
+        since: str | None,
+        follow: bool,
+        say: Say,
+    ) -> Iterator[LogLine | None]:
+        silent: set[str] = set()  # nodes of which it was told
+
+        def sources() -> list[engine_stream.Source]:
+            nodes = self.cluster.nodes()
+            found: list[engine_stream.Source] = []
+            for name, known in self.cluster.services(services).items():
+                found += self._sources(name, known, nodes)
+            for node in {each.name for each in nodes.values() if not each.is_up} - silent:
+                silent.add(node)
+                say(f"{node} is down: what it has logged is out of reach")
+            return found
+
+        if follow:
+            return engine_logs.follow(self.client, sources, tail=tail, since=since, say=say)
+        return engine_logs.history(self.client, sources(), tail=tail, since=since)
+
+    def undone(self, service: str) -> str:
+        known = self.cluster.services([service])[service]
+        state = (known.get("UpdateStatus") or {}).get("State", "")
+        if not state.startswith(("rollback", "paused")):
+            return ""
+        broken = [task for task in self.cluster.tasks(known) if tasks_of.why(task)]
+        last = max(broken, key=tasks_of.created, default=None)
+        reason = tasks_of.why(last) if last else known["UpdateStatus"].get("Message", "")
+        return f"the update was rolled back: {reason}"
+
+    def staleness(self, service: str) -> str:
+        known = self.cluster.services([service])[service]
+        wanted = self.stack.derive().content["services"].get(service)
+        if not wanted or wanted["deploy"]["labels"][DIGEST] == known["Spec"]["Labels"].get(DIGEST):
+            return ""
+        return "its image, the Compose files or .env has changed since it was created"
+
+    def main_command(self, replica: Replica) -> str:
+        container = self.reach.container_of(replica)
+        return engine.main_command(self.client, container) if container else ""
+
+    def ports(self) -> Mapping[str, tuple[int, ...]]:
+        return {
+            name: tuple(port["published"] for port in service.get("ports", ()))
+            for name, service in self.stack.derive().content["services"].items()
+        }
+
+    # What changes it
+
+    def restart(self, service: str) -> None:
+        """Ask for new tasks in place of all; the service's update policy decides how they take over."""
+        self.cluster.update(service, lambda spec: _force(spec["TaskTemplate"]))
+
+    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
+        known = self.cluster.services([service])[service]["Spec"]
+        if "Replicated" not in known["Mode"]:
+            raise BadInput(f"{service} runs once on each node", "add a node: docker swarm join")
+        if count > 1 and any(mount["Type"] == "volume" for mount in _mounts(known)):
+            raise BadInput(
+                f"{service} keeps its data in a volume, which takes one at a time",
+                "scale what holds no data, such as: inv scale backend=3",
+            )
+
+        def change(spec: dict[str, Any]) -> None:
+            spec["Mode"]["Replicated"]["Replicas"] = count
+            spec["Labels"][SCALED] = str(count)
+
+        if not dry_run:
+            self.cluster.update(service, change)
+
+    def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        orphans = self.orphans()  # raises before anything is written
+        self.project.write_env(self.client, self.cluster.label, say)
+        say_orphans(orphans, say, removed=remove_orphans)
+        record.write(self.config.state, self.name)
+        self.project.note_start()
+        self.stack.deploy(build=build, prune=remove_orphans, say=say)
+
+    def down(self, *, volumes: bool, say: Say) -> None:
+        orphans = self.orphans()  # raises for another checkout's
+        names = self.data() if volumes else None
+        say_orphans(orphans, say)
+        self.stack.remove(kept=orphans, volumes=names, say=say)
+
+    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
+        return inside.execute(self.client, self.reach.container_here(service), words, timeout)
+
+    def pipe(
+        self,
+        service: str,
+        words: Sequence[str],
+        *,
+        source: BinaryIO | None = None,
+        sink: BinaryIO | None = None,
+    ) -> None:
+        inside.pipe(self.reach.container_here(service), words, source=source, sink=sink)
+
+    def _with_last_words(self, replica: Replica) -> Replica:
+        """With what its probe said last, where it is not up yet and its node can be asked."""
+        if replica.health != "starting" or replica.reason:
+            return replica
+        container = self.reach.container_of(replica)
+        if not container:
+            return replica
+        with engine.errors():
+            inspected = self.client.inspect_container(container)
+        return tasks_of.explained(engine.with_probe(replica, inspected))
+
+    def _sources(
+        self, name: str, service: Service, nodes: Mapping[str, Node]
+    ) -> Iterator[engine_stream.Source]:
+        tasks = [task for task in self.cluster.tasks(service) if tasks_of.has_container(task)]
+        names = tasks_of.replica_names(name, service, map(tasks_of.slot_of, tasks), nodes)
+        for task in tasks:
+            node = nodes.get(task["NodeID"])
+            if node and node.is_up:
+                yield engine_stream.Source(
+                    identity=task["ID"],
+                    service=name,
+                    replica=names[tasks_of.slot_of(task)],
+                    node=node.name,
+                    tty=bool(task["Spec"]["ContainerSpec"].get("TTY")),
+                    running=tasks_of.is_running(task),
+                    started=tasks_of.created(task),
+                    kind="tasks",
+                )
+
+
+def _mounts(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return spec["TaskTemplate"]["ContainerSpec"].get("Mounts") or ()
+
+
+def _force(template: dict[str, Any]) -> None:
+    template["ForceUpdate"] = template.get("ForceUpdate", 0) + 1
