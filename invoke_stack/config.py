@@ -12,7 +12,7 @@ from typing import Any
 
 from invoke_stack import env_file
 from invoke_stack.errors import BadInput
-from invoke_stack.judge import boot
+from invoke_stack.profile import phases
 
 RUNTIMES = ("auto", "compose", "local", "swarm")
 
@@ -33,7 +33,7 @@ class Config:
     service: str  # the one that restart-backend, logs and health speak of
     variables: Mapping[str, str]  # the stack's, as set in the environment or in .env
     health: str = "/ready"  # its path or address that says 200 when ready; empty: its own probe
-    script: boot.Script = boot.ENTRYPOINT  # which of its lines tell the phases of its start
+    script: phases.Script = phases.ENTRYPOINT  # which of its lines tell the phases of its start
 
     @property
     def is_deal_scout(self) -> bool:
@@ -78,15 +78,15 @@ def load(
     return Config(root, chosen, service, variables, health, _script(settings.get("markers")))
 
 
-def _script(markers: Any) -> boot.Script:
+def _script(markers: Any) -> phases.Script:
     """The phases of a start, from `name: BEGIN` or `name: [BEGIN, END]` in invoke.yaml."""
     if not markers:
-        return boot.ENTRYPOINT
+        return phases.ENTRYPOINT
     if not hasattr(markers, "items"):  # Invoke's own kind of mapping
         raise BadInput(
             f"ops.markers in invoke.yaml is {markers!r}", "use: name: [BEGIN, END] for each phase"
         )
-    phases = {}
+    named = {}
     for name, told in markers.items():
         patterns = [told] if isinstance(told, str) else list(told or ())
         if not 1 <= len(patterns) <= 2:
@@ -96,8 +96,8 @@ def _script(markers: Any) -> boot.Script:
             )
         for text in patterns:
             pattern(f"ops.markers.{name} in invoke.yaml", text)
-        phases[name] = (patterns[0], patterns[1] if len(patterns) == 2 else "")
-    return boot.script(phases)
+        named[name] = (patterns[0], patterns[1] if len(patterns) == 2 else "")
+    return phases.script(named)
 
 
 def stack_variables(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -104,6 +104,12 @@ class Health:
     through_engine: bool = False  # as in `Answer`
 
 
+def worst(healths: Sequence[Health]) -> Health:
+    """Return the one that the whole service is judged by."""
+    order = list(State)
+    return max(healths, key=lambda health: order.index(health.state))
+
+
 @dataclass(frozen=True)
 class Phase:
     """One part of a boot: `database`, `migrations` or `application`."""
@@ -111,7 +117,7 @@ class Phase:
     name: str
     seconds: float
     attempts: int
-    outcome: str  # see invoke_stack/judge/boot.py; empty while the phase lasts
+    outcome: str  # see invoke_stack/profile/phases.py; empty while the phase lasts
     cause: str = ""  # why it does not go well, in its own words
 
 
@@ -229,3 +235,24 @@ class Step:
     action: str
     name: str
     why: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What an engine tells of itself."""
+
+    version: str
+    clock_ahead: float  # seconds that its clock is ahead of ours
+    clock_error: float  # seconds that this may be wrong by
+    folder: str  # where it keeps its data
+    is_here: bool  # its published ports are known to be ports of this machine
+
+
+@dataclass(frozen=True)
+class Disk:
+    """How full a file system is."""
+
+    name: str
+    total: int  # bytes
+    free: int  # bytes
+    free_files: float = 1.0  # the part of all possible files that may still be made

@@ -1,11 +1,8 @@
-"""What is shown of the log lines: which, and never a terminal escape."""
+"""Text of others made harmless for a terminal: no escapes, no control characters."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-
-from invoke_stack.model import LogLine
 
 # ESC, CSI and the other C0/C1 controls, with the whole sequence where it is one; tabs stay.
 _ESCAPE = re.compile(
@@ -27,16 +24,3 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> str:
     """The same for a text of several lines, which keeps them."""
     return "\n".join(map(plain, text.split("\n")))
-
-
-def select(
-    lines: Iterable[LogLine | None], grep: re.Pattern[str] | None
-) -> Iterator[LogLine | None]:
-    """The lines that match, made plain; the Nones pass."""
-    for line in lines:
-        if line is None:
-            yield None
-            continue
-        text = plain(line.text)
-        if grep is None or grep.search(text):
-            yield line if text is line.text else line._replace(text=text)

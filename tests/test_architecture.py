@@ -31,24 +31,67 @@ def users_of(package, where):
     return found
 
 
+CORE = {"model", "errors", "timestamps", "text"}
+# What each layer may import of the others; `docs/architecture.md` says why.
+LAYERS = {
+    "cli": {"commands", "render", "profile", "config", *CORE},
+    "commands": {"judge", "runtimes", "profile", "config", *CORE},
+    "judge": {"profile", *CORE},
+    "render": {"profile", *CORE},
+    "runtimes": {"config", "env_file", "profile", *CORE},
+    "config": {"env_file", "profile", "model", "errors"},
+    "env_file": {"model", "errors"},
+    "profile": {"model", "errors"},
+    **{name: set() for name in CORE},
+}
+
+
+def layer_of(path):
+    return path.relative_to(ROOT / "invoke_stack").parts[0].removesuffix(".py")
+
+
+def imported_layers(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield "a relative import"
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name.split(".")[1] for name in names if name.startswith("invoke_stack."))
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == "invoke_stack")
+
+
+def test_each_layer_imports_only_what_it_may():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {layer}"
+        for path in sorted((ROOT / "invoke_stack").rglob("*.py"))
+        if path.parent != ROOT / "invoke_stack" or path.name != "__init__.py"
+        for layer in imported_layers(path)
+        if layer != layer_of(path) and layer not in LAYERS[layer_of(path)]
+    ]
+    assert wrong == []
+
+
 def test_toolkit_and_backend_do_not_know_each_other():
     assert users_of("app", "invoke_stack") == users_of("backend", "invoke_stack") == set()
     assert users_of("invoke_stack", "backend") == set()
 
 
 def test_each_library_has_its_place():
-    for package, place in {"invoke": "cli", "rich": "cli"}.items():
+    places = {"invoke": "cli", "rich": "cli"}
+    places |= dict.fromkeys(("docker", "subprocess", "xmlrpc", "psutil"), "runtimes")
+    for package, place in places.items():
         users = users_of(package, "invoke_stack")
         assert all(user.startswith(f"invoke_stack/{place}/") for user in users), package
-    for package in ("docker", "subprocess", "xmlrpc", "psutil"):
-        users = users_of(package, "invoke_stack")
-        assert all(user.startswith("invoke_stack/runtimes/") for user in users), package
 
 
-def test_pure_modules_do_nothing_but_compute():
+def test_pure_layers_do_nothing_but_compute():
     toolkit = ROOT / "invoke_stack"
-    paths = [toolkit / "model.py", toolkit / "text.py", toolkit / "runtimes" / "choice.py"]
-    for path in (*paths, *(toolkit / "judge").rglob("*.py"), *(toolkit / "render").glob("*.py")):
+    folders = [toolkit / name for name in ("judge", "render", "profile")]
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    paths += [toolkit / "model.py", toolkit / "text.py", toolkit / "runtimes" / "choice.py"]
+    paths += [toolkit / "commands" / "history.py", toolkit / "commands" / "sight.py"]
+    for path in paths:
         assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), path
 
 

@@ -6,8 +6,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,9 @@ from invoke_stack.text import plain_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from invoke_stack.commands.session import Session
     from invoke_stack.config import Config
     from invoke_stack.model import Step
-    from invoke_stack.runtimes.base import Runtime
 
 RUNTIME = "the place: auto, compose, local or swarm"
 JSON = "print JSON on stdout, for programs"
@@ -140,29 +139,17 @@ def configure(
     return config.load(root, context.config.ops, os.environ, runtime, **more)
 
 
-def resolve(
-    context: Context, runtime: str, *, needs_variables: bool = True
-) -> tuple[Config, Runtime]:
-    """The Config, and where the verb works.
+def start(context: Context, runtime: str, *, needs_variables: bool = True) -> Session:
+    """Return what a command works on.
 
     Without `needs_variables` what is wrong with the stack's variables is only told, in the one
     place where nothing is asked through them.
     """
-    from invoke_stack.runtimes import select
+    from invoke_stack.commands import session
 
     refused: list[BadInput] = []
-    configured = configure(context, runtime, None if needs_variables else refused.append)
-    try:
-        where = select.pick(configured, say)
-    except OpsError:
-        if refused:
-            raise refused[0] from None
-        raise
-    if refused and where.name != "local":
-        raise refused[0]
-    for problem in refused:
-        say(f"notice: {problem.message}; before the next inv up: {problem.hint}")
-    return configured, where
+    config = configure(context, runtime, None if needs_variables else refused.append)
+    return session.begin(config, say, refused)
 
 
 def say(text: str) -> None:
@@ -191,14 +178,6 @@ def terminal(*, stderr: bool = False) -> Console:
         color_system=None if environ.get("NO_COLOR") else "auto",
         _environ=environ,
     )
-
-
-@contextmanager
-def changing(configured: Config, name: str) -> Iterator[None]:
-    from invoke_stack.commands import lock
-
-    with lock.held(configured.state, name):
-        yield
 
 
 def show_plan(steps: Sequence[Step], runtime: str, json: bool) -> None:

@@ -17,8 +17,8 @@ from invoke.exceptions import Exit
 
 from invoke_stack.cli.glue import say, terminal
 from invoke_stack.cli.keys import Pressed, keyboard
+from invoke_stack.commands.sight import Sight
 from invoke_stack.errors import OpsError
-from invoke_stack.judge.sight import Sight
 
 if TYPE_CHECKING:
     from rich.console import Console

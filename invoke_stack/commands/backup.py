@@ -15,14 +15,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
+from invoke_stack.commands import migrations, up
+from invoke_stack.commands.session import Session
 from invoke_stack.errors import BadInput, CommandFailed, NotHealthy, OpsError
 from invoke_stack.model import Step
 from invoke_stack.runtimes.base import Runtime, Say
 
 SERVICE = "postgres"
 FOLDER = "backups"
+READY_WITHIN = 60.0  # seconds for the application to find its new database
 TELL_EVERY = 10.0  # seconds between two lines about a dump that takes long
 
 # What a container of PostgreSQL calls its user and database, as PostgreSQL's own programs read it.
@@ -44,6 +48,24 @@ class Archive:
     revision: str  # of the schema in it; empty where Alembic never ran
     tables: int  # with data
     has_sum: bool = False  # whether it was compared with the checksum beside it
+
+
+def backup(session: Session, now: datetime) -> Archive:
+    """Save the database under the stack's lock, as `save` does. Raises `OpsError`."""
+    _refuse_elsewhere(session)
+    session.runtime.replicas(SERVICE, probe=False)  # a stack that is not up is told first
+    with session.changing("backup"):
+        return save(session.runtime, session.config.root / FOLDER, now, session.say)
+
+
+def _refuse_elsewhere(session: Session) -> None:
+    """`local` ignores DATABASE_URL; elsewhere the stack's data may lie on somebody's server."""
+    url = session.config.variables.get("DATABASE_URL", "")
+    if session.runtime.name != "local" and url and urlsplit(url).hostname != SERVICE:
+        raise BadInput(
+            "DATABASE_URL leads to a server that is not this stack's",
+            "use PostgreSQL's pg_dump and pg_restore on it; inv backup knows the stack's own alone",
+        )
 
 
 def save(where: Runtime, folder: Path, now: datetime, say: Say) -> Archive:
@@ -166,7 +188,35 @@ def _names(where: Runtime, now: datetime) -> tuple[str, str, str]:
     return name, f"{name}_new_{stamp}", f"{name}_before_{stamp}"
 
 
-def restore(where: Runtime, archive: Archive, now: datetime, say: Say) -> str:
+def examine(session: Session, path: Path) -> tuple[Archive, dict[str, Any]]:
+    """Check a file before it is restored; return it, and what `migrations.read` says.
+
+    Raises `BadInput` if it cannot be used.
+    """
+    _refuse_elsewhere(session)
+    schema = migrations.read(session)
+    archive = check(session.runtime, path)
+    refuse_unknown(archive, schema["known"])
+    return archive, schema
+
+
+def restore(session: Session, archive: Archive, head: str, now: datetime) -> None:
+    """Put an archive in the place of the database, migrate it to `head`, and wait until all is ready.
+
+    Raises `OpsError`; what was there stays under another name.
+    """
+    with session.changing("restore"):
+        kept = replace_database(session.runtime, archive, now, session.say)
+        session.say(
+            f"the former database stays as {kept}; when you are content: DROP DATABASE {kept}"
+        )
+        if archive.revision != head:
+            session.say(f"the backup is older than the code: migrating it to {head}")
+            migrations.apply(session)
+        up.wait(session, timeout=READY_WITHIN)
+
+
+def replace_database(where: Runtime, archive: Archive, now: datetime, say: Say) -> str:
     """Put the archive in the place of the database; returns the name under which that one stays.
 
     It is restored beside the present database, which goes on serving, and takes its place in one

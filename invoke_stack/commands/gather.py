@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from invoke_stack import health, text
+from invoke_stack.commands import health, logs
 from invoke_stack.commands.pieces import Piece, Waiting, wait
 from invoke_stack.commands.up import is_ready
 from invoke_stack.config import Config, read_env_file
@@ -27,7 +27,8 @@ from invoke_stack.judge.checks.facts import (
     Settings,
     Unknown,
 )
-from invoke_stack.model import Health, LogLine, Replica, Schema, State
+from invoke_stack.model import Disk, Health, Replica, Schema, State
+from invoke_stack.profile import readiness
 from invoke_stack.runtimes import machine, select
 from invoke_stack.runtimes.base import Runtime
 from invoke_stack.runtimes.docker import engine
@@ -137,7 +138,7 @@ def _context(environ: Mapping[str, str]) -> str:
 def _looks(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> list[Health]:
     running = [each for each in replicas if each.service == config.service and each.running]
     if not config.health:
-        return [health.by_probe(each) for each in running]
+        return [readiness.by_probe(each) for each in running]
     return [health.check(runtime, each, PROBE, config.health) for each in running]
 
 
@@ -158,7 +159,7 @@ def _said(
     said = {}
     for service in sorted(sick):
         began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
-        lines = _tail(runtime, service, causes.log_time(began) if began else None)
+        lines = logs.last(runtime, service, TAIL, causes.log_time(began) if began else None)
         said[service] = [line.text for line in (lines if began else causes.last_said(lines))]
     if not isinstance(seen, Unknown) and any(_migrations_failed(look) for look in seen):
         with suppress(OpsError):
@@ -183,21 +184,13 @@ def _failing(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> F
                 words = ("sh", "-c", f"{_LAST_STATE}; {_REMEMBERED_CAUSE}")
                 state, _, cause = runtime.execute(config.service, words, PROBE).partition("\n")
                 if state == "failed":
-                    lines = _tail(runtime, config.service, None)
+                    lines = logs.last(runtime, config.service, TAIL)
                     return Failing(cause.strip(), causes.next_attempt(lines, datetime.now(UTC)))
     return None
 
 
 # The phase keeps its outcome; the state changes once the background has succeeded.
 _LAST_STATE = 'sed -n s/^migrations=//p "${RUN_DIR:-/tmp}/boot" | tail -n 1'
-
-
-def _tail(runtime: Runtime, service: str, since: str | None) -> list[LogLine]:
-    found: list[LogLine] = []
-    with suppress(OpsError):
-        lines = runtime.logs([service], tail=TAIL, since=since, follow=False, say=lambda _: None)
-        found.extend(line for line in text.select(lines, None) if line)
-    return found
 
 
 def _commands(runtime: Runtime, replicas: Sequence[Replica]) -> dict[str, str]:
@@ -250,7 +243,7 @@ def _disks(
     config: Config,
     client: Piece[engine.Client],
     replicas: Piece[list[Replica]],
-) -> list[machine.Disk]:
+) -> list[Disk]:
     found = [machine.disk(config.root)]
     runtime = place.value()
     if isinstance(runtime, Unknown) or runtime.name == "local":
@@ -293,6 +286,7 @@ def _settings(config: Config, refused: Sequence[BadInput], environ: Mapping[str,
         variables=config.variables,
         refused=tuple(refused),
         file_exists=(config.root / ".env").exists(),
+        required=tuple(dict.fromkeys(required)),
         lacking=tuple(
             name
             for name in dict.fromkeys(required)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from invoke_stack.commands.session import Session
 from invoke_stack.errors import LeftBehind, OutOfReach
 from invoke_stack.model import Replica, Step
 from invoke_stack.runtimes.base import Runtime
 
 
-def up(runtime: Runtime, *, build: bool, remove_orphans: bool) -> list[Step]:
+def up(session: Session, *, build: bool, remove_orphans: bool) -> list[Step]:
     """The steps of `up`. Raises `OutOfReach` when it could not begin."""
+    runtime = session.runtime
     wanted = runtime.wanted()
     steps = []
     try:
@@ -43,8 +45,9 @@ def _for_service(runtime: Runtime, name: str, present: Sequence[Replica]) -> Ste
     return Step("leave", name, "it runs, and nothing changed")
 
 
-def down(runtime: Runtime, *, volumes: bool) -> list[Step]:
+def down(session: Session, *, volumes: bool) -> list[Step]:
     """The steps of `down`. Raises `OutOfReach` when it could not begin."""
+    runtime = session.runtime
     runtime.wanted()
     try:
         steps = [
@@ -58,23 +61,23 @@ def down(runtime: Runtime, *, volumes: bool) -> list[Step]:
     return steps
 
 
-def restart(runtime: Runtime, service: str) -> list[Step]:
+def restart(session: Session, service: str) -> list[Step]:
     """The steps of a restart. Raises `OutOfReach` when there is no such service."""
     steps = [
         Step("restart" if each.running else "start", each.replica, f"it is {each.status}")
-        for each in runtime.replicas(service, probe=False)
+        for each in session.runtime.replicas(service, probe=False)
     ]
-    if why := runtime.staleness(service):
+    if why := session.runtime.staleness(service):
         steps.append(
             Step("leave", service, f"as it was created, though {why}; inv up takes it over")
         )
     return steps
 
 
-def scale(runtime: Runtime, service: str, count: int) -> list[Step]:
+def scale(session: Session, service: str, count: int) -> list[Step]:
     """The steps of `scale`. Raises `BadInput` when the service cannot have so many."""
-    runtime.scale(service, count, dry_run=True)
-    now = sum(each.running for each in runtime.replicas(service, probe=False))
+    session.runtime.scale(service, count, dry_run=True)
+    now = sum(each.running for each in session.runtime.replicas(service, probe=False))
     if now == count:
         return [Step("leave", service, f"it has {count} already")]
     return [

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from invoke_stack import health
+from invoke_stack.commands import health
+from invoke_stack.commands.session import Session
 from invoke_stack.judge import boot
 from invoke_stack.model import (
     Health,
@@ -21,6 +24,8 @@ from invoke_stack.model import (
     Status,
     Verdict,
 )
+from invoke_stack.profile import phases, readiness
+from invoke_stack.profile.readiness import explain
 from invoke_stack.runtimes.base import Runtime
 
 STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
@@ -56,14 +61,43 @@ class Clock(Protocol):
         ...
 
 
-def restart(
+@dataclass(frozen=True)
+class Restarted:
+    """What became of a restart."""
+
+    verdicts: Sequence[Verdict]  # one for each replica
+    stale: str  # why what runs is not what `up` would start, in a few words; empty if it is
+
+    @property
+    def worst(self) -> Verdict:
+        """The verdict that the whole service is judged by."""
+        return max(self.verdicts, key=lambda verdict: list(Outcome).index(verdict.outcome))
+
+
+def restart(session: Session, service: str, *, timeout: float, audience: Audience) -> Restarted:
+    """Restart a service under the stack's lock, and judge as `restart_and_judge` does."""
+    config = session.config
+    with session.changing(f"restart {service}"), ThreadPoolExecutor(1) as beside:
+        stale = beside.submit(session.runtime.staleness, service)
+        verdicts = restart_and_judge(
+            session.runtime,
+            service,
+            where=config.health if service == config.service else "",
+            timeout=timeout,
+            audience=audience,
+            script=config.script,
+        )
+        return Restarted(verdicts, stale.result())
+
+
+def restart_and_judge(
     runtime: Runtime,
     service: str,
     *,
     where: str,
     timeout: float,
     audience: Audience,
-    script: boot.Script = boot.ENTRYPOINT,
+    script: phases.Script = phases.ENTRYPOINT,
     clock: Clock = time,
 ) -> list[Verdict]:
     """Restart a service and judge the new start of each replica, within `timeout` seconds.
@@ -144,7 +178,7 @@ class _Request:
 class _Watch:
     """One replica, from the moment that the restart was asked for."""
 
-    def __init__(self, old: Replica | None, where: str, script: boot.Script) -> None:
+    def __init__(self, old: Replica | None, where: str, script: phases.Script) -> None:
         self.old = old
         self.where = where
         self.new: Replica | None = None  # as it was when its new start was first seen
@@ -208,11 +242,11 @@ class _Watch:
                 self._decide(Outcome.HEALTHY, "")
             case State.DEGRADED if lasted >= STABLE_FOR:
                 self.ended_at = since
-                self._decide(Outcome.DEGRADED, health.explain(self.health))
+                self._decide(Outcome.DEGRADED, explain(self.health))
             case State.UNKNOWN if lasted >= STABLE_FOR:
-                self._decide(Outcome.UNKNOWN, health.explain(self.health))
+                self._decide(Outcome.UNKNOWN, explain(self.health))
             case State.UNHEALTHY if lasted >= SETTLE_FOR:
-                self._decide(Outcome.FAILED, health.explain(self.health))
+                self._decide(Outcome.FAILED, explain(self.health))
 
     def undo(self, why: str) -> None:
         """The runtime has taken the restart back: what serves is what served before."""
@@ -238,7 +272,7 @@ class _Watch:
             reason = f"waited {timeout:g} s for {self.waits_for()}"
             reason += "" if self.new else "; the restart goes on by itself"
             if self.health and self.health.state is not State.HEALTHY:
-                reason += f" ({health.explain(self.health)})"
+                reason += f" ({explain(self.health)})"
         serving = None
         if self.serves_since is not None and self.announced is not None:
             serving = max(0.0, self.serves_since - self.announced)
@@ -291,7 +325,7 @@ class _Watch:
     def _probe(self, replica: Replica, runtime: Runtime) -> Health:
         if self.where:
             return health.check(runtime, replica, PROBE_TIMEOUT, self.where)
-        return health.by_probe(replica)
+        return readiness.by_probe(replica)
 
     def _decide(self, outcome: Outcome, reason: str) -> None:
         self.verdict, self.reason = outcome, reason
@@ -308,8 +342,8 @@ def _remedy(service: str, trouble: Phase | None, look: Health | None) -> str:
     if look and look.state is State.UNHEALTHY and not look.body.get("redis", True):
         return "look at Redis: inv status, inv logs redis"
     phase = trouble.name if trouble else ""
-    if phase == boot.DATABASE:
+    if phase == phases.DATABASE:
         return "look at the database: inv status, inv logs postgres"
-    if phase == boot.MIGRATIONS:
+    if phase == phases.MIGRATIONS:
         return "mend the migration that the log names; it is tried again by itself: inv migrations"
     return f"look at its log: inv logs {service} --tail 100"

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from invoke_stack import health
-from invoke_stack.config import Config
+from invoke_stack.commands import health
+from invoke_stack.commands.session import Session
 from invoke_stack.judge import boot
 from invoke_stack.model import Boot, Glance, LogLine, Replica, Schema
-from invoke_stack.runtimes.base import Runtime
 
 SCHEMA_TIMEOUT = 2.0  # seconds
 LINES = 2000  # of the log, in which the last boot is looked for: the last ones, or from its start
@@ -19,8 +18,8 @@ LINES = 2000  # of the log, in which the last boot is looked for: the last ones,
 class Glances:
     """Looks at a stack, once or again and again. A boot that is over is read only once."""
 
-    def __init__(self, runtime: Runtime, config: Config) -> None:
-        self.runtime, self.config = runtime, config
+    def __init__(self, session: Session) -> None:
+        self.runtime, self.config = session.runtime, session.config
         self.known: dict[tuple[str, datetime | None], Boot] = {}
 
     def look(self) -> Glance:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 
-from invoke_stack import text
+from invoke_stack.commands import logs
 from invoke_stack.commands.restart import Clock
-from invoke_stack.errors import NotHealthy, OpsError
-from invoke_stack.model import LogLine, Replica
-from invoke_stack.runtimes.base import Runtime, Say
+from invoke_stack.commands.session import Session
+from invoke_stack.errors import NotHealthy
+from invoke_stack.judge import causes
+from invoke_stack.model import Replica
+from invoke_stack.runtimes.base import Runtime
 
 LOOK_EVERY = 0.1  # seconds
 TELL_EVERY = 5.0  # seconds
@@ -18,14 +19,19 @@ TAIL = 200  # lines in which the cause of an end is looked for
 RESTARTS = 3  # after so many while we wait, a service that does not run will not come up by waiting
 
 
-def wait(
-    runtime: Runtime, service: str, *, timeout: float, say: Say, clock: Clock = time
-) -> list[Replica]:
+def up(session: Session, *, build: bool, remove_orphans: bool, timeout: float) -> list[Replica]:
+    """Start what does not run, recreate what changed, and wait as `wait` does."""
+    with session.changing("up"):
+        session.runtime.up(build=build, remove_orphans=remove_orphans, say=session.say)
+        return wait(session, timeout=timeout)
+
+
+def wait(session: Session, *, timeout: float, clock: Clock = time) -> list[Replica]:
     """Wait until every service of the stack is ready; returns its replicas, without orphans.
 
-    `service` is the one whose `/ready` decides, where the others have the runtime's own probe.
-    Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.
+    The main service is judged by its readiness URL, the others by the runtime's own probe. Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.
     """
+    runtime, service, say = session.runtime, session.config.service, session.say
     wanted = runtime.wanted()
     begin = told = clock.monotonic()
     ready: set[str] = set()
@@ -86,13 +92,6 @@ def _give_up_on(runtime: Runtime, replica: Replica, service: str, before: int) -
 
 def _last_words(runtime: Runtime, replica: Replica) -> str:
     """How it ended, and the line in which it said why."""
-    from invoke_stack.judge import causes
-
-    lines: list[LogLine] = []
-    with suppress(OpsError):
-        said = runtime.logs(
-            [replica.service], tail=TAIL, since=None, follow=False, say=lambda _: None
-        )
-        lines.extend(line for line in text.select(said, None) if line)
+    lines = logs.last(runtime, replica.service, TAIL)
     told = causes.cause([line.text for line in causes.last_said(lines)], has_ended=True)
     return ": ".join(filter(None, (replica.reason, *told)))

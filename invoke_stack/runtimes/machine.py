@@ -7,10 +7,10 @@ import shutil
 import socket
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from invoke_stack.errors import OutOfReach
+from invoke_stack.model import Disk
 
 TIMEOUT = 8  # seconds for one command
 
@@ -40,16 +40,6 @@ def listener(port: int) -> str:
             if listens and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
-
-
-@dataclass(frozen=True)
-class Disk:
-    """How full a file system is."""
-
-    name: str
-    total: int  # bytes
-    free: int  # bytes
-    free_files: float = 1.0  # the part of all possible files that may still be made
 
 
 def disk(path: Path) -> Disk:

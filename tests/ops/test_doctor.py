@@ -13,7 +13,9 @@ from invoke_stack.judge import causes, checks
 from invoke_stack.judge.checks import checkout, commands
 from invoke_stack.judge.checks.facts import Facts, Failing, Script, Settings, Unknown
 from invoke_stack.model import (
+    About,
     Checkup,
+    Disk,
     Finding,
     Health,
     LogLine,
@@ -23,8 +25,7 @@ from invoke_stack.model import (
     State,
     Status,
 )
-from invoke_stack.runtimes.docker.engine import About
-from invoke_stack.runtimes.machine import Disk, read_df
+from invoke_stack.runtimes.machine import read_df
 from tests.fakes import body, moment
 
 NOW = moment(10_000)

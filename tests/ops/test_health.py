@@ -8,8 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from invoke_stack import health
+from invoke_stack import model
+from invoke_stack.commands import health
 from invoke_stack.model import Answer, State
+from invoke_stack.profile import readiness
+from invoke_stack.runtimes import http
 from tests.servers import free_port
 
 
@@ -39,20 +42,20 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
 
 def test_an_answer():
     with server(HEAD + b'{"db": true}') as (url, asked):
-        answer = health.fetch(f"{url}/käse?x=1%20", 3)
+        answer = http.fetch(f"{url}/käse?x=1%20", 3)
     assert (answer.status, answer.body, answer.problem) == (200, {"db": True}, "")
     assert asked[0].startswith(b"GET /k%C3%A4se?x=1%20 HTTP/1.1\r\n")
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed():
     with server(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n") as (url, _):
-        assert health.fetch(url, 3).status == 302
+        assert http.fetch(url, 3).status == 302
 
 
 @pytest.mark.parametrize("head", [b"", HEAD, b"HTTP/1.1 200 OK\r\n"])
 def test_a_slow_drip_is_bounded_as_a_whole(head):
     with server(head, *[b" "] * 50, pause=0.1) as (url, _):
-        answer = health.fetch(url, 0.3)
+        answer = http.fetch(url, 0.3)
     assert (answer.status, answer.problem) == (None, "no answer within 0.3 s")
     assert answer.seconds < 2
 
@@ -66,14 +69,14 @@ def test_a_slow_drip_is_bounded_as_a_whole(head):
 )
 def test_what_is_no_answer(said, problem):
     with server(said) as (url, _):
-        answer = health.fetch(url, 3)
+        answer = http.fetch(url, 3)
     assert (answer.status, answer.body, answer.problem) == (None, {}, problem)
 
 
 def test_nobody_there():
-    assert health.fetch(f"http://127.0.0.1:{free_port()}/", 3).problem == "connection refused"
-    assert health.fetch("http://nowhere.invalid/", 3).problem == "cannot connect"
-    assert "out of range" in health.fetch("http://127.0.0.1:99999/", 3).problem
+    assert http.fetch(f"http://127.0.0.1:{free_port()}/", 3).problem == "connection refused"
+    assert http.fetch("http://nowhere.invalid/", 3).problem == "cannot connect"
+    assert "out of range" in http.fetch("http://127.0.0.1:99999/", 3).problem
 
 
 @pytest.mark.parametrize(
@@ -95,9 +98,11 @@ def test_loopback_addresses_are_recognised(url, is_loopback):
 
 
 def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
-    look = health.read(Answer("", None, {}, 0.0, "no program", asked=False), "web", "web", "node")
+    look = readiness.read(
+        Answer("", None, {}, 0.0, "no program", asked=False), "web", "web", "node"
+    )
     assert look.state is State.UNKNOWN
-    assert health.explain(look) == "no program"
+    assert readiness.explain(look) == "no program"
 
 
 @pytest.mark.parametrize(
@@ -110,5 +115,5 @@ def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
     ],
 )
 def test_unknown_is_worse_than_good_and_better_than_known_to_be_bad(other, worst):
-    unknown = health.read(Answer("", None, {}, 0.0, asked=False), "web", "web", "node")
-    assert health.worst([unknown, replace(unknown, state=other)]).state is worst
+    unknown = readiness.read(Answer("", None, {}, 0.0, asked=False), "web", "web", "node")
+    assert model.worst([unknown, replace(unknown, state=other)]).state is worst

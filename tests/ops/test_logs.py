@@ -6,34 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_stack import text
+from invoke_stack.commands import logs
 from invoke_stack.render import palette
 from invoke_stack.render.lines import LinePrinter
+from invoke_stack.text import plain
 from tests.fakes import line
 
 
 def test_escapes_are_taken_out_whole():
-    assert text.plain("a\x1b[31mred\x1b[0m b") == "ared b"
-    assert text.plain("\x1b]0;title\x07x\x1b]8;;http://evil\x1b\\y") == "xy"
-    assert text.plain("50%\rdone\x08\x9b31mz") == "50%done31mz"
-    assert text.plain("tab\tstays ✓ é 漢") == "tab\tstays ✓ é 漢"
-    assert text.plain("abc\u202etxt.exe") == "abctxt.exe"
+    assert plain("a\x1b[31mred\x1b[0m b") == "ared b"
+    assert plain("\x1b]0;title\x07x\x1b]8;;http://evil\x1b\\y") == "xy"
+    assert plain("50%\rdone\x08\x9b31mz") == "50%done31mz"
+    assert plain("tab\tstays ✓ é 漢") == "tab\tstays ✓ é 漢"
+    assert plain("abc\u202etxt.exe") == "abctxt.exe"
 
 
 @given(st.text())
 def test_no_control_character_survives(text):
-    shown = text.plain(text)
+    shown = plain(text)
     assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", shown)
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "Zs", "Sm"])))
 def test_ordinary_text_stays_as_it_is(text):
-    assert text.plain(text) == text
+    assert plain(text) == text
 
 
 def test_grep_looks_at_what_is_shown_and_lets_idle_times_pass():
     lines = [line(0, "err\x1b[0mor"), None, line(1, "fine")]
-    assert [each and each.text for each in text.select(lines, re.compile("error"))] == [
+    assert [each and each.text for each in logs.select(lines, re.compile("error"))] == [
         "error",
         None,
     ]

@@ -18,9 +18,9 @@ from invoke_stack import model
 from invoke_stack.cli import glue
 from invoke_stack.cli.screen import cards, frame, pulse, table
 from invoke_stack.cli.screen.console import PlainConsole
+from invoke_stack.commands.history import History
+from invoke_stack.commands.sight import Sight
 from invoke_stack.errors import OutOfReach
-from invoke_stack.judge.history import History
-from invoke_stack.judge.sight import Sight
 from invoke_stack.render import documents, palette
 from tests.servers import clean_environment
 from tests.stacks import ROOT

@@ -34,7 +34,7 @@ def play(timeout=600.0, where="/ready", **script):
     clock = FakeClock()
     runtime = ScriptedRuntime(clock, **script)
     listener = Listener()
-    verdicts = restart.restart(
+    verdicts = restart.restart_and_judge(
         runtime, "backend", where=where, timeout=timeout, audience=listener, clock=clock
     )
     assert runtime.asked == 1
@@ -251,7 +251,7 @@ def test_a_restart_that_cannot_be_asked_for_is_an_error():
 
     clock = FakeClock()
     with pytest.raises(ConnectionError):
-        restart.restart(
+        restart.restart_and_judge(
             Broken(clock),
             "backend",
             where="/ready",

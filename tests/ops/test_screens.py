@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from invoke_stack import health
 from invoke_stack.cli.screen import cards, frame, grid, pulse, table
+from invoke_stack.commands.history import History
+from invoke_stack.commands.sight import Sight
 from invoke_stack.errors import OutOfReach
-from invoke_stack.judge.history import History
-from invoke_stack.judge.sight import Sight
 from invoke_stack.model import Boot, Glance, Health, Phase, Replica, Schema, State, Status
+from invoke_stack.profile import readiness
 from invoke_stack.render import documents
 from tests.fakes import body, moment
 
@@ -246,7 +246,7 @@ def test_an_unknown_state_is_shown_with_its_reason():
         look(State.UNKNOWN, 0, None), url="", http_status=None, body={}, problem="no program"
     )
     console = Console(file=io.StringIO(), width=80)
-    cards.health_text(console, unknown, health.explain(unknown), "compose")
+    cards.health_text(console, unknown, readiness.explain(unknown), "compose")
     assert console.file.getvalue().splitlines() == [
         "? backend is unknown (no program)",
         "  not asked, compose",

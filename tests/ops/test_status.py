@@ -4,6 +4,7 @@ from pathlib import Path
 
 from invoke_stack import config
 from invoke_stack.commands import status
+from invoke_stack.commands.session import Session
 from invoke_stack.model import Answer, Phase, Replica, Status
 from tests.fakes import line, moment
 
@@ -41,7 +42,8 @@ class Said:
 
 
 def glances(runtime):
-    return status.Glances(runtime, config.load(Path("nowhere"), config.DEFAULTS, {}))
+    configured = config.load(Path("nowhere"), config.DEFAULTS, {})
+    return status.Glances(Session(configured, runtime, print))
 
 
 def test_a_boot_that_is_over_is_read_once():

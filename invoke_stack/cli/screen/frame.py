@@ -10,7 +10,7 @@ from rich.text import Text
 
 from invoke_stack.cli.screen import grid
 from invoke_stack.cli.screen.console import plain
-from invoke_stack.judge.sight import Sight
+from invoke_stack.commands.sight import Sight
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from invoke_stack.cli.screen import cards, grid
 from invoke_stack.cli.screen.console import plain
-from invoke_stack.judge.history import Change, History, Sample, Track
+from invoke_stack.commands.history import Change, History, Sample, Track
 from invoke_stack.model import Health, State
 
 _BARS = "▁▂▃▄▅▆▇█"

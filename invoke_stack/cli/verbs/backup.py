@@ -8,24 +8,10 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from invoke_stack.cli.glue import (
-    DRY_RUN,
-    RUNTIME,
-    changing,
-    confirm,
-    resolve,
-    say,
-    show_plan,
-    verb,
-)
-from invoke_stack.cli.verbs import migrations
-from invoke_stack.config import Config
-from invoke_stack.errors import BadInput
+from invoke_stack.cli.glue import DRY_RUN, RUNTIME, confirm, say, show_plan, start, verb
 
 if TYPE_CHECKING:
     from invoke_stack.commands.backup import Archive
-
-READY_WITHIN = 60.0  # seconds for the application to find its new database
 
 
 @verb(runtime=RUNTIME)
@@ -42,13 +28,9 @@ def backup(context: Context, runtime: str = "") -> None:
     Exit codes: 0 saved, and read back; 2 the database is not this stack's; 4 the
     stack is not up, or the disk is full.
     """
-    from invoke_stack.commands import backup as story
+    from invoke_stack.commands import backup as command
 
-    configured, where = resolve(context, runtime)
-    _refuse_elsewhere(configured, where.name)
-    where.replicas(story.SERVICE, probe=False)  # a stack that is not up is told first
-    with changing(configured, "backup"):
-        archive = story.save(where, configured.root / story.FOLDER, datetime.now(UTC), say)
+    archive = command.backup(start(context, runtime), datetime.now(UTC))
     say(f"{_described(archive)}; it holds your data: only you can read it")
     print(archive.path)
 
@@ -76,45 +58,21 @@ def restore(
     be restored to the end, or is not ready afterwards; 4 the stack is not up; 130
     you said no.
     """
-    from invoke_stack.commands import backup as story
-    from invoke_stack.commands import up as waiting
+    from invoke_stack.commands import backup as command
 
-    configured, where = resolve(context, runtime)
-    _refuse_elsewhere(configured, where.name)
-    schema = migrations.ask(configured, where)
-    archive = story.check(where, Path(file))
-    story.refuse_unknown(archive, schema["known"])
+    session = start(context, runtime)
+    archive, schema = command.examine(session, Path(file))
     say(f"{archive.path}: {_described(archive)}; the database is at {schema['current']}")
     if not archive.has_sum:
         say(f"note: there is no {archive.path.name}.sha256, so small damage would not be seen")
     if dry_run:
-        plan = story.steps(where, archive, schema["head"], datetime.now(UTC))
-        show_plan(plan, where.name, False)
+        plan = command.steps(session.runtime, archive, schema["head"], datetime.now(UTC))
+        show_plan(plan, session.runtime.name, False)
         return
     if not yes:
         confirm("Put it in the place of the database?")
-    with changing(configured, "restore"):
-        kept = story.restore(where, archive, datetime.now(UTC), say)
-        say(f"the former database stays as {kept}; when you are content: DROP DATABASE {kept}")
-        if archive.revision != schema["head"]:
-            say(f"the backup is older than the code: migrating it to {schema['head']}")
-            migrations.apply(configured, where)
-        waiting.wait(where, configured.service, timeout=READY_WITHIN, say=say)
-    say(f"restored, and {configured.service} is ready")
-
-
-def _refuse_elsewhere(configured: Config, runtime: str) -> None:
-    """`local` ignores DATABASE_URL; elsewhere the stack's data may lie on somebody's server."""
-    from urllib.parse import urlsplit
-
-    from invoke_stack.commands.backup import SERVICE
-
-    url = configured.variables.get("DATABASE_URL", "")
-    if runtime != "local" and url and urlsplit(url).hostname != SERVICE:
-        raise BadInput(
-            "DATABASE_URL leads to a server that is not this stack's",
-            "use PostgreSQL's pg_dump and pg_restore on it; inv backup knows the stack's own alone",
-        )
+    command.restore(session, archive, schema["head"], datetime.now(UTC))
+    say(f"restored, and {session.config.service} is ready")
 
 
 def _described(archive: Archive) -> str:

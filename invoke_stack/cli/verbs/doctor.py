@@ -13,6 +13,8 @@ from invoke.exceptions import Exit
 
 from invoke_stack.cli.glue import JSON, RUNTIME, configure, terminal, verb
 from invoke_stack.errors import BadInput, NotHealthy
+from invoke_stack.model import Result
+from invoke_stack.render import documents
 
 if TYPE_CHECKING:
     from invoke_stack.commands.pieces import Waiting
@@ -37,22 +39,18 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
     Exit codes: 0 nothing is wrong; 3 something is; 2 a bad flag; 130 Ctrl-C.
     """
     from invoke_stack.cli.screen import findings
-    from invoke_stack.commands import gather
-    from invoke_stack.judge import checks
-    from invoke_stack.model import Result
-    from invoke_stack.render import documents
+    from invoke_stack.commands import doctor as command
 
     begin = time.monotonic()
     refused: list[BadInput] = []
     configured = configure(context, runtime, refused.append)
     with _telling() as waiting:
-        facts = gather.gather(configured, refused, os.environ, waiting)
-    checkups = checks.examine(facts)
+        runtime_name, checkups = command.examine(configured, refused, os.environ, waiting)
     if json:
-        print(documents.dumps(documents.checkups_json(checkups, facts.runtime)))
+        print(documents.dumps(documents.checkups_json(checkups, runtime_name)))
     else:
         seconds = time.monotonic() - begin
-        findings.findings_text(terminal(), checkups, facts.runtime, seconds)
+        findings.findings_text(terminal(), checkups, runtime_name, seconds)
     if any(each.result is Result.WRONG for each in checkups):
         raise Exit(code=NotHealthy.exit_code)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from invoke.context import Context
 
 from invoke_stack import config
-from invoke_stack.cli.glue import JSON, RUNTIME, coloured, resolve, say, terminal, verb
+from invoke_stack.cli.glue import JSON, RUNTIME, coloured, start, terminal, verb
 from invoke_stack.errors import BadInput
 
 
@@ -51,19 +51,19 @@ def logs(
     Exit codes: 0 shown; 2 a bad value; 4 there is no such service, or the stack
     is not up; 130 Ctrl-C.
     """
-    from invoke_stack import text as lines
+    from invoke_stack.commands import logs as command
     from invoke_stack.render import documents
     from invoke_stack.render.lines import LinePrinter
 
     most = config.count("--tail", tail)
-    start = config.since("--since", since, datetime.now(UTC)) if since else None
+    after = config.since("--since", since, datetime.now(UTC)) if since else None
     matching = config.pattern("--grep", grep) if grep else None
     named = [name for name in services.split(",") if name]
     if services and not named:
         raise BadInput(f"{services!r} names no service", "for example: inv logs backend,worker")
-    configured, where = resolve(context, runtime, needs_variables=False)
-    names = named or [configured.service]
-    found = where.logs(list(dict.fromkeys(names)), tail=most, since=start, follow=follow, say=say)
+    session = start(context, runtime, needs_variables=False)
+    names = named or [session.config.service]
+    found = command.read(session, command.LogOptions(names, most, after, follow, matching))
     colour = _is_terminal() and coloured(terminal())
     printer = LinePrinter(names, timestamps, colour, matching)
     show = documents.line_json if json else printer.text
@@ -71,7 +71,7 @@ def logs(
         # On a terminal, and with PYTHONUNBUFFERED, Python would write each line by itself.
         sys.stdout.reconfigure(line_buffering=False, write_through=False)
     write, flush = sys.stdout.write, sys.stdout.flush
-    for line in lines.select(found, matching):
+    for line in found:
         if line is None:
             flush()
         else:

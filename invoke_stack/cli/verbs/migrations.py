@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from invoke.context import Context
 
 from invoke_stack.cli.glue import (
     DRY_RUN,
     JSON,
     RUNTIME,
-    changing,
-    resolve,
     say,
+    start,
     terminal,
     verb,
 )
-from invoke_stack.config import Config
-from invoke_stack.errors import BadInput, CommandFailed, NotHealthy
-from invoke_stack.runtimes.base import Runtime
+from invoke_stack.errors import NotHealthy
+from invoke_stack.model import Schema
+from invoke_stack.render import documents
 
 
 @verb(json=JSON, runtime=RUNTIME)
@@ -37,11 +34,9 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     from rich.markup import escape
 
     from invoke_stack.cli.screen import table
-    from invoke_stack.model import Schema
-    from invoke_stack.render import documents
+    from invoke_stack.commands import migrations as command
 
-    configured, where = resolve(context, runtime, needs_variables=False)
-    said = ask(configured, where)
+    said = command.read(start(context, runtime, needs_variables=False))
     schema = Schema(said["current"], said["head"], tuple(said["pending"]))
     if json:
         print(documents.dumps(documents.schema_json(schema)))
@@ -67,8 +62,10 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
     Exit codes: 0 at head; 3 a migration failed or is still pending, or the schema
     is newer than the code; 4 the stack is not up.
     """
-    configured, where = resolve(context, runtime)
-    plan = ask(configured, where)
+    from invoke_stack.commands import migrations as command
+
+    session = start(context, runtime)
+    plan = command.read(session)
     if not plan["pending"]:
         if plan["current"] not in (plan["head"], None):
             raise NotHealthy(
@@ -82,43 +79,5 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
         say(f"  {revision}")
     if dry_run:
         return
-    with changing(configured, "migrate"):
-        apply(configured, where)
-
-
-def ask(configured: Config, where: Runtime) -> dict[str, Any]:
-    """What `python -m app.schema` tells: current, head, pending and known revisions."""
-    import json
-
-    if not configured.is_deal_scout:
-        raise BadInput(
-            f"{configured.service} is not known to tell of its schema",
-            "inv migrations, migrate, backup and restore are for deal-scout's own stack",
-        )
-    try:
-        told = where.execute(configured.service, ("python", "-m", "app.schema"), 30)
-    except CommandFailed as error:
-        if "alembic/versions" not in error.message:
-            raise
-        raise NotHealthy(
-            error.message, "mend the revision that it names, or check out the one before it"
-        ) from None
-    return dict(json.loads(told))
-
-
-def apply(configured: Config, where: Runtime) -> None:
-    """Run Alembic beside the service, with its lock, and see that the schema is current then."""
-    upgrade = ("sh", "-c", "exec alembic upgrade head 2>&1")
-    try:
-        where.pipe(configured.service, upgrade)
-    except CommandFailed:
-        raise NotHealthy(
-            "a migration failed, as Alembic says above; what it began is undone",
-            "mend it, and try again: inv migrate",
-        ) from None
-    reached = ask(configured, where)
-    if reached["pending"]:
-        raise NotHealthy(
-            f"still pending: {', '.join(reached['pending'])}", "see: inv logs --grep entrypoint"
-        )
-    say(f"the schema is at its head, {reached['head']}")
+    with session.changing("migrate"):
+        command.apply(session)

@@ -13,20 +13,21 @@ from invoke_stack.cli.glue import (
     JSON,
     RUNTIME,
     TIMEOUT,
-    changing,
     coloured,
-    resolve,
     say,
     show_plan,
+    start,
     terminal,
     verb,
 )
 from invoke_stack.errors import BadInput, NotHealthy
+from invoke_stack.model import LogLine, Outcome
+from invoke_stack.render import documents
+from invoke_stack.render.lines import LinePrinter
+from invoke_stack.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from invoke_stack.model import LogLine
 
 _RESTART_HELP = {
     "logs": "show the lines of the new start",
@@ -106,43 +107,30 @@ def _restart(
     dry_run: bool,
     runtime: str,
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     from invoke_stack.commands import plan
-    from invoke_stack.commands import restart as story
-    from invoke_stack.model import Outcome
-    from invoke_stack.render import documents
+    from invoke_stack.commands import restart as command
 
     limit = config.seconds("--timeout", timeout)
     most = config.count("--tail", tail)
-    configured, where = resolve(context, runtime)
-    name = service or configured.service
+    session = start(context, runtime)
+    name = service or session.config.service
     if dry_run:
-        show_plan(plan.restart(where, name), where.name, as_json)
+        show_plan(plan.restart(session, name), session.runtime.name, as_json)
         return
     out = terminal(stderr=as_json)
-    with changing(configured, f"restart {name}"), ThreadPoolExecutor(1) as beside:
-        stale = beside.submit(where.staleness, name)
-        with _Narrator(out, most if logs else 0) as narrator:
-            verdicts = story.restart(
-                where,
-                name,
-                where=configured.health if name == configured.service else "",
-                timeout=limit,
-                audience=narrator,
-                script=configured.script,
-            )
-        if why := stale.result():
-            say(f"note: {why}; a restart does not take that over, inv up does")
-    worst = max(verdicts, key=lambda verdict: list(Outcome).index(verdict.outcome))
+    with _Narrator(out, most if logs else 0) as narrator:
+        done = command.restart(session, name, timeout=limit, audience=narrator)
+    if done.stale:
+        say(f"note: {done.stale}; a restart does not take that over, inv up does")
     if as_json:
-        print(documents.dumps(documents.verdict_json(verdicts, worst, where.name)))
+        shown = documents.verdict_json(done.verdicts, done.worst, session.runtime.name)
+        print(documents.dumps(shown))
     else:
         from invoke_stack.cli.screen import cards
 
-        for verdict in verdicts:
+        for verdict in done.verdicts:
             cards.verdict_text(out, verdict)
-    if worst.outcome is not Outcome.HEALTHY:
+    if done.worst.outcome is not Outcome.HEALTHY:
         raise Exit(code=NotHealthy.exit_code)
 
 
@@ -150,8 +138,6 @@ class _Narrator:
     """Shows a restart while it happens: its lines, and on a terminal what is being waited for."""
 
     def __init__(self, console: Console, most: int) -> None:
-        from invoke_stack.render.lines import LinePrinter
-
         self.console = console
         self.left = most
         self.most = most
@@ -170,8 +156,6 @@ class _Narrator:
             self.status.stop()
 
     def line(self, line: LogLine) -> None:
-        from invoke_stack.text import plain
-
         if self.left:
             self.left -= 1
             text = self.printer.text(line._replace(text=plain(line.text)))

@@ -10,11 +10,10 @@ from invoke_stack.cli.glue import (
     JSON,
     RUNTIME,
     TIMEOUT,
-    changing,
     confirm,
-    resolve,
     say,
     show_plan,
+    start,
     verb,
 )
 from invoke_stack.cli.verbs.status import show_status
@@ -57,22 +56,19 @@ def up(
     somebody else changes the stack, or it is another checkout's.
     """
     from invoke_stack.commands import plan
-    from invoke_stack.commands import up as waiting
+    from invoke_stack.commands import up as command
 
     limit = config.seconds("--timeout", timeout)
-    configured, where = resolve(context, runtime)
+    session = start(context, runtime)
     if dry_run:
-        steps = plan.up(where, build=build, remove_orphans=remove_orphans)
-        show_plan(steps, where.name, json)
+        steps = plan.up(session, build=build, remove_orphans=remove_orphans)
+        show_plan(steps, session.runtime.name, json)
         return
-    with changing(configured, "up"):
-        where.up(build=build, remove_orphans=remove_orphans, say=say)
-        replicas = waiting.wait(where, configured.service, timeout=limit, say=say)
+    replicas = command.up(session, build=build, remove_orphans=remove_orphans, timeout=limit)
     for replica in replicas:
-        if replica.ports and replica.service in ("frontend", configured.service):
+        if replica.ports and replica.service in ("frontend", session.config.service):
             say(f"{replica.replica}: http://{replica.ports[0]}")
-    orphaned = set(where.services()) - {replica.service for replica in replicas}
-    show_status(configured, where, json, ignored=orphaned)
+    show_status(session, json, services={replica.service for replica in replicas})
 
 
 @verb(
@@ -103,7 +99,7 @@ def scale(
     scaled; 3 not ready in time; 4 out of reach.
     """
     from invoke_stack.commands import plan
-    from invoke_stack.commands import up as waiting
+    from invoke_stack.commands import scale as command
 
     limit = config.seconds("--timeout", timeout)
     name, _, number = services.partition("=")
@@ -112,14 +108,12 @@ def scale(
             f"scale needs a service and a number, not {services!r}",
             "for example: inv scale backend=5",
         )
-    configured, where = resolve(context, runtime)
+    session = start(context, runtime)
     if dry_run:
-        show_plan(plan.scale(where, name, int(number)), where.name, json)
+        show_plan(plan.scale(session, name, int(number)), session.runtime.name, json)
         return
-    with changing(configured, f"scale {name}"):
-        where.scale(name, int(number), dry_run=False)
-        waiting.wait(where, configured.service, timeout=limit, say=say)
-    show_status(configured, where, json)
+    command.scale(session, name, int(number), timeout=limit)
+    show_status(session, json)
 
 
 @verb(
@@ -149,16 +143,13 @@ def down(
     Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers, or it is another
     checkout's; 130 you said no.
     """
+    from invoke_stack.commands import down as command
     from invoke_stack.commands import plan
-    from invoke_stack.runtimes import record
 
-    configured, where = resolve(context, runtime, needs_variables=False)
+    session = start(context, runtime, needs_variables=False)
     if dry_run:
-        show_plan(plan.down(where, volumes=volumes), where.name, False)
+        show_plan(plan.down(session, volumes=volumes), session.runtime.name, False)
         return
-    if volumes and not yes and (names := where.data()):
+    if volumes and not yes and (names := command.data(session)):
         confirm(f"Delete {', '.join(names)} for good?")
-    with changing(configured, "down"):
-        where.down(volumes=volumes, say=say)
-        if volumes:
-            record.remove(configured.state, where.name)
+    command.down(session, volumes=volumes)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, resolve, terminal, verb
+from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, start, terminal, verb
 from invoke_stack.errors import NotHealthy
+from invoke_stack.model import Glance
+from invoke_stack.render import documents
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from rich.text import Text
 
-    from invoke_stack.config import Config
+    from invoke_stack.commands.session import Session
     from invoke_stack.errors import OpsError
-    from invoke_stack.model import Glance
-    from invoke_stack.runtimes.base import Runtime
 
 
 @verb(json=JSON, watch=WATCH, runtime=RUNTIME)
@@ -39,21 +39,18 @@ def status(context: Context, json: bool = False, watch: bool = False, runtime: s
     Exit codes: 0 all run, or q under --watch; 3 one does not run, or is
     unhealthy; 4 the stack is not up, or no engine answers; 130 Ctrl-C.
     """
-    configured, where = resolve(context, runtime, needs_variables=False)
+    session = start(context, runtime, needs_variables=False)
     if watch:
-        _watch(configured, where, json)
+        _watch(session, json)
     else:
-        show_status(configured, where, json)
+        show_status(session, json)
 
 
-def show_status(
-    configured: Config, where: Runtime, json: bool, ignored: Collection[str] = ()
-) -> None:
-    """Show the stack, and exit with 3 if a service is not healthy that is not one of `ignored`."""
+def show_status(session: Session, json: bool, services: Collection[str] | None = None) -> None:
+    """Show the stack, and exit with 3 if one of `services`, by default of all, is not healthy."""
     from invoke_stack.commands.status import Glances
-    from invoke_stack.render import documents
 
-    seen = Glances(where, configured).look()
+    seen = Glances(session).look()
     if json:
         print(documents.dumps(documents.status_json(seen)))
     else:
@@ -62,41 +59,36 @@ def show_status(
         console = terminal()
         for line in table.status_lines(seen, datetime.now(UTC), console.width):
             console.print(line)
-    judged = [each for each in seen.replicas if each.service not in ignored]
+    judged = [each for each in seen.replicas if services is None or each.service in services]
     if any(not each.running or each.health == "unhealthy" for each in judged):
         raise Exit(code=NotHealthy.exit_code)
 
 
-def _watch(configured: Config, where: Runtime, json: bool) -> None:
+def _watch(session: Session, json: bool) -> None:
     from invoke_stack.cli import live
     from invoke_stack.commands.status import Glances
-    from invoke_stack.model import Glance
-    from invoke_stack.render import documents
 
-    glances = Glances(where, configured)
+    glances = Glances(session)
+    runtime = session.runtime.name
 
     def dumps(found: Glance | OpsError) -> str:
-        seen = found if isinstance(found, Glance) else Glance(where.name, problem=found.message)
+        seen = found if isinstance(found, Glance) else Glance(runtime, problem=found.message)
         return documents.dumps(documents.status_json(seen))
 
     if json:
         live.watch_json(glances.look, dumps)
     else:
-        live.watch(glances.look, f"{configured.root.name} · {where.name}", _View(where.name))
+        live.watch(glances.look, f"{session.config.root.name} · {runtime}", _View(runtime))
 
 
 class _View:
     """The stack as it was last seen."""
 
     def __init__(self, runtime: str) -> None:
-        from invoke_stack.model import Glance
-
         self.seen = Glance(runtime)
         self.away_since: datetime | None = None
 
     def take(self, found: Glance | OpsError, at: datetime) -> None:
-        from invoke_stack.model import Glance
-
         if isinstance(found, Glance):
             self.seen, self.away_since = found, None
         else:

@@ -8,9 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from invoke_stack.errors import OpsError
-from invoke_stack.model import Health, Replica, Schema
-from invoke_stack.runtimes.docker.engine import About
-from invoke_stack.runtimes.machine import Disk
+from invoke_stack.model import About, Disk, Health, Replica, Schema
 
 T = TypeVar("T")
 
@@ -57,7 +55,8 @@ class Settings:
     variables: Mapping[str, str]  # of the environment and of `.env`, those that can be used
     refused: tuple[OpsError, ...] = ()
     file_exists: bool = True  # `.env`
-    lacking: tuple[str, ...] = ()  # what the Compose file requires, and nothing sets
+    required: tuple[str, ...] = ()  # what the Compose file requires
+    lacking: tuple[str, ...] = ()  # those of them that nothing sets
     unused: tuple[str, ...] = ()  # names in `.env` that nothing reads
     names: tuple[str, ...] = ()  # of `.env.example`
 

@@ -33,7 +33,9 @@ def _lacking(facts: Facts) -> Iterator[Finding]:
     evidence = (f"the Compose file requires {lacking}",)
     file_exists = facts.settings.file_exists
     if isinstance(facts.writes_env, Unknown):
-        if isinstance(facts.engine, Unknown):
+        if file_exists and len(facts.settings.lacking) < len(facts.settings.required):
+            yield _half_filled(facts.settings.lacking)
+        elif isinstance(facts.engine, Unknown):
             what = f".env lacks {lacking}" if file_exists else "there is no .env"
             yield Finding(what, evidence, "make the engine answer first, then: inv doctor")
         # Whether the stack is another checkout's, is another check's.
@@ -44,14 +46,15 @@ def _lacking(facts: Facts) -> Iterator[Finding]:
     elif facts.writes_env:
         yield Finding("there is no .env", evidence, "inv up writes one, with new passwords")
     elif file_exists:
-        what = f".env is half filled: {lacking} {_are(facts.settings.lacking)} empty"
-        yield Finding(what, ("the Compose file requires them",), "fill in what is empty there")
+        yield _half_filled(facts.settings.lacking)
     else:
         yield Finding("there is no .env", evidence, f"write one that sets {lacking}")
 
 
-def _are(names: tuple[str, ...]) -> str:
-    return "are" if len(names) > 1 else "is"
+def _half_filled(lacking: tuple[str, ...]) -> Finding:
+    are = "are" if len(lacking) > 1 else "is"
+    what = f".env is half filled: {', '.join(lacking)} {are} empty"
+    return Finding(what, ("the Compose file requires them",), "fill in what is empty there")
 
 
 def _misspelt(name: str, known: tuple[str, ...]) -> Iterator[Finding]:

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from invoke_stack import health
 from invoke_stack.config import Config
 from invoke_stack.errors import BadInput, OpsError, OutOfReach
 from invoke_stack.model import Answer, LogLine, Presence, Replica
-from invoke_stack.runtimes import record
+from invoke_stack.runtimes import http, record
 from invoke_stack.runtimes.base import Say
 from invoke_stack.runtimes.docker import (
     compose_labels,
@@ -111,8 +110,6 @@ class ComposeRuntime:
         return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(stopped)}))
 
     def writes_env(self) -> bool:
-        if not self.project.is_without_passwords():
-            return False  # no engine is needed to know that
         self._containers()
         return self.project.lacks_passwords(self.client, self._label)
 
@@ -132,14 +129,14 @@ class ComposeRuntime:
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
         try:
             if replica.ports and self.is_here():
-                return health.fetch(f"http://{replica.ports[0]}{path}", timeout)
+                return http.fetch(f"http://{replica.ports[0]}{path}", timeout)
             with engine.errors():
                 inspected = self.client.inspect_container(replica.identity)
             if (status := inspected["State"]["Status"]) != "running":
                 return Answer("", None, {}, 0.0, f"its container is {status}")
             port = inside.port(inspected)
             if address := engine.reachable_address(self.client, inspected):
-                return health.fetch(f"http://{address}:{port}{path}", timeout)
+                return http.fetch(f"http://{address}:{port}{path}", timeout)
             url = f"http://127.0.0.1:{port}{path}"
             return inside.get(self.client, inspected["Id"], url, timeout)
         except OpsError as error:

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from invoke_stack.errors import Unavailable
-from invoke_stack.model import OUT_OF_MEMORY, Replica, Status
+from invoke_stack.model import OUT_OF_MEMORY, About, Replica, Status
 from invoke_stack.runtimes import machine
 from invoke_stack.runtimes.docker import engine_host
 
@@ -164,17 +164,6 @@ def _reason(text: str) -> str:
         if sign in text:
             return meaning
     return text.splitlines()[0][:120] if text else "unknown error"
-
-
-@dataclass(frozen=True)
-class About:
-    """What an engine tells of itself."""
-
-    version: str
-    clock_ahead: float  # seconds that its clock is ahead of ours
-    clock_error: float  # seconds that this may be wrong by
-    folder: str  # where it keeps its data
-    is_here: bool  # its published ports are known to be ports of this machine
 
 
 def describe(client: APIClient) -> About:

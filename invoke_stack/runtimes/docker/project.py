@@ -133,7 +133,7 @@ class Project:
         `label` is that of the project's volumes. Raises `OutOfReach` if there are any: data that
         exists has passwords already.
         """
-        if not self.is_without_passwords():
+        if not self._is_without_passwords():
             return False
         with engine.errors():
             kept = client.volumes(filters={"label": label})["Volumes"]
@@ -148,7 +148,7 @@ class Project:
             + (f"{beside} in .env" if self.is_derived else ""),
         )
 
-    def is_without_passwords(self) -> bool:
+    def _is_without_passwords(self) -> bool:
         """Return True in our own project if nothing sets a password yet."""
         if not self.config.is_deal_scout or any(self.environ.get(name) for name in _SECRETS):
             return False

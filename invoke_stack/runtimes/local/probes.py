@@ -8,8 +8,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from invoke_stack import health
 from invoke_stack.model import State
+from invoke_stack.profile import readiness
+from invoke_stack.runtimes import http
 from invoke_stack.runtimes.local import embedded
 from invoke_stack.runtimes.local.stack import Stack
 
@@ -25,11 +26,11 @@ def problem(service: str, stack: Stack, run: Path) -> str:
         case "redis":
             return _redis(stack.ports[service], stack.redis_password)
         case "backend":
-            answer = health.fetch(f"http://127.0.0.1:{stack.ports[service]}/ready", TIMEOUT)
-            look = health.read(answer, service, service, "")
-            return "" if look.state is State.HEALTHY else health.explain(look)
+            answer = http.fetch(f"http://127.0.0.1:{stack.ports[service]}/ready", TIMEOUT)
+            look = readiness.read(answer, service, service, "")
+            return "" if look.state is State.HEALTHY else readiness.explain(look)
         case "frontend":
-            answer = health.fetch(f"http://127.0.0.1:{stack.ports[service]}/healthz", TIMEOUT)
+            answer = http.fetch(f"http://127.0.0.1:{stack.ports[service]}/healthz", TIMEOUT)
             return "" if answer.status == 200 else answer.problem or f"HTTP {answer.status}"
         case _:
             return _heartbeat(run / f"{service}.heartbeat", run / f"{service}.started")

@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from invoke_stack import health
 from invoke_stack.config import Config
 from invoke_stack.errors import BadInput, CommandFailed, OutOfReach, writing
 from invoke_stack.model import Answer, LogLine, Presence, Replica, Status
-from invoke_stack.runtimes import machine, pipes, record
+from invoke_stack.runtimes import http, machine, pipes, record
 from invoke_stack.runtimes.base import Say
 from invoke_stack.runtimes.local import (
     embedded,
@@ -154,7 +153,7 @@ class LocalRuntime:
         port = self._stack().ports.get(replica.service)
         if port is None:
             return Answer("", None, {}, 0.0, f"{replica.service} has no HTTP port")
-        return health.fetch(f"http://127.0.0.1:{port}{path}", timeout)
+        return http.fetch(f"http://127.0.0.1:{port}{path}", timeout)
 
     def logs(
         self,

@@ -89,8 +89,6 @@ class SwarmRuntime:
         return tuple(volumes)
 
     def writes_env(self) -> bool:
-        if not self.project.is_without_passwords():
-            return False  # no engine is needed to know that
         self.cluster.every()
         return self.project.lacks_passwords(self.client, self.cluster.label)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from invoke_stack import health
 from invoke_stack.model import Answer, Replica, Status
+from invoke_stack.profile import readiness
 from invoke_stack.runtimes.docker import engine
 
 Task = Mapping[str, Any]
@@ -159,8 +159,8 @@ def explained(replica: Replica) -> Replica:
     if not isinstance(body, dict):
         return replica
     answer = Answer("", 503, body, 0.0)
-    look = health.read(answer, replica.service, replica.replica, replica.node)
-    return replace(replica, reason=health.explain(look))
+    look = readiness.read(answer, replica.service, replica.replica, replica.node)
+    return replace(replica, reason=readiness.explain(look))
 
 
 def _grace(task: Task) -> int:

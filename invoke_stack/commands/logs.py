@@ -1,0 +1,62 @@
+"""What the services say, merged by time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from invoke_stack.commands.session import Session
+from invoke_stack.errors import OpsError
+from invoke_stack.model import LogLine
+from invoke_stack.runtimes.base import Runtime
+from invoke_stack.text import plain
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """Which lines are wanted."""
+
+    services: Sequence[str]
+    tail: int  # of the last lines, over all services together
+    since: str | None  # a time as in `LogLine.time`
+    follow: bool
+    grep: re.Pattern[str] | None
+
+
+def read(session: Session, options: LogOptions) -> Iterator[LogLine | None]:
+    """Return the lines, without terminal escapes; None each time nothing is left to read for now.
+
+    Raises `OutOfReach` if there is no such service, or the stack is not up.
+    """
+    lines = session.runtime.logs(
+        list(dict.fromkeys(options.services)),
+        tail=options.tail,
+        since=options.since,
+        follow=options.follow,
+        say=session.say,
+    )
+    return select(lines, options.grep)
+
+
+def last(runtime: Runtime, service: str, tail: int, since: str | None = None) -> list[LogLine]:
+    """Return the last lines of a service; none where they cannot be had."""
+    found: list[LogLine] = []
+    with suppress(OpsError):
+        lines = runtime.logs([service], tail=tail, since=since, follow=False, say=lambda _: None)
+        found.extend(line for line in select(lines, None) if line)
+    return found
+
+
+def select(
+    lines: Iterable[LogLine | None], grep: re.Pattern[str] | None
+) -> Iterator[LogLine | None]:
+    """The lines that match, made plain; the Nones pass."""
+    for line in lines:
+        if line is None:
+            yield None
+            continue
+        text = plain(line.text)
+        if grep is None or grep.search(text):
+            yield line if text is line.text else line._replace(text=text)
