@@ -12,16 +12,18 @@ from typing import Any
 
 from invoke_stack import env_file
 from invoke_stack.errors import BadInput
-from invoke_stack.profile import phases
+from invoke_stack.profile.phases import ENTRYPOINT, Script, script
 
 RUNTIMES = ("auto", "compose", "local", "swarm")
 
 DEFAULTS: dict[str, Any] = {
     "runtime": "auto",
     "service": "backend",
-    "health": "/ready",
+    "ready": "/ready",
+    "port": 0,
+    "stable": 0.0,
 }
-"""What `invoke.yaml` (under `ops:`) and `INVOKE_OPS_*` may set; the former also `markers`."""
+"""What `invoke.yaml` (under `stack:`) and `INVOKE_STACK_*` may set; the former also `phases`."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,15 @@ class Config:
     runtime: str  # one of RUNTIMES
     service: str  # the one that restart-backend, logs and health speak of
     variables: Mapping[str, str]  # the stack's, as set in the environment or in .env
-    health: str = "/ready"  # its path or address that says 200 when ready; empty: its own probe
-    script: phases.Script = phases.ENTRYPOINT  # which of its lines tell the phases of its start
+    ready: str = "/ready"  # its path or address that says 2xx when ready; empty: its own probe
+    port: int = 0  # its container port, if it publishes several; 0: its PORT or the first one
+    stable: float = 0.0  # seconds that it must stay ready after a start; 0: what suits its checks
+    phases: Script = ENTRYPOINT  # which of its lines tell the phases of its start
 
     @property
     def is_deal_scout(self) -> bool:
         """Whether the service answers `/ready` and `/migrations` as deal-scout's backend does."""
-        return bool(self.health == DEFAULTS["health"])
+        return bool(self.ready == DEFAULTS["ready"])
 
     @property
     def state(self) -> Path:
@@ -63,41 +67,74 @@ def load(
     """
     chosen = runtime or str(settings["runtime"])
     if chosen not in RUNTIMES:
-        where = "--runtime" if runtime else "ops.runtime in invoke.yaml or INVOKE_OPS_RUNTIME"
+        where = "--runtime" if runtime else "stack.runtime in invoke.yaml or INVOKE_STACK_RUNTIME"
         raise BadInput(f"{where} is {chosen!r}", f"use one of: {', '.join(RUNTIMES)}")
     service = str(settings["service"])
     if not service:
-        raise BadInput("ops.service in invoke.yaml is empty", "name a service, such as: backend")
-    health = str(settings["health"] or "")
-    if health and not re.fullmatch(r"(https?://[^/?#\s]+)?(/\S*)?", health):
+        raise BadInput("stack.service in invoke.yaml is empty", "name a service, such as: backend")
+    ready = str(settings["ready"] or "")
+    if ready and not re.fullmatch(r"(https?://[^/?#\s]+)?(/\S*)?", ready):
         raise BadInput(
-            f"ops.health in invoke.yaml is {health!r}",
+            f"stack.ready in invoke.yaml is {ready!r}",
             "use a path or an address: /healthz or http://127.0.0.1:8000/healthz",
         )
     variables = stack_variables(root, environ, refuse)
-    return Config(root, chosen, service, variables, health, _script(settings.get("markers")))
+    return Config(
+        root,
+        chosen,
+        service,
+        variables,
+        ready=ready,
+        port=_port(settings.get("port")),
+        stable=_stable(settings.get("stable")),
+        phases=_phases(settings.get("phases")),
+    )
 
 
-def _script(markers: Any) -> phases.Script:
+def _port(value: Any) -> int:
+    """Return the port; 0 where none is set."""
+    if not value:
+        return 0
+    if isinstance(value, bool) or not str(value).isascii() or not str(value).isdigit():
+        raise BadInput(
+            f"stack.port in invoke.yaml is {value!r}", "use a port from 1 to 65535: 8000"
+        )
+    if int(value) > 65535:
+        raise BadInput(
+            f"stack.port in invoke.yaml is {value!r}", "use a port from 1 to 65535: 8000"
+        )
+    return int(value)
+
+
+def _stable(value: Any) -> float:
+    """Return the seconds; 0 where none are set."""
+    if not value:
+        return 0.0
+    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
+        raise BadInput(f"stack.stable in invoke.yaml is {value!r}", "use seconds, such as: 5")
+    return float(value)
+
+
+def _phases(markers: Any) -> Script:
     """The phases of a start, from `name: BEGIN` or `name: [BEGIN, END]` in invoke.yaml."""
     if not markers:
-        return phases.ENTRYPOINT
+        return ENTRYPOINT
     if not hasattr(markers, "items"):  # Invoke's own kind of mapping
         raise BadInput(
-            f"ops.markers in invoke.yaml is {markers!r}", "use: name: [BEGIN, END] for each phase"
+            f"stack.phases in invoke.yaml is {markers!r}", "use: name: [BEGIN, END] for each phase"
         )
     named = {}
     for name, told in markers.items():
         patterns = [told] if isinstance(told, str) else list(told or ())
         if not 1 <= len(patterns) <= 2:
             raise BadInput(
-                f"ops.markers.{name} in invoke.yaml is {told!r}",
+                f"stack.phases.{name} in invoke.yaml is {told!r}",
                 "use the regular expressions of its first and its last line: [BEGIN, END]",
             )
         for text in patterns:
-            pattern(f"ops.markers.{name} in invoke.yaml", text)
+            pattern(f"stack.phases.{name} in invoke.yaml", text)
         named[name] = (patterns[0], patterns[1] if len(patterns) == 2 else "")
-    return phases.script(named)
+    return script(named)
 
 
 def stack_variables(

@@ -58,7 +58,7 @@ def compose_stack(folder: Path) -> Iterator[ComposeStack]:
         IMAGE_TAG=name,
         PORT=str(free_port()),
         FRONTEND_PORT=str(free_port()),
-        INVOKE_OPS_RUNTIME="compose",
+        INVOKE_STACK_RUNTIME="compose",
     )
     stack = ComposeStack(copy_checkout(folder), environment=environment)
     try:

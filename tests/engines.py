@@ -150,9 +150,9 @@ def checkout(folder: Path, services: str, **variables: str) -> ComposeStack:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compose.yaml").write_text(services, "utf-8")
     (folder / "tasks.py").write_text(TASKS, "utf-8")
-    (folder / "invoke.yaml").write_text('ops: {health: ""}\n', "utf-8")
+    (folder / "invoke.yaml").write_text('stack: {ready: ""}\n', "utf-8")
     environment = dockerized.environment(
-        INVOKE_OPS_RUNTIME="compose", PYTHONPATH=str(ROOT), **variables
+        INVOKE_STACK_RUNTIME="compose", PYTHONPATH=str(ROOT), **variables
     )
     return ComposeStack(folder, environment=environment)
 

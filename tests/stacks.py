@@ -144,7 +144,7 @@ def local_stack(folder: Path) -> Iterator[LocalStack]:
     """A checkout with nothing up; whatever is up in the end is taken down."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Whatever else this machine has: an engine that answers would be preferred.
-    environment = clean_environment(INVOKE_OPS_RUNTIME="local")
+    environment = clean_environment(INVOKE_STACK_RUNTIME="local")
     stack = LocalStack(copy_checkout(folder), environment=environment)
     try:
         yield stack

@@ -79,7 +79,7 @@ def checkout(folder: Path, manager: Node) -> SwarmStack:
         DOCKER_HOST=manager.host,
         COMPOSE_PROJECT_NAME=f"shop-{uuid.uuid4().hex[:4]}",
         IMAGE_TAG=images()[0],
-        INVOKE_OPS_RUNTIME="swarm",
+        INVOKE_STACK_RUNTIME="swarm",
     )
     return SwarmStack(folder, environment=environment, node=manager)
 

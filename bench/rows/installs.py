@@ -88,7 +88,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def first(place: Place) -> Iterator[tuple[Action, Action]]:
     """From a bare checkout to a stack that is ready, against the installation alone."""
     numbers = itertools.count()
-    environment = clean_environment(INVOKE_OPS_RUNTIME="local")
+    environment = clean_environment(INVOKE_STACK_RUNTIME="local")
     python = getattr(sys, "_base_executable", sys.executable)
 
     def bootstrap() -> float:

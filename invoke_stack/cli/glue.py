@@ -134,9 +134,9 @@ def configure(
     context: Context, runtime: str, refuse: Callable[[BadInput], None] | None = None
 ) -> Config:
     """The Config; `refuse` as in `config.load`."""
-    root = Path(context.config.ops.get("root") or os.getcwd())  # noqa: PTH109
+    root = Path(context.config.stack.get("root") or os.getcwd())  # noqa: PTH109
     more = {"refuse": refuse} if refuse else {}
-    return config.load(root, context.config.ops, os.environ, runtime, **more)
+    return config.load(root, context.config.stack, os.environ, runtime, **more)
 
 
 def start(context: Context, runtime: str, *, needs_variables: bool = True) -> Session:

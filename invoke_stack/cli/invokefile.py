@@ -14,13 +14,19 @@ from invoke_stack import config
 from invoke_stack.errors import BadInput
 
 NAMES = ("invoke.yaml", "invoke.yml", "invoke.json")  # JSON is YAML; of several the first counts
-_KEYS = (*config.DEFAULTS, "markers")
+_KEYS = (*config.DEFAULTS, "phases")
 yaml: Any = vars(util)["yaml"]  # its own copy
-_EXAMPLE = "write it as: ops: {runtime: local}"
+_RENAMED = {"health": "ready", "markers": "phases"}  # the keys of the section that was `ops:`
+_EXAMPLE = "write it as: stack: {runtime: local}"
 
 
-def check(root: Path) -> None:
+def check(root: Path, environ: Mapping[str, str]) -> None:
     """Raise `BadInput` for what Invoke could not read or merge, and for a setting nobody knows."""
+    for name, value in environ.items():
+        if name.startswith("INVOKE_OPS_"):
+            key = name.removeprefix("INVOKE_OPS_").lower()
+            new = f"INVOKE_STACK_{_RENAMED.get(key, key).upper()}"
+            raise BadInput(f"{name} has another name now", f"set instead: {new}={value}")
     for name in NAMES:
         path = root / name
         if path.is_file():
@@ -49,11 +55,17 @@ def _check(name: str, found: Any) -> None:
         return
     if not isinstance(found, dict):
         raise BadInput(f"{name} is {found!r}, no mapping", _EXAMPLE)
-    for key, known in (Config.global_defaults() | {"ops": config.DEFAULTS}).items():
+    if isinstance(found.get("ops"), dict):
+        settings = {_RENAMED.get(key, key): value for key, value in found["ops"].items()}
+        line = yaml.safe_dump({"stack": settings}, default_flow_style=True, width=10_000)
+        raise BadInput(f"the section ops: in {name} has another name now", f"write: {line.strip()}")
+    for key, known in (Config.global_defaults() | {"stack": config.DEFAULTS}).items():
         if isinstance(known, dict) and not isinstance(found.get(key, {}), dict):
-            example = _EXAMPLE if key == "ops" else f"write settings below it, or leave out: {key}"
+            example = (
+                _EXAMPLE if key == "stack" else f"write settings below it, or leave out: {key}"
+            )
             raise BadInput(f"{key} in {name} is {found[key]!r}, no mapping", example)
-    _check_settings(name, found.get("ops", {}))
+    _check_settings(name, found.get("stack", {}))
 
 
 def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
@@ -62,11 +74,17 @@ def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
             near = difflib.get_close_matches(str(key), _KEYS, 1)
             meant = f"did you mean: {near[0]}? " if near else ""
             hint = f"{meant}there are: {', '.join(_KEYS)}"
-            raise BadInput(f"ops.{key} in {name} is read by nothing", hint)
-        if key != "markers" and isinstance(value, dict | list):
+            raise BadInput(f"stack.{key} in {name} is read by nothing", hint)
+        if key != "phases" and isinstance(value, dict | list):
             raise BadInput(
-                f"ops.{key} in {name} is {value!r}", f"use one word, such as: {_WORDS[key]}"
+                f"stack.{key} in {name} is {value!r}", f"use one word, such as: {_WORDS[key]}"
             )
 
 
-_WORDS = {"runtime": "local", "service": "backend", "health": "/ready"}
+_WORDS = {
+    "runtime": "local",
+    "service": "backend",
+    "ready": "/ready",
+    "port": "8000",
+    "stable": "5",
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,11 @@ def namespace(*more: Task[Any], root: Path) -> Collection:
     """All verbs, and the project's own tasks, for the `tasks.py` in `root`."""
     speak_utf8()  # before Invoke shows any help
     try:
-        invokefile.check(root)  # Invoke reads it right after this
+        invokefile.check(root, os.environ)  # Invoke reads it right after this
     except BadInput as error:
         raise Exit(plain_lines(f"{error.message}\n  {error.hint}"), error.exit_code) from None
     collection = Collection(*VERBS, *more)
-    collection.configure({"ops": config.DEFAULTS | {"root": str(root)}})
+    collection.configure({"stack": config.DEFAULTS | {"root": str(root)}})
     _name_services(collection)
     return collection
 

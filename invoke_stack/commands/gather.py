@@ -137,9 +137,9 @@ def _context(environ: Mapping[str, str]) -> str:
 
 def _looks(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> list[Health]:
     running = [each for each in replicas if each.service == config.service and each.running]
-    if not config.health:
+    if not config.ready:
         return [readiness.by_probe(each) for each in running]
-    return [health.check(runtime, each, PROBE, config.health) for each in running]
+    return [health.check(runtime, each, PROBE, config.ready) for each in running]
 
 
 def _schema(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> Schema:

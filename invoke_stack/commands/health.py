@@ -18,7 +18,7 @@ from invoke_stack.runtimes.base import Runtime
 
 def look(session: Session, timeout: float) -> Sequence[Health]:
     """Look at each replica of the main service once, within `timeout` seconds. Raises `OutOfReach`."""
-    asked = session.config.health
+    asked = session.config.ready
     replicas = session.runtime.replicas(session.config.service, probe=not asked)
     if not asked:
         return [readiness.by_probe(replica) for replica in replicas]
@@ -29,7 +29,7 @@ def look(session: Session, timeout: float) -> Sequence[Health]:
 
 def look_at(config: Config, base: str, timeout: float) -> Sequence[Health]:
     """Look at the main service at another address, `base`, within `timeout` seconds."""
-    path = urlsplit(config.health).path or READY
+    path = urlsplit(config.ready).path or READY
     answer = http.fetch(base + path, timeout)
     return [readiness.read(answer, config.service, config.service, "", path)]
 
@@ -40,7 +40,7 @@ def check(runtime: Runtime, replica: Replica, timeout: float, where: str = READY
         answer = runtime.get(replica, where, timeout)
     elif is_loopback(where) and not runtime.is_here():
         reason = f"{where} is an address of this machine, and {replica.service} runs elsewhere"
-        hint = f"set ops.health in invoke.yaml to a path: {urlsplit(where).path or READY}"
+        hint = f"set stack.ready in invoke.yaml to a path: {urlsplit(where).path or READY}"
         answer = Answer("", None, {}, 0.0, f"{reason}; {hint}", asked=False)
     else:
         answer = http.fetch(where, timeout)

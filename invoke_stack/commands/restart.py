@@ -29,6 +29,7 @@ from invoke_stack.profile.readiness import explain
 from invoke_stack.runtimes.base import Runtime
 
 STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
+STABLE_UNCHECKED = 5.0  # seconds for one that nothing checks: that it runs is all that is known
 SETTLE_FOR = 10.0  # seconds that a serving replica may be unhealthy before its start has failed
 PROBE_EVERY = 0.02  # seconds between two looks
 PROBE_TIMEOUT = 2.0  # seconds
@@ -82,10 +83,11 @@ def restart(session: Session, service: str, *, timeout: float, audience: Audienc
         verdicts = restart_and_judge(
             session.runtime,
             service,
-            where=config.health if service == config.service else "",
+            where=config.ready if service == config.service else "",
             timeout=timeout,
             audience=audience,
-            script=config.script,
+            script=config.phases,
+            stable=config.stable,
         )
         return Restarted(verdicts, stale.result())
 
@@ -98,20 +100,22 @@ def restart_and_judge(
     timeout: float,
     audience: Audience,
     script: phases.Script = phases.ENTRYPOINT,
+    stable: float = 0.0,
     clock: Clock = time,
 ) -> list[Verdict]:
     """Restart a service and judge the new start of each replica, within `timeout` seconds.
 
     What the old process says or answers never counts. A replica is ready when `where` says so, a
     path of its port or an address; when that is empty, the runtime's own probe decides. `script`
-    tells which lines begin and end its phases. Raises `OutOfReach`.
+    tells which lines begin and end its phases. It must stay ready for `stable` seconds; 0 means
+    STABLE_FOR, or STABLE_UNCHECKED where nothing checks it. Raises `OutOfReach`.
     """
     begin = clock.monotonic()
     before = {old.replica: old for old in runtime.replicas(service, probe=False)}
     lines = runtime.logs([service], tail=0, since=None, follow=True, say=audience.say)
     next(lines)  # the present has been reached: from here on no line is missed
     request = _Request(runtime, service)
-    watches = {name: _Watch(old, where, script) for name, old in before.items()}
+    watches = {name: _Watch(old, where, script, stable) for name, old in before.items()}
     next_look = begin
     while not (request.done() and all(watch.verdict for watch in watches.values())):
         _listen(lines, watches, audience, clock)
@@ -126,7 +130,7 @@ def restart_and_judge(
         answered = request.done()
         for replica in runtime.replicas(service, probe=not where) if answered else ():
             if replica.replica not in watches:
-                watches[replica.replica] = _Watch(None, where, script)
+                watches[replica.replica] = _Watch(None, where, script, stable)
             watches[replica.replica].look(replica, runtime, audience, clock)
         if answered and (why := runtime.undone(service)):
             for watch in watches.values():
@@ -178,9 +182,13 @@ class _Request:
 class _Watch:
     """One replica, from the moment that the restart was asked for."""
 
-    def __init__(self, old: Replica | None, where: str, script: phases.Script) -> None:
+    def __init__(
+        self, old: Replica | None, where: str, script: phases.Script, stable: float
+    ) -> None:
         self.old = old
         self.where = where
+        self.stable = stable or STABLE_FOR
+        self.is_stable_configured = bool(stable)
         self.new: Replica | None = None  # as it was when its new start was first seen
         self.verdict: Outcome | None = None
         self.reason = ""
@@ -228,6 +236,8 @@ class _Watch:
         if self._has_ended(replica):
             self._decide(Outcome.FAILED, replica.reason or _how_it_ended(replica))
             return
+        if not self.where and replica.health is None and not self.is_stable_configured:
+            self.stable = STABLE_UNCHECKED
         self.health = self._probe(replica, runtime)
         now = self.ended_at = clock.monotonic()
         if self.health.state is not self.state_since[0]:
@@ -237,13 +247,13 @@ class _Watch:
             self.serves_since = now
         lasted = now - since
         match state:
-            case State.HEALTHY if lasted >= STABLE_FOR:
+            case State.HEALTHY if lasted >= self.stable:
                 self.ended_at = since  # the wait since then was ours, not the service's
                 self._decide(Outcome.HEALTHY, "")
-            case State.DEGRADED if lasted >= STABLE_FOR:
+            case State.DEGRADED if lasted >= self.stable:
                 self.ended_at = since
                 self._decide(Outcome.DEGRADED, explain(self.health))
-            case State.UNKNOWN if lasted >= STABLE_FOR:
+            case State.UNKNOWN if lasted >= self.stable:
                 self._decide(Outcome.UNKNOWN, explain(self.health))
             case State.UNHEALTHY if lasted >= SETTLE_FOR:
                 self._decide(Outcome.FAILED, explain(self.health))
@@ -258,7 +268,7 @@ class _Watch:
         if self.new is None:
             return "the old process to stop" if self.old and self.old.running else "a start"
         if self.health and self.health.state is State.HEALTHY:
-            return f"{STABLE_FOR:g} s without a restart"
+            return f"{self.stable:g} s without a restart"
         phase = self.story.boot().current
         return f"{self.new.service}: {phase.name}" if phase else f"{self.new.service} to answer"
 

@@ -59,7 +59,7 @@ class Glances:
         now = _stamp(datetime.now(UTC))
         found = {}
         for each in replicas:
-            story = boot.BootStory(self.config.script)
+            story = boot.BootStory(self.config.phases)
             for line in lines:
                 if line.replica == each.replica and _is_since(line, each.started_at):
                     story.add(line)

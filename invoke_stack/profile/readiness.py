@@ -33,7 +33,7 @@ def read(answer: Answer, service: str, replica: str, node: str, where: str = REA
         state = State.UNKNOWN
     elif answer.status is None:
         state = State.UNREACHABLE
-    elif answer.status == 200:
+    elif 200 <= answer.status < 300:
         state = State.HEALTHY
     elif where != READY:
         state = State.UNHEALTHY

@@ -1,4 +1,4 @@
-"""Decides where the verbs work with `--runtime auto`. Pure: `ops.runtimes` gathers the facts."""
+"""Decides where the verbs work with `--runtime auto`. Pure: `select` gathers the facts."""
 
 from __future__ import annotations
 

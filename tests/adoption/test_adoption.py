@@ -123,17 +123,17 @@ def test_a_start_that_fails_shows_why(greeter, mood, code, words):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("service: ''", "ops.service in invoke.yaml is empty"),
-        ("health: greeter:9090", "ops.health in invoke.yaml is 'greeter:9090'"),
-        ("markers: {dictionary: '('}", "ops.markers.dictionary in invoke.yaml"),
-        ("markers: {dictionary: []}", "ops.markers.dictionary in invoke.yaml is []"),
-        ("markers: nonsense", "ops.markers in invoke.yaml is 'nonsense'"),
-        ("runtime: kubernetes", "ops.runtime in invoke.yaml"),
+        ("service: ''", "stack.service in invoke.yaml is empty"),
+        ("ready: greeter:9090", "stack.ready in invoke.yaml is 'greeter:9090'"),
+        ("phases: {dictionary: '('}", "stack.phases.dictionary in invoke.yaml"),
+        ("phases: {dictionary: []}", "stack.phases.dictionary in invoke.yaml is []"),
+        ("phases: nonsense", "stack.phases in invoke.yaml is 'nonsense'"),
+        ("runtime: kubernetes", "stack.runtime in invoke.yaml"),
     ],
 )
 def test_a_bad_setting_is_named(tmp_path, package, setting, words):
     shutil.copy(ROOT / "tests" / "adoption" / "greeter" / "tasks.py", tmp_path)
-    (tmp_path / "invoke.yaml").write_text(f"ops:\n  {setting}\n")
+    (tmp_path / "invoke.yaml").write_text(f"stack:\n  {setting}\n")
     stack = ComposeStack(tmp_path, environment=dockerized.environment(PYTHONPATH=str(package)))
     result = stack.inv("status")
     assert result.returncode == 2

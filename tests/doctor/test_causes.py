@@ -245,7 +245,7 @@ services:
 def test_a_project_that_is_ill_in_several_ways(tmp_path):
     port = free_port()
     with engines.project(tmp_path / "ill", ILL % port) as stack:
-        stack.environment["INVOKE_OPS_SERVICE"] = "web"
+        stack.environment["INVOKE_STACK_SERVICE"] = "web"
         stack.compose("stop", "--timeout", "0", "web")
         wait_until("a loop", lambda: stack.service("looping")["restarts"] >= 3, 30)
         wait_until("a failing probe", lambda: stack.service("sad")["health"] == "unhealthy", 30)
@@ -273,7 +273,7 @@ def test_a_compose_file_that_compose_refuses(tmp_path):
     dockerized.find_engine()
     (tmp_path / "compose.yaml").write_text("services:\n  web: {imagine: redis:7}\n")
     shutil.copy(ROOT / "tests" / "adoption" / "greeter" / "tasks.py", tmp_path)
-    environment = dockerized.environment(PYTHONPATH=str(ROOT), INVOKE_OPS_HEALTH="/healthz")
+    environment = dockerized.environment(PYTHONPATH=str(ROOT), INVOKE_STACK_READY="/healthz")
     found = examine(Stack(tmp_path, "compose", environment), "--runtime", "compose")
     assert "imagine" in found["project"]
 
@@ -281,6 +281,6 @@ def test_a_compose_file_that_compose_refuses(tmp_path):
 def test_a_folder_without_anything(tmp_path):
     shutil.copy(Path(ROOT, "tests", "adoption", "greeter", "tasks.py"), tmp_path)
     environment = clean_environment(
-        PYTHONPATH=str(ROOT), INVOKE_OPS_HEALTH="/healthz", DOCKER_HOST=NOWHERE
+        PYTHONPATH=str(ROOT), INVOKE_STACK_READY="/healthz", DOCKER_HOST=NOWHERE
     )
     assert "engine" in examine(Stack(tmp_path, "compose", environment))

@@ -204,7 +204,7 @@ def installed_stack(folder: Path) -> Iterator[tuple[InstalledStack, Checkout]]:
     root.mkdir(mode=0o700)
     checkout = Checkout(copy_checkout(root), folder / "wheels")
     (root / "requirements.lock").write_text(requirement("servers", "1", checkout.wheels))
-    stack = InstalledStack(root, environment=checkout.offline | {"INVOKE_OPS_RUNTIME": "local"})
+    stack = InstalledStack(root, environment=checkout.offline | {"INVOKE_STACK_RUNTIME": "local"})
     try:
         yield stack, checkout
     finally:

@@ -40,7 +40,7 @@ def checkout(folder):
     (folder / "docker-compose.yml").write_text(PROJECT.format(image=f"{name}-quiet:1"), "utf-8")
     (folder / ".env").touch()  # it needs no passwords
     return dockerized.environment(
-        COMPOSE_PROJECT_NAME=name, INVOKE_OPS_HEALTH="", INVOKE_OPS_SERVICE="quiet"
+        COMPOSE_PROJECT_NAME=name, INVOKE_STACK_READY="", INVOKE_STACK_SERVICE="quiet"
     )
 
 
@@ -123,7 +123,7 @@ def test_f36_auto_starts_without_an_engine_and_refuses_two_running_stacks(
     compose, tmp_path, measured
 ):
     nowhere = without_engine(compose.environment, tmp_path / "docker")
-    own = {"INVOKE_OPS_HEALTH": "/ready", "INVOKE_OPS_SERVICE": "backend"}
+    own = {"INVOKE_STACK_READY": "/ready", "INVOKE_STACK_SERVICE": "backend"}
     local = LocalStack(compose.root, environment=nowhere | own)
     done = local.inv("up", timeout=300)
     assert done.returncode == 0, done

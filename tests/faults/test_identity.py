@@ -184,7 +184,7 @@ def test_f39_anonymous_volumes_are_listed(tmp_path, name):
 def test_f39_a_lost_env_file_is_refused_with_a_way_that_deletes_nothing(tmp_path, name):
     services = SERVICES.replace("command:", 'environment: {P: "${POSTGRES_PASSWORD:?}"}, command:')
     stack = engines.checkout(tmp_path / name, services)
-    (stack.root / "invoke.yaml").write_text("ops: {service: db}\n", "utf-8")  # as deal-scout's
+    (stack.root / "invoke.yaml").write_text("stack: {service: db}\n", "utf-8")  # as deal-scout's
     (stack.root / ".env.example").write_text(EXAMPLE, "utf-8")
     # A name of its own, written before the first start, is kept.
     (stack.root / ".env").write_text("MINE=1", "utf-8")
@@ -394,7 +394,7 @@ def manager():
 @contextlib.contextmanager
 def swarm_checkout(folder, manager, services=SERVICES):
     stack = engines.checkout(folder, services, DOCKER_HOST=manager.host)
-    stack.environment["INVOKE_OPS_RUNTIME"] = "swarm"
+    stack.environment["INVOKE_STACK_RUNTIME"] = "swarm"
     try:
         yield stack
     finally:
@@ -412,7 +412,7 @@ def test_f39_another_checkouts_swarm_stack_is_refused(tmp_path, manager):
         before = running_tasks(manager, "shop")
         assert len(before) == 1
         second = engines.checkout(tmp_path / "two" / "shop", SERVICES, DOCKER_HOST=manager.host)
-        second.environment["INVOKE_OPS_RUNTIME"] = "swarm"
+        second.environment["INVOKE_STACK_RUNTIME"] = "swarm"
         verbs = ("status", "up", "up --dry-run", "down", "down --volumes --yes", "restart db")
         for words in verbs:
             message, _ = refused(second, words)

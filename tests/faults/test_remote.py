@@ -106,7 +106,7 @@ def context(folder, host):
 
 
 def configure(stack, health):
-    settings = f"ops: {{service: web, health: '{health}'}}\n"
+    settings = f"stack: {{service: web, ready: '{health}'}}\n"
     (stack.root / "invoke.yaml").write_text(settings, "utf-8")
 
 
@@ -173,7 +173,7 @@ def test_f35_an_address_of_this_machine_is_not_that_of_a_service_elsewhere(remot
         configure(stack, f"{decoy.url}/healthz")
         seen = stack.json("health")
         assert seen["state"] == "unknown"
-        assert "set ops.health in invoke.yaml to a path: /healthz" in seen["reason"]
+        assert "set stack.ready in invoke.yaml to a path: /healthz" in seen["reason"]
         assert stack.json("restart-backend")["verdict"] == "unknown"
         assert decoy.requests == []
         asked = stack.json("health", "--url", decoy.url)  # the user's own wish

@@ -80,11 +80,11 @@ BAD_CONFIGURATION = State("local/bad-invoke-yaml", "status", "up")
 def test_golden_local_bad_settings(never_up: LocalStack) -> None:
     with never_up.setting("MIGRATE_DELAYS=soon"):
         BAD_SETTING.check(never_up)
-    moon = never_up.environment | {"INVOKE_OPS_RUNTIME": "moon"}
+    moon = never_up.environment | {"INVOKE_STACK_RUNTIME": "moon"}
     BAD_RUNTIME.check(replace(never_up, environment=moon))
     file = never_up.root / "invoke.yaml"
     before = file.read_text("utf-8") if file.exists() else None
-    file.write_text("ops: {srevice: web}\n", "utf-8")
+    file.write_text("stack: {srevice: web}\n", "utf-8")
     try:
         BAD_CONFIGURATION.check(never_up)
     finally:

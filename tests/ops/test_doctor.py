@@ -270,7 +270,7 @@ CAUSES = {
     "a service that does not exist": (
         sick(service="nosuch", looks=Unknown("no service 'nosuch'")),
         "running",
-        "there is no service 'nosuch', which ops.service names | there are: backend, beat,",
+        "there is no service 'nosuch', which stack.service names | there are: backend, beat,",
     ),
     "absent": (
         sick(replicas=HEALTHY.replicas[1:], looks=(look(State.UNHEALTHY, db=False),)),

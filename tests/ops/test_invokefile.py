@@ -15,42 +15,57 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"ops: 5", "ops in invoke.yaml is 5"),
-        (b"ops:", "ops in invoke.yaml is None"),
+        (b"stack: 5", "stack in invoke.yaml is 5"),
+        (b"stack:", "stack in invoke.yaml is None"),
         (b"- a", "invoke.yaml is ['a']"),
-        (b"a: 1\nops: [", "invoke.yaml line 2 is no YAML"),
-        (b"ops: \x00", "invoke.yaml is no YAML"),
+        (b"a: 1\nstack: [", "invoke.yaml line 2 is no YAML"),
+        (b"stack: \x00", "invoke.yaml is no YAML"),
         (b"\xff", "invoke.yaml is not UTF-8"),
         (b"run: 5", "run in invoke.yaml is 5"),
-        (b"ops: {runtim: local}", "ops.runtim in invoke.yaml"),
-        (b"ops: {runtime: {a: b}}", "ops.runtime in invoke.yaml is {'a': 'b'}"),
+        (b"stack: {runtim: local}", "stack.runtim in invoke.yaml"),
+        (b"stack: {runtime: {a: b}}", "stack.runtime in invoke.yaml is {'a': 'b'}"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, text, told):
     (tmp_path / "invoke.yaml").write_bytes(text)
     with pytest.raises(BadInput) as caught:
-        invokefile.check(tmp_path)
+        invokefile.check(tmp_path, {})
     assert told in caught.value.message
     assert caught.value.hint
 
 
 def test_a_misspelt_setting_is_told_the_near_one(tmp_path):
-    (tmp_path / "invoke.yml").write_text("ops: {runtim: local}")
+    (tmp_path / "invoke.yml").write_text("stack: {runtim: local}")
     with pytest.raises(BadInput) as caught:
-        invokefile.check(tmp_path)
+        invokefile.check(tmp_path, {})
     assert "runtime" in caught.value.hint.partition("?")[0]
 
 
+def test_the_old_section_is_refused_with_the_line_to_write(tmp_path):
+    (tmp_path / "invoke.yaml").write_text("ops:\n  health: /healthz\n  markers: {boot: a}\n")
+    with pytest.raises(BadInput) as caught:
+        invokefile.check(tmp_path, {})
+    assert "ops:" in caught.value.message
+    assert caught.value.hint == "write: {stack: {phases: {boot: a}, ready: /healthz}}"
+
+
+def test_an_old_variable_is_refused_with_the_new_one(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        invokefile.check(tmp_path, {"INVOKE_OPS_HEALTH": "/healthz"})
+    assert "INVOKE_OPS_HEALTH" in caught.value.message
+    assert caught.value.hint == "set instead: INVOKE_STACK_READY=/healthz"
+
+
 @pytest.mark.parametrize(
-    "text", ["", "# nothing", "other: 5", "ops: {runtime: local, markers: {boot: a}}", "run: {}"]
+    "text", ["", "# nothing", "other: 5", "stack: {runtime: local, phases: {boot: a}}", "run: {}"]
 )
 def test_what_invoke_can_use_is_let_through(tmp_path, text):
     (tmp_path / "invoke.yaml").write_text(text)
-    invokefile.check(tmp_path)
+    invokefile.check(tmp_path, {})
 
 
 def test_no_verb_answers_with_a_traceback(tmp_path):
-    (tmp_path / "invoke.yaml").write_text("ops: 5")
+    (tmp_path / "invoke.yaml").write_text("stack: 5")
     (tmp_path / "tasks.py").write_text(
         "from pathlib import Path\nfrom invoke_stack import namespace\n"
         "ns = namespace(root=Path(__file__).parent)\n"
@@ -60,5 +75,5 @@ def test_no_verb_answers_with_a_traceback(tmp_path):
         words, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[0] == "ops in invoke.yaml is 5, no mapping"
+    assert done.stderr.splitlines()[0] == "stack in invoke.yaml is 5, no mapping"
     assert len(done.stderr.splitlines()) == 2

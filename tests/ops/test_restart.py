@@ -199,7 +199,7 @@ def test_restart_is_unknown_when_the_address_is_of_this_machine_and_the_service_
     )
     assert verdict.outcome is Outcome.UNKNOWN
     assert "127.0.0.1:8000" in verdict.reason
-    assert verdict.reason.endswith("set ops.health in invoke.yaml to a path: /healthz")
+    assert verdict.reason.endswith("set stack.ready in invoke.yaml to a path: /healthz")
 
 
 def test_a_database_that_stays_away_has_failed_after_a_while():

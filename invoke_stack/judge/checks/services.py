@@ -28,9 +28,9 @@ def running(facts: Facts) -> Iterator[Finding]:
     there = {replica.service for replica in facts.replicas}
     known_services = there.union(() if isinstance(facts.wanted, Unknown) else facts.wanted)
     if known_services and facts.service not in known_services:
-        what = f"there is no service {facts.service!r}, which ops.service names"
+        what = f"there is no service {facts.service!r}, which stack.service names"
         listed = f"there are: {', '.join(sorted(known_services))}"
-        yield Finding(what, (listed,), "correct it in invoke.yaml or INVOKE_OPS_SERVICE")
+        yield Finding(what, (listed,), "correct it in invoke.yaml or INVOKE_STACK_SERVICE")
     for service in facts.wanted if facts.own and not isinstance(facts.wanted, Unknown) else ():
         if service not in there:
             yield Finding(f"{service} is absent", _consequence(facts, service), "inv up")
@@ -145,7 +145,7 @@ def health(facts: Facts) -> Iterator[Finding]:
 
 
 _ASKABLE = (
-    "install wget, curl or python in its image, or set ops.health to what can be asked from here"
+    "install wget, curl or python in its image, or set stack.ready to what can be asked from here"
 )
 _DEPENDENCIES = (("db", "the database", "postgres"), ("redis", "Redis", "redis"))
 

@@ -35,7 +35,7 @@ _ALIVE = {"running", "restarting", "paused"}  # states of a container that is no
 
 
 class ComposeRuntime:
-    """Implements `ops.runtime.Runtime` on the engine that the `docker` command would use."""
+    """Implements `runtimes.base.Runtime` on the engine that the `docker` command would use."""
 
     name = "compose"
 
@@ -128,13 +128,17 @@ class ComposeRuntime:
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
         try:
-            if replica.ports and self.is_here():
+            configured = self.config.port if replica.service == self.config.service else 0
+            if replica.ports and not configured and self.is_here():
                 return http.fetch(f"http://{replica.ports[0]}{path}", timeout)
             with engine.errors():
                 inspected = self.client.inspect_container(replica.identity)
             if (status := inspected["State"]["Status"]) != "running":
                 return Answer("", None, {}, 0.0, f"its container is {status}")
-            port = inside.port(inspected)
+            port = inside.port(inspected, configured)
+            published = engine.published_address(inspected, port)
+            if published and self.is_here():
+                return http.fetch(f"http://{published}{path}", timeout)
             if address := engine.reachable_address(self.client, inspected):
                 return http.fetch(f"http://{address}:{port}{path}", timeout)
             url = f"http://127.0.0.1:{port}{path}"

@@ -332,12 +332,17 @@ def _why(state: Mapping[str, Any], running: bool, probe: str | None) -> str:
     return state.get("Error") or f"exit code {state.get('ExitCode')}"
 
 
-def _published(inspected: Mapping[str, Any]) -> Iterator[str]:
+def published_address(inspected: Mapping[str, Any], port: int) -> str:
+    """Return where the engine's machine publishes a container's port; empty if it does not."""
+    return next(_published(inspected, f"{port}/tcp"), "")
+
+
+def _published(inspected: Mapping[str, Any], port: str = "") -> Iterator[str]:
     ports = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
-    for bindings in ports.values():
+    for name, bindings in ports.items():
         for binding in bindings or ():
             address = binding["HostIp"]
-            if ":" in address:
+            if ":" in address or port not in ("", name):
                 continue  # the same port again, for IPv6
             yield f"{'127.0.0.1' if address in ('', '0.0.0.0') else address}:{binding['HostPort']}"  # noqa: S104
 

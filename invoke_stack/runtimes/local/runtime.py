@@ -47,7 +47,7 @@ _STATUS = {
 
 
 class LocalRuntime:
-    """Implements `ops.runtime.Runtime` in the folder `.local` of the checkout."""
+    """Implements `runtimes.base.Runtime` in the folder `.local` of the checkout."""
 
     name = "local"
 

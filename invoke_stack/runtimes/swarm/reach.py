@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from invoke_stack.config import Config
 from invoke_stack.errors import OutOfReach
 from invoke_stack.model import Answer, Replica
 from invoke_stack.runtimes.docker import engine, inside
@@ -15,8 +16,9 @@ from invoke_stack.runtimes.swarm.tasks import Task
 class Reach:
     """What the node that answers can see of a stack's replicas."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, config: Config) -> None:
         self.cluster = cluster
+        self.config = config
         self.client = cluster.client
 
     def container_of(self, replica: Replica) -> str:
@@ -51,7 +53,8 @@ class Reach:
             return Answer("", None, {}, 0.0, replica.reason)
         with engine.errors():
             task = self.client.inspect_task(replica.identity)
-        port = self._port(task)
+        configured = self.config.port if replica.service == self.config.service else 0
+        port = configured or self._port(task)
         if container := self._here(task):
             url = f"http://127.0.0.1:{port}{path}"
             return inside.get(self.client, container, url, timeout)

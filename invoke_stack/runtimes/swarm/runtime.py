@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SwarmRuntime:
-    """Implements `ops.runtime.Runtime` on a swarm."""
+    """Implements `runtimes.base.Runtime` on a swarm."""
 
     name = "swarm"
 
@@ -48,7 +48,7 @@ class SwarmRuntime:
 
     @functools.cached_property
     def reach(self) -> Reach:
-        return Reach(self.cluster)
+        return Reach(self.cluster, self.config)
 
     # What is there
 
