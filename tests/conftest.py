@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 from tests.composed import compose_stack
 from tests.stacks import Stack, local_stack
 from tests.swarmed import swarm_stack
+
+# What is slow on a busy machine is no error.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 # A new runtime joins here.
 RUNTIMES = {"local": local_stack, "compose": compose_stack, "swarm": swarm_stack}
@@ -43,13 +48,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _runs_on_engine(item):
             item.add_marker(pytest.mark.engine)
+            if "swarm" in _runtimes(item) and item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.matrix)  # its rolling restarts take a minute each
         elif _runtimes(item) != {None} and "faults" in Path(item.location[0]).parts:
             item.add_marker(pytest.mark.slow)  # bounds of many seconds, on a whole stack
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        item.add_marker(pytest.mark.xdist_group(parameters.get("stack") or item.location[0]))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return str(parameters.get("stack") or item.location[0])
 
 
 def _runtimes(item: pytest.Item) -> set[object]:
@@ -102,6 +113,18 @@ def environment(
     return servers.clean_environment(
         **postgres.environment(database), **redis_server.environment(), RUN_DIR=str(tmp_path)
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Take a shared stack down after the last test that wants it: its probes cost processor time."""
+    name = "stack"
+    if name not in getattr(item, "fixturenames", ()) or nextitem is None:
+        return
+    if _group(item) != _group(nextitem):
+        [*_, definition] = item._fixtureinfo.name2fixturedefs[name]
+        if definition.scope == "session":
+            definition.finish(item._request)
 
 
 @pytest.fixture(scope="session", params=list(RUNTIMES))

@@ -152,6 +152,11 @@ def test_a_container_that_fails_shows_its_exit_code_and_last_lines(stack):
         stack.ok("up", timeout=120)
 
 
+def states(stack, environment):
+    seen = json.loads(stack.inv("health", "--json", env=environment).stdout)
+    return {each["replica"]: each["state"] for each in seen["replicas"]}
+
+
 def test_every_replica_gets_a_verdict(stack):
     stack.compose("stop", "backend")
     override = stack.root / "many.yml"
@@ -161,11 +166,8 @@ def test_every_replica_gets_a_verdict(stack):
         result = stack.inv("up", env=many, timeout=180)
         assert result.returncode == 0, result
         # None of them publishes a port: they are asked by their own addresses.
-        seen = json.loads(stack.inv("health", "--json", env=many).stdout)
-        assert [each["replica"] for each in seen["replicas"]] == [
-            *("backend-1", "backend-2", "backend-3"),
-        ]
-        assert {each["state"] for each in seen["replicas"]} == {"healthy"}
+        wait_until("all are healthy", lambda: set(states(stack, many).values()) == {"healthy"}, 60)
+        assert list(states(stack, many)) == ["backend-1", "backend-2", "backend-3"]
         result = stack.inv("restart-backend", "--json", env=many)
         seen = json.loads(result.stdout)
         assert result.returncode == 0, result

@@ -156,6 +156,7 @@ def test_restart_backend_follows_the_new_start_and_gives_a_verdict(stack):
     assert stack.service("backend")["started_at"] > before
 
 
+@pytest.mark.slow
 def test_restart_backend_for_programs(stack):
     before = stack.service("backend")
     result = stack.inv("restart-backend", "--json")

@@ -14,7 +14,7 @@ def _engine() -> None:
     dockerized.find_engine()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dockerized.Project]:
     """A stack brought up by `docker compose up -d` in a fresh checkout, all of it healthy."""
     with dockerized.project(tmp_path_factory.mktemp("checkout")) as project:
