@@ -18,9 +18,9 @@ from bench import projects
 from bench.measure import Action
 from bench.place import Place, inv, seconds, shell
 from bench.rows import logs
+from harness import dockerized, servers
+from harness.stacks import copy_checkout
 from invoke_stack.commands.restart import STABLE_FOR
-from tests import dockerized, servers
-from tests.stacks import copy_checkout
 
 Prepared = AbstractContextManager[Mapping[str, Action]]
 """What is measured at one size, by the name of its line."""

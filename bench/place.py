@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import projects
-from tests import dockerized, servers
-from tests.composed import ComposeStack, compose_stack
-from tests.servers import Postgres, Redis
-from tests.stacks import LocalStack, Stack, local_stack
+from harness import dockerized, servers
+from harness.composed import ComposeStack, compose_stack
+from harness.servers import Postgres, Redis
+from harness.stacks import LocalStack, Stack, local_stack
 
 LIMIT = 300.0  # seconds for any one command
 

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests import dockerized, engines
-from tests.composed import ComposeStack
-from tests.servers import wait_until
+from harness import dockerized, engines
+from harness.composed import ComposeStack
+from harness.servers import wait_until
 
 LIMIT = 300.0  # seconds
 LINE = "a line of the usual length, as a service writes it for somebody to read some day: "

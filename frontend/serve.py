@@ -5,7 +5,7 @@ Run it from the checkout's root, with BACKEND_URL saying where the backend is:
     BACKEND_URL=http://127.0.0.1:8000 \\
       python -m uvicorn serve:app --app-dir frontend --host 127.0.0.1 --port 8080 --no-access-log
 
-In the image `nginx.conf.template` does the same; `tests/frontend` holds both to it.
+In the image `nginx.conf.template` does the same; `tests/integration/frontend` holds both to it.
 """
 
 from __future__ import annotations

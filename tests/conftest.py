@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import servers
-from tests.composed import compose_stack
-from tests.stacks import Stack, local_stack
-from tests.swarmed import swarm_stack
+from harness import servers
+from harness.composed import compose_stack
+from harness.stacks import Stack, local_stack
+from tests.support.swarmed import swarm_stack
 
 # What is slow on a busy machine is no error.
 settings.register_profile("without deadlines", deadline=None)
@@ -24,8 +24,9 @@ RUNTIMES = {"local": local_stack, "compose": compose_stack, "swarm": swarm_stack
 
 if sys.platform == "win32":
     here = Path(__file__).parent
-    on_windows = {"ops", "adoption", "shim"}
-    collect_ignore = [p.name for p in here.iterdir() if p.is_dir() and p.name not in on_windows]
+    on_windows = {here / "unit", here / "integration/adoption", here / "integration/windows"}
+    folders = [p for p in (*here.iterdir(), *(here / "integration").iterdir()) if p.is_dir()]
+    collect_ignore = [str(p) for p in folders if p not in on_windows and p != here / "integration"]
 
 
 def pytest_report_header() -> str:

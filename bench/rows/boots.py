@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from bench.measure import Action, Goal, Row
 from bench.place import Place, docker
-from tests import dockerized, servers
-from tests.stacks import ROOT
+from harness import dockerized, servers
+from harness.stacks import ROOT
 
 # The source's own loop; how it waits is all that matters here.
 POLLING = 'until nc -z "$DB_HOST" "$DB_PORT"; do sleep 1; done'

@@ -15,10 +15,10 @@ import psutil
 
 from bench.measure import Action, Goal, Row
 from bench.place import LIMIT, Place, inv, seconds
+from harness.servers import clean_environment, wait_until
+from harness.stacks import LocalStack, Stack, copy_checkout
 from invoke_stack import config
 from invoke_stack.runtimes.local import probes, stack
-from tests.servers import clean_environment, wait_until
-from tests.stacks import LocalStack, Stack, copy_checkout
 
 
 @contextlib.contextmanager

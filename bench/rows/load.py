@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bench.measure import Action, Goal, Row
 from bench.place import Place
-from tests.servers import answers, free_port, wait_until
+from harness.servers import answers, free_port, wait_until
 
 CONNECTIONS = 64
 LASTS = 1.0  # seconds

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from bench.measure import Action, Goal, Row
 from bench.place import Place, inv, seconds, shell
 from bench.projects import written
-from tests import memory
-from tests.composed import ComposeStack
+from harness import memory
+from harness.composed import ComposeStack
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.measure import Action, Goal, Row
 from bench.place import Place, inv, seconds, shell
-from tests.stacks import Stack
+from harness.stacks import Stack
 
 PS = "docker compose ps --format json"
 PS_AND_INSPECT = "docker compose ps; docker inspect $(docker compose ps --quiet)"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from bench.measure import Action, Goal, Row
 from bench.place import Place, inv, shell
+from harness.stacks import Stack
 from invoke_stack.commands.restart import STABLE_FOR
 from invoke_stack.runtimes.local import supervise
-from tests.stacks import Stack
 
 
 def _by_verdict(stack: Stack) -> Action:

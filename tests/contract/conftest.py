@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import wait_until
+from harness.servers import wait_until
 
 
 @pytest.fixture(autouse=True)

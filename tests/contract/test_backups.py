@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import wait_until
+from harness.servers import wait_until
 
 pytestmark = pytest.mark.slow
 

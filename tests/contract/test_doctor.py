@@ -4,11 +4,11 @@ import json
 import os
 import time
 
+from harness.servers import wait_until
 from invoke_stack import config
 from invoke_stack.commands import lock
 from invoke_stack.runtimes.local.runtime import LocalRuntime
 from tests.faults.harm import frozen
-from tests.servers import wait_until
 
 
 def findings(stack):
@@ -97,7 +97,7 @@ def test_a_worker_that_is_silent(stack):
 
 
 def test_the_command_of_a_main_process(stack):
-    if stack.runtime == "local":  # of containers: tests/compose/test_engine.py
+    if stack.runtime == "local":  # of containers: tests/integration/compose/test_engine.py
         runtime = LocalRuntime(config.load(stack.root, config.DEFAULTS, {}, "local"))
         commands = {each.service: runtime.main_command(each) for each in runtime.replicas()}
         assert "app.main:app" in commands["backend"]

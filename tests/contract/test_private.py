@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.stacks import ROOT
+from harness.stacks import ROOT
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from tests.servers import free_port, wait_until
+from harness.servers import free_port, wait_until
 
 SERVICES = ["postgres", "redis", "backend", "worker", "beat", "frontend"]
 ESCAPE = "\x1b"

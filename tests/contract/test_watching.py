@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from tests.servers import free_port
-from tests.terminal import OTHER, terminal
+from harness.servers import free_port
+from tests.support.terminal import OTHER, terminal
 
 SCREENS = [("status", "--watch"), ("health", "--watch")]
 ENDS = {"q": 0, "\x03": 130}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.backend.conftest import project  # noqa: F401  fixtures are found by their names
-from tests.entrypoint.conftest import boot, lone_boot, own_postgres, shell  # noqa: F401
 from tests.faults.rows import ROWS
+from tests.integration.backend.conftest import project  # noqa: F401  fixtures are found by their names
+from tests.integration.boot.conftest import boot, lone_boot, own_postgres, shell  # noqa: F401
 
 RECORD = "FAULTS_RECORD"  # a file; each test appends a line of JSON
 

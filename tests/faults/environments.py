@@ -18,8 +18,8 @@ from typing import Any
 
 import psutil
 
-from tests.servers import clean_environment
-from tests.stacks import ROOT, LocalStack, copy_checkout
+from harness.servers import clean_environment
+from harness.stacks import ROOT, LocalStack, copy_checkout
 
 SYSTEM_PYTHON = sys._base_executable  # with pip, as on a user's machine
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tests.stacks import Stack
+from harness.stacks import Stack
 
 
 class Answer(NamedTuple):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.backend.processes import add_revision
-from tests.entrypoint.boots import ROOT, Boot
+from harness import servers
 from tests.faults.conftest import RECORD
+from tests.integration.backend.processes import add_revision
+from tests.integration.boot.boots import ROOT, Boot
 
 REVISIONS = ["0001_deals", "0002_deals_checks", "0003_deals_newest"]
 

@@ -9,10 +9,10 @@ import uuid
 
 import pytest
 
+from harness import dockerized, engines
+from harness.composed import ComposeStack
+from harness.stacks import LocalStack, Stack, copy_checkout
 from invoke_stack.runtimes import record
-from tests import dockerized, engines
-from tests.composed import ComposeStack
-from tests.stacks import LocalStack, Stack, copy_checkout
 
 pytestmark = pytest.mark.engine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.entrypoint.boots import Boot
+from tests.integration.boot.boots import Boot
 
 
 @pytest.mark.parametrize("command", ["", "  "])

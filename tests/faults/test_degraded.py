@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.entrypoint.boots import ROOT, Boot
+from harness import servers
+from tests.integration.boot.boots import ROOT, Boot
 
 
 @pytest.fixture

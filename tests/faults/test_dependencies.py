@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from harness.servers import wait_until
 from tests.faults.harm import Prober, frozen, locked
-from tests.servers import wait_until
 
 NOT_HANGING = 2.0  # seconds for any probe at any time
 

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
+from harness import engines, memory
+from harness.servers import clean_environment, wait_until
+from harness.stacks import copy_checkout
 from invoke_stack.errors import OutOfReach
 from invoke_stack.runtimes import record
 from invoke_stack.runtimes.docker import engine
-from tests import engines, memory
-from tests.servers import clean_environment, wait_until
-from tests.stacks import copy_checkout
 
 SERVICE = """
 services:

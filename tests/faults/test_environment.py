@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.servers import wait_until
+from harness.stacks import ROOT
 from invoke_stack.runtimes.local.runtime import SERVICES
 from tests.faults.environments import (
     Checkout,
@@ -28,8 +30,6 @@ from tests.faults.environments import (
     make_toolkit,
     make_wheel,
 )
-from tests.servers import wait_until
-from tests.stacks import ROOT
 
 pytestmark = pytest.mark.slow
 

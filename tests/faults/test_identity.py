@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from tests import dockerized, engines, nodes
-from tests.servers import wait_until
-from tests.stacks import ROOT
+from harness import dockerized, engines
+from harness.servers import wait_until
+from harness.stacks import ROOT
+from tests.support import nodes
 
 pytestmark = pytest.mark.engine
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import dockerized
-from tests.dockerized import answers, build_image, container
-from tests.images.test_images import (
+from harness import dockerized
+from harness.dockerized import answers, build_image, container
+from harness.servers import wait_until
+from harness.stacks import copy_checkout
+from tests.integration.images.test_images import (
     AT_ONCE,
     FRONTEND,
     HARDENED,
@@ -16,8 +18,6 @@ from tests.images.test_images import (
     check_page,
     phase,
 )
-from tests.servers import wait_until
-from tests.stacks import copy_checkout
 
 pytestmark = pytest.mark.engine
 

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
+from harness import dockerized, engines
+from harness.servers import wait_until
 from invoke_stack.runtimes.docker import engine
-from tests import dockerized, engines
-from tests.compose.test_engine import run, texts
 from tests.faults.test_engine import service
-from tests.servers import wait_until
+from tests.integration.compose.test_engine import run, texts
 
 pytestmark = pytest.mark.engine
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg2.extensions
 import pytest
 
-from tests import servers
-from tests.backend import processes
-from tests.backend.processes import Process, add_revision
+from harness import servers
+from tests.integration.backend import processes
+from tests.integration.backend.processes import Process, add_revision
 
 REVISIONS = ["0001_deals", "0002_deals_checks", "0003_deals_newest"]
 LOCK = 0x6465616C73  # as in alembic/env.py

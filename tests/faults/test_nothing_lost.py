@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests import dockerized
+from harness import dockerized
+from harness.servers import wait_until
 from tests.contract.test_backups import sql
 from tests.faults.harm import Prober
-from tests.servers import wait_until
 
 WRITES, TASKS = 10_000, 1_000
 VICTIMS = ("redis", "postgres", "worker", "backend", "beat")

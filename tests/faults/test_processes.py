@@ -11,8 +11,8 @@ import time
 
 import pytest
 
+from harness.servers import wait_until
 from tests.faults.test_engine import following
-from tests.servers import wait_until
 
 
 def test_f17_a_killed_backend_comes_back_and_is_counted(stack, measured):

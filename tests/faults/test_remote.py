@@ -9,10 +9,10 @@ import threading
 
 import pytest
 
-from tests import dockerized, engines
-from tests.fakes import body
-from tests.servers import clean_environment
-from tests.stacks import ROOT
+from harness import dockerized, engines
+from harness.servers import clean_environment
+from harness.stacks import ROOT
+from tests.support.fakes import body
 
 pytestmark = pytest.mark.engine
 

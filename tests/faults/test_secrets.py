@@ -7,9 +7,9 @@ import subprocess
 import psutil
 import pytest
 
-from tests import dockerized
+from harness import dockerized
+from harness.servers import wait_until
 from tests.faults.harm import Prober, frozen
-from tests.servers import wait_until
 
 SERVICES = "postgres,redis,backend,worker,beat,frontend"
 

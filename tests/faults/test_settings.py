@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.entrypoint.boots import Boot
+from tests.integration.boot.boots import Boot
 
 
 def refusal(boot: Boot, **variables: str) -> str:

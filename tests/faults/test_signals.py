@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from tests import servers
-from tests.entrypoint.boots import Boot
+from harness import servers
+from tests.integration.boot.boots import Boot
 
 
 def ends_well(boot: Boot, seconds: float, how: signal.Signals = signal.SIGTERM) -> None:

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
+from harness.servers import wait_until
 from tests.faults.harm import frozen
-from tests.servers import wait_until
 
 LIMITS = """
 HEALTH_RESTART_AFTER=4

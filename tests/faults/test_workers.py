@@ -21,10 +21,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests import servers
-from tests.entrypoint.boots import Boot
+from harness import servers
+from harness.stacks import Stack
 from tests.faults.test_boot import with_everything
-from tests.stacks import Stack
+from tests.integration.boot.boots import Boot
 
 pytestmark = pytest.mark.slow
 

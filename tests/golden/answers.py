@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from tests import goldens, placeholders
+from tests.support import goldens, placeholders
 
 PATHS = ("/health", "/ready", "/ready?ahead=ok", "/live", "/migrations", "/overview", "/nowhere")
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.entrypoint.conftest import boot, lone_boot  # noqa: F401  fixtures by their names
+from harness.servers import wait_until
+from harness.stacks import LocalStack, local_stack
 from tests.golden.local import SETTINGS, age, all_healthy
-from tests.servers import wait_until
-from tests.stacks import LocalStack, local_stack
+from tests.integration.boot.conftest import boot, lone_boot  # noqa: F401  fixtures by their names
 
 
 @pytest.fixture(scope="module")

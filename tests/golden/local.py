@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import psutil
 
-from tests.servers import wait_until
-from tests.stacks import LocalStack
+from harness.servers import wait_until
+from harness.stacks import LocalStack
 
 SERVICES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
 AGE = 2 * 86400  # seconds; `2d` is shown for an hour, and nothing counts as starting any more

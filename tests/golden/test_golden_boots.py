@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from tests import goldens, placeholders, servers
-from tests.entrypoint.boots import ROOT, Boot
+from harness import servers
 from tests.golden import answers
 from tests.golden.local import FAILING
+from tests.integration.boot.boots import ROOT, Boot
+from tests.support import goldens, placeholders
 
 # Delays that a boot asks for are not waited for; only the background waits, for longer than a test.
 DELAYS = "2 4 600"

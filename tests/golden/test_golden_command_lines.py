@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.goldens import State
-from tests.stacks import LocalStack
+from harness.stacks import LocalStack
+from tests.support.goldens import State
 
 pytestmark = pytest.mark.slow  # some 50 commands
 

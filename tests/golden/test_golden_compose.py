@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.goldens import State
-from tests.servers import wait_until
-from tests.stacks import Stack
+from harness.servers import wait_until
+from harness.stacks import Stack
+from tests.support.goldens import State
 
 # Not shown to be stable yet: its files come from one run.
 pytestmark = pytest.mark.matrix

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import goldens, placeholders
+from tests.support import goldens, placeholders
 
 HERE = Path(__file__).parent
 

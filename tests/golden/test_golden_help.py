@@ -8,8 +8,8 @@ import pytest
 from invoke.main import program
 
 import tasks
-from tests import goldens
-from tests.stacks import ROOT
+from harness.stacks import ROOT
+from tests.support import goldens
 
 COMMANDS = {
     "help/list.txt": ("--list",),

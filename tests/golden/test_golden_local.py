@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.servers import free_port, wait_until
+from harness.stacks import LocalStack
 from invoke_stack.commands import lock
-from tests import goldens
 from tests.golden import answers
 from tests.golden.local import READING
-from tests.goldens import State
-from tests.servers import free_port, wait_until
-from tests.stacks import LocalStack
+from tests.support import goldens
+from tests.support.goldens import State
 
 pytestmark = pytest.mark.slow
 

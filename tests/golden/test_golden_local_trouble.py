@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.servers import wait_until
+from harness.stacks import LocalStack
 from invoke_stack.runtimes.local.supervise import Supervisor
-from tests import goldens
 from tests.faults.harm import frozen
 from tests.golden import answers
 from tests.golden.local import FAILING, READING, age, background_at_rest
-from tests.goldens import State
-from tests.servers import wait_until
-from tests.stacks import LocalStack
+from tests.support import goldens
+from tests.support.goldens import State
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,23 @@
+"""One stack for all tests of this folder, and an engine for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness import dockerized
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine() -> None:
+    dockerized.find_engine()
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dockerized.Project]:
+    """A stack brought up by `docker compose up -d` in a fresh checkout, all of it healthy."""
+    with dockerized.project(tmp_path_factory.mktemp("checkout")) as project:
+        dockerized.compose(project, "up", "--detach", timeout=600)
+        project.wait_healthy()
+        yield project

@@ -1,0 +1,294 @@
+"""docker-compose.yml, without our toolkit: `docker compose up -d` in a fresh checkout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.dockerized import (
+    SECRET,
+    SERVICES,
+    Project,
+    answers,
+    compose,
+    container,
+    docker,
+    fill_in,
+    get,
+    project,
+)
+from harness.servers import wait_until
+
+pytestmark = pytest.mark.engine
+
+APPLICATION = ("backend", "worker", "beat")
+
+
+def configuration(stack: Project) -> dict[str, Any]:
+    return json.loads(compose(stack, "config", "--format", "json").stdout)
+
+
+# Up
+
+
+def test_everything_is_up_and_ready(stack: Project) -> None:
+    assert stack.health() == dict.fromkeys(SERVICES, "healthy")
+    wait_until("/ready", lambda: answers(f"{stack.url}/ready", 200), 30)
+    assert get(f"{stack.url}/ready").json()["migrations"] == "current"
+    wait_until("the page's /api/ready", lambda: answers(f"{stack.page}/api/ready", 200), 30)
+    overview = get(f"{stack.page}/api/overview").json()
+    outcomes = [phase["outcome"] for phase in overview["phases"]]
+    assert outcomes == ["answered", "applied", "serving"]
+    assert all(age < 30 for age in overview["heartbeats"].values())
+    images = [stack.container(service).inspect()["Image"] for service in APPLICATION]
+    assert len(set(images)) == 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_hardening(stack: Project, service: str) -> None:
+    running = stack.container(service)
+    data = running.inspect()
+    host = data["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert not host["Privileged"]
+    assert host["Init"]
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["LogConfig"] == {
+        "Type": "json-file",
+        "Config": {"max-size": "10m", "max-file": "3"},
+    }
+    assert running.execute("id", "--user").stdout.strip() != "0"
+    assert all(mount["Type"] == "volume" for mount in data["Mounts"]), "no folder of the host"
+    assert "docker.sock" not in json.dumps(data)
+    bindings = [each for ports in (host["PortBindings"] or {}).values() for each in ports]
+    assert [each["HostIp"] for each in bindings] == (
+        ["127.0.0.1"] if service in ("backend", "frontend") else []
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_its_processes_can_do_nothing_that_they_need_not(stack: Project, service: str) -> None:
+    """What the kernel says, and not what the engine was asked for."""
+    running = stack.container(service)
+    said = running.execute("sh", "-c", "cat /proc/[0-9]*/status").stdout
+    facts = [line.split() for line in said.splitlines()]
+    for name, expected in (("NoNewPrivs:", "1"), ("CapEff:", "0" * 16), ("CapBnd:", "0" * 16)):
+        assert {words[1] for words in facts if words[0] == name} == {expected}, name
+    users = {user for words in facts if words[0] == "Uid:" for user in words[1:]}
+    assert len(users) == 1
+    assert "0" not in users
+    for place in ("/", "/etc", "/usr/bin", "/app"):
+        refused = running.execute("sh", "-c", f"mkdir -p {place} && touch {place}/x", ok=False)
+        assert "Read-only file system" in refused.stderr, place
+    assert running.execute(
+        "sh", "-c", "ls /run/docker.sock /var/run/docker.sock", ok=False
+    ).returncode
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_secrets_are_in_no_command_and_no_log(stack: Project, service: str) -> None:
+    running = stack.container(service)
+    data = running.inspect()
+    said = [
+        *("".join((data["Path"], *data["Args"])), json.dumps(data["State"])),
+        *(docker("top", running.id, "-o", "pid,args").stdout, running.logs()),
+    ]
+    assert not any(SECRET in text or json.dumps(SECRET)[1:-1] in text for text in said)
+
+
+def test_the_data_services_are_out_of_reach(stack: Project) -> None:
+    attached = {
+        service: set(stack.container(service).inspect()["NetworkSettings"]["Networks"])
+        for service in SERVICES
+    }
+    data, default = f"{stack.name}_data", f"{stack.name}_default"
+    assert attached == {
+        "postgres": {data},
+        "redis": {data},
+        **{service: {data, default} for service in APPLICATION},
+        "frontend": {default},
+    }
+    (network,) = json.loads(docker("network", "inspect", data).stdout)
+    assert network["Internal"]
+    no_password = stack.container("redis").execute("env", "REDISCLI_AUTH=", "redis-cli", "ping")
+    assert "NOAUTH" in no_password.stdout
+
+
+def test_what_redis_acknowledged_is_on_disk(stack: Project) -> None:
+    redis = stack.container("redis")
+    answer = redis.execute("redis-cli", "config", "get", "append*").stdout.split()
+    settings = dict(zip(answer[::2], answer[1::2], strict=True))
+    assert (settings["appendonly"], settings["appendfsync"]) == ("yes", "always")
+
+
+@pytest.mark.parametrize("service", APPLICATION)
+def test_the_application_runs_as_any_user(stack: Project, service: str) -> None:
+    data = stack.container(service).inspect()
+    options = [
+        *("--user", "54321:54321", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
+        *("--network", f"{stack.name}_data"),
+        *(word for value in data["Config"]["Env"] for word in ("--env", value)),
+    ]
+    probe = data["Config"]["Healthcheck"]["Test"][1:]
+    words = ("sh", "-c", *probe) if len(probe) == 1 else probe
+    with container(data["Config"]["Image"], *options, command=(*data["Config"]["Cmd"],)) as other:
+        wait_until(
+            f"{service} is healthy",
+            lambda: other.execute(*words, ok=False).returncode == 0,
+            30,
+        )
+
+
+def test_the_frontend_finds_a_backend_that_moved(stack: Project) -> None:
+    def address() -> str:
+        networks = stack.container("backend").inspect()["NetworkSettings"]["Networks"]
+        return networks[f"{stack.name}_default"]["IPAddress"]
+
+    before = address()
+    compose(stack, "rm", "--stop", "--force", "backend")
+    assert answers(f"{stack.page}/healthz", 200)
+    assert answers(f"{stack.page}/api/live", 502)
+    image = stack.container("frontend").inspect()["Image"]
+    with container(image, "--network", f"{stack.name}_default"):  # takes the free address
+        compose(stack, "up", "--detach", "backend")
+        assert address() != before
+        wait_until("/api answers", lambda: answers(f"{stack.page}/api/ready", 200), 30)
+
+
+def test_work_gets_done_and_outlives_new_containers(stack: Project) -> None:
+    def deals() -> int:
+        answer = get(f"{stack.page}/api/deals")
+        return answer.json()["total"] if answer and answer.status_code == 200 else 0
+
+    assert httpx.post(f"{stack.page}/api/scouts", json={}, trust_env=False).status_code == 202
+    wait_until("the worker has brought deals home", deals, 30)
+    stack.container("redis").execute("redis-cli", "set", "deal-scout:test", "kept")
+    before = deals()
+    compose(stack, "rm", "--stop", "--force", "postgres", "redis")
+    compose(stack, "up", "--detach", "postgres", "redis")
+    wait_until("the backend is ready again", lambda: answers(f"{stack.url}/ready", 200), 30)
+    assert deals() == before
+    kept = stack.container("redis").execute("redis-cli", "get", "deal-scout:test").stdout
+    assert kept.strip() == "kept"
+
+
+def test_the_probe_waits_until_postgres_is_initialised(stack: Project) -> None:
+    data = stack.container("postgres").inspect()["Config"]
+    slow = "until test -e /tmp/go; do sleep 0.1; done"
+    script = (
+        f"echo '{slow}' >/docker-entrypoint-initdb.d/slow.sh; exec docker-entrypoint.sh postgres"
+    )
+    options = [word for value in data["Env"] for word in ("--env", value)]
+    with container(data["Image"], *options, command=("sh", "-c", script)) as postgres:
+
+        def is_ready(*where: str) -> bool:
+            return postgres.execute("pg_isready", "-q", *where, ok=False).returncode == 0
+
+        def is_healthy() -> bool:
+            return (
+                postgres.execute("sh", "-c", data["Healthcheck"]["Test"][1], ok=False).returncode
+                == 0
+            )
+
+        wait_until("it answers on its socket", is_ready, 30)
+        assert not is_healthy()
+        postgres.execute("touch", "/tmp/go")
+        wait_until("it is healthy", is_healthy, 30)
+
+
+# The source's recipes
+
+
+def test_alembic_current(stack: Project) -> None:
+    current = compose(stack, "exec", "-T", "backend", "alembic", "current").stdout
+    assert current.endswith("(head)\n")
+
+
+def test_alembic_ini_is_there(stack: Project) -> None:
+    compose(stack, "exec", "-T", "backend", "ls", "-la", "/app/alembic.ini")
+
+
+def test_the_log_tells_of_alembic(stack: Project) -> None:
+    log = compose(stack, "logs", "backend").stdout
+    lines = [line for line in log.splitlines() if "alembic" in line.lower()]
+    assert any("[entrypoint] Alembic attempt 1/6" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [(None, "alembic upgrade head"), ("", ""), ("alembic upgrade +1", "alembic upgrade +1")],
+)
+def test_alembic_cmd_comes_from_env(stack: Project, written: str | None, seen: str) -> None:
+    file = stack.root / ".env"
+    before = file.read_text("utf-8")
+    try:
+        if written is not None:
+            file.write_text(fill_in(before, ALEMBIC_CMD=written), "utf-8")
+        shown = compose(stack, "config", "--format", "json", "backend").stdout
+    finally:
+        file.write_text(before, "utf-8")
+    assert json.loads(shown)["services"]["backend"]["environment"]["ALEMBIC_CMD"] == seen
+    assert written is not None or "ALEMBIC_CMD: alembic upgrade head" in (
+        compose(stack, "config", "backend").stdout
+    )
+
+
+# The file
+
+
+def test_wired_as_the_source_says(stack: Project) -> None:
+    services = configuration(stack)["services"]
+    assert set(services) == set(SERVICES)
+    conditions = {
+        service: {name: each["condition"] for name, each in data.get("depends_on", {}).items()}
+        for service, data in services.items()
+    }
+    after = {"postgres": "service_healthy", "backend": "service_started"}
+    assert conditions == {
+        "postgres": {},
+        "redis": {},
+        "backend": {"postgres": "service_healthy", "redis": "service_healthy"},
+        "worker": after,
+        "beat": after,
+        "frontend": {"backend": "service_started"},
+    }
+    probe = services["backend"]["healthcheck"]
+    assert (probe["interval"], probe["timeout"], probe["retries"]) == ("10s", "3s", 30)
+    assert {
+        service: data.get("stop_grace_period", "10s") for service, data in services.items()
+    } == {
+        **{"postgres": "1m0s", "redis": "30s", "backend": "15s"},
+        **{"worker": "1m10s", "beat": "10s", "frontend": "10s"},
+    }
+    ours = {
+        service for service, data in services.items() if data["image"].startswith("deal-scout-")
+    }
+    assert ours == {*APPLICATION, "frontend"}
+    assert all(services[service]["pull_policy"] == "never" for service in ours)
+    assert all("container_name" not in data for data in services.values())
+    environment = services["backend"]["environment"]
+    assert {"DB_HOST", "DB_PORT", "ALEMBIC_CMD", "PORT", "DATABASE_URL"} <= set(environment)
+
+
+def test_nothing_to_warn_of(stack: Project) -> None:
+    assert compose(stack, "config", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "REDIS_PASSWORD"])
+def test_a_missing_secret_is_named_with_a_remedy(tmp_path: Path, name: str) -> None:
+    with project(tmp_path / "checkout") as fresh:
+        file = fresh.root / ".env"
+        complete = file.read_text("utf-8")
+        file.write_text(fill_in(complete, **{name: ""}), "utf-8")
+        done = compose(fresh, "up", "--detach", ok=False)
+        file.write_text(complete, "utf-8")
+        assert done.returncode != 0
+        assert f"{name} is missing a value" in done.stderr
+        assert ".env" in done.stderr

@@ -1,0 +1,155 @@
+"""Machines for a swarm: each a dockerd in namespaces of its own, joined by a bridge of their own.
+
+A node's processes, containers and all, are in one PID namespace, so that they end at once when its
+first process is killed: as if somebody had pulled the plug.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import dockerized
+from harness.engines import path_of_dockerd
+from harness.servers import wait_until
+
+
+class Bridge:
+    """What joins the nodes, and this process: a network namespace with a bridge in it."""
+
+    def __init__(self) -> None:
+        self.token = uuid.uuid4().hex[:5]  # names of interfaces have 15 characters
+        self.name = f"hub-{self.token}"
+        taken = _run("ip", "-4", "address")
+        self.prefix = next(p for n in range(1, 255) if f"{(p := f'198.18.{n}')}." not in taken)
+
+    def __enter__(self) -> Bridge:
+        _run("ip", "netns", "add", self.name)
+        _run("ip", "-n", self.name, "link", "add", "br0", "type", "bridge")
+        _run("ip", "-n", self.name, "link", "set", "br0", "up")
+        ours = f"h{self.token}"
+        _run("ip", "link", "add", ours, "type", "veth", "peer", "name", "us", "netns", self.name)
+        _run("ip", "-n", self.name, "link", "set", "us", "master", "br0", "up")
+        _run("ip", "address", "add", f"{self.prefix}.1/24", "dev", ours)
+        _run("ip", "link", "set", ours, "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _run("ip", "netns", "delete", self.name)
+
+
+class Node:
+    """One machine. `number` is from 1 to 9."""
+
+    def __init__(self, bridge: Bridge, number: int, folder: Path) -> None:
+        self.bridge = bridge
+        self.name = f"node-{number}"
+        self.netns = f"{self.name}-{bridge.token}"
+        self.port = f"n{number}"  # of the bridge
+        self.address = f"{bridge.prefix}.{10 + number}"
+        self.folder = folder / self.name
+        self.host = f"unix://{self.folder}/docker.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def docker(self, *words: str, ok: bool = True, timeout: float = 300) -> dockerized.Done:
+        return dockerized.docker("--host", self.host, *words, ok=ok, timeout=timeout)
+
+    def answers(self) -> bool:
+        return self.docker("version", ok=False).returncode == 0
+
+    def start(self) -> None:
+        """Switch it on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not Path(f"/run/netns/{self.netns}").exists():
+            self._connect()
+        for trace in ("docker.pid", "docker.sock"):
+            (self.folder / trace).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
+        (self.folder / "daemon.json").write_text("{}")
+        dockerd = (
+            f"mount -t tmpfs tmpfs /run && hostname {self.name} && exec tini-static -s -- dockerd"
+            f" --config-file {self.folder}/daemon.json --data-root {self.folder}/data"
+            f" --exec-root {self.folder}/exec --pidfile {self.folder}/docker.pid"
+            f" --init-path /usr/bin/tini-static --host {self.host} --group root"
+        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    # `ip netns exec` would hide the cgroups behind a /sys of its own.
+                    *("nsenter", f"--net=/run/netns/{self.netns}", "unshare", "--mount", "--uts"),
+                    *("--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", dockerd),
+                ],
+                env=os.environ | {"PATH": path_of_dockerd()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(f"{self.name} answers", self.answers, 60)
+
+    def _connect(self) -> None:
+        _run("ip", "netns", "add", self.netns)
+        _run("ip", "-n", self.netns, "link", "set", "lo", "up")
+        _run(
+            *("ip", "-n", self.bridge.name, "link", "add", self.port, "type", "veth"),
+            *("peer", "name", "eth0", "netns", self.netns),
+        )
+        _run("ip", "-n", self.bridge.name, "link", "set", self.port, "master", "br0", "up")
+        _run("ip", "-n", self.netns, "address", "add", f"{self.address}/24", "dev", "eth0")
+        _run("ip", "-n", self.netns, "link", "set", "eth0", "up")
+
+    def unplug(self) -> None:
+        """Cut it off from the others; it goes on running."""
+        _run("ip", "-n", self.bridge.name, "link", "set", self.port, "down")
+
+    def plug_in(self) -> None:
+        _run("ip", "-n", self.bridge.name, "link", "set", self.port, "up")
+
+    def kill(self) -> None:
+        """Pull the plug: everything in it ends at once."""
+        assert self.process
+        self.process.kill()
+        self.process.wait(30)
+        wait_until(f"{self.name} is gone", lambda: not self.answers(), 30)
+
+    def remove(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.kill()
+        if Path(f"/run/netns/{self.netns}").exists():
+            _run("ip", "netns", "delete", self.netns)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def nodes(count: int) -> Iterator[list[Node]]:
+    """Machines that run, not yet a swarm. Skips where they cannot be made."""
+    dockerized.find_engine()
+    if (
+        os.name != "posix"
+        or os.geteuid() != 0
+        or not shutil.which("dockerd", path=path_of_dockerd())
+    ):
+        pytest.skip("an engine of its own needs root, and dockerd in PATH")
+    folder = Path(tempfile.mkdtemp(prefix="swarm-"))  # short: a socket's path has 108 bytes
+    with Bridge() as bridge:
+        made = [Node(bridge, number, folder) for number in range(1, count + 1)]
+        try:
+            for node in made:
+                node.start()
+            yield made
+        finally:
+            for node in made:
+                node.remove()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,163 @@
+"""The arrows of docs/architecture.md, and the docs that the code must agree with."""
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def imports(path):
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+    return found
+
+
+def users_of(package, where):
+    found = set()
+    for path in (ROOT / where).rglob("*.py"):
+        if any(name == package or name.startswith(package + ".") for name in imports(path)):
+            found.add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+CORE = {"model", "errors", "timestamps", "text"}
+# What each layer may import of the others; `docs/architecture.md` says why.
+LAYERS = {
+    "cli": {"commands", "render", "profile", "config", *CORE},
+    "commands": {"judge", "runtimes", "profile", "config", *CORE},
+    "judge": {"profile", *CORE},
+    "render": {"profile", *CORE},
+    "runtimes": {"config", "env_file", "profile", *CORE},
+    "config": {"env_file", "profile", "model", "errors"},
+    "env_file": {"model", "errors"},
+    "profile": {"model", "errors"},
+    **{name: set() for name in CORE},
+}
+
+
+def layer_of(path):
+    return path.relative_to(ROOT / "invoke_stack").parts[0].removesuffix(".py")
+
+
+def imported_layers(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield "a relative import"
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name.split(".")[1] for name in names if name.startswith("invoke_stack."))
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == "invoke_stack")
+
+
+def test_each_layer_imports_only_what_it_may():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {layer}"
+        for path in sorted((ROOT / "invoke_stack").rglob("*.py"))
+        if path.parent != ROOT / "invoke_stack" or path.name != "__init__.py"
+        for layer in imported_layers(path)
+        if layer != layer_of(path) and layer not in LAYERS[layer_of(path)]
+    ]
+    assert wrong == []
+
+
+def test_toolkit_and_backend_do_not_know_each_other():
+    assert users_of("app", "invoke_stack") == users_of("backend", "invoke_stack") == set()
+    assert users_of("invoke_stack", "backend") == set()
+
+
+def test_nothing_but_tests_imports_tests():
+    for folder in ("invoke_stack", "backend", "harness", "bench"):
+        assert users_of("tests", folder) == set(), folder
+
+
+def test_each_library_has_its_place():
+    places = {"invoke": "cli", "rich": "cli"}
+    places |= dict.fromkeys(("docker", "subprocess", "xmlrpc", "psutil"), "runtimes")
+    for package, place in places.items():
+        users = users_of(package, "invoke_stack")
+        assert all(user.startswith(f"invoke_stack/{place}/") for user in users), package
+
+
+def test_pure_layers_do_nothing_but_compute():
+    toolkit = ROOT / "invoke_stack"
+    folders = [toolkit / name for name in ("judge", "render", "profile")]
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    paths += [toolkit / "model.py", toolkit / "text.py", toolkit / "runtimes" / "choice.py"]
+    paths += [toolkit / "commands" / "history.py", toolkit / "commands" / "sight.py"]
+    for path in paths:
+        assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), path
+
+
+def test_nothing_shadows_alembic_or_the_tasks():
+    assert not (ROOT / "alembic" / "__init__.py").exists()
+    assert not (ROOT / "tasks").exists()
+
+
+@pytest.mark.parametrize("heavy", ["docker", "httpx", "rich", "psutil"])
+def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
+    code = f"import invoke_stack.cli.namespace, sys; sys.exit('{heavy}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def variables_of_the_backend():
+    text = (ROOT / "backend" / "app" / "settings.py").read_text("utf-8")
+    text += (ROOT / "backend" / "entrypoint.sh").read_text("utf-8")
+    found = set(re.findall(r"(?:text|number|whole)\(\"([A-Z_]+)\"", text))
+    return found | set(re.findall(r"^export ([A-Z_]+)=", text, re.MULTILINE))
+
+
+def test_every_variable_stands_in_the_example_and_in_the_readme():
+    example = set(
+        re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
+    )
+    readme = (ROOT / "README.md").read_text("utf-8")
+    # HOST, RUN_DIR and STATE_DIR belong to whoever runs the backend, not to the user.
+    wanted = variables_of_the_backend() - {"HOST", "RUN_DIR", "STATE_DIR"}
+    assert len(wanted) > 10
+    assert wanted <= example
+    assert all(f"`{name}`" in readme for name in wanted | example)
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", "backend/requirements.lock"]
+)
+def test_everything_that_is_installed_is_locked_by_its_hash(name):
+    lines = (ROOT / name).read_text("utf-8").replace("\\\n", " ").splitlines()
+    locked = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    assert len(locked) > 20
+    for line in locked:
+        assert re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line), line
+
+
+def test_nothing_is_installed_without_its_hash():
+    for path in ("scripts/inv.py", "backend/Dockerfile"):
+        text = (ROOT / path).read_text("utf-8")
+        assert text.count("--require-hashes") == 1, path
+    assert not re.search(r"pip|npm|curl -L|wget", (ROOT / "frontend/Dockerfile").read_text("utf-8"))
+
+
+def test_scripts_keep_their_line_ends_and_their_executable_bit():
+    said = subprocess.run(
+        ["git", "ls-files", "--stage", "--", "*.sh", ".ci/run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if said.returncode:
+        pytest.skip("no git checkout")
+    for line in said.stdout.splitlines():
+        mode, _, _, name = line.split(maxsplit=3)
+        assert b"\r" not in (ROOT / name).read_bytes(), name
+        assert mode == "100755" or name.startswith("tests/engine/"), name

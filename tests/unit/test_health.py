@@ -1,0 +1,119 @@
+"""The probe's GET: bounded as a whole, and clear about what went wrong."""
+
+import contextlib
+import socket
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from harness.servers import free_port
+from invoke_stack import model
+from invoke_stack.commands import health
+from invoke_stack.model import Answer, State
+from invoke_stack.profile import readiness
+from invoke_stack.runtimes import http
+
+
+@contextlib.contextmanager
+def server(*pieces, pause=0.0):
+    """Answers each connection with these pieces, with a pause after each; yields its address."""
+
+    def talk():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with contextlib.suppress(OSError), connection:
+                    asked.append(connection.recv(4096))
+                    for piece in pieces:
+                        connection.sendall(piece)
+                        time.sleep(pause)
+
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=talk, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
+
+
+def test_an_answer():
+    with server(HEAD + b'{"db": true}') as (url, asked):
+        answer = http.fetch(f"{url}/käse?x=1%20", 3)
+    assert (answer.status, answer.body, answer.problem) == (200, {"db": True}, "")
+    assert asked[0].startswith(b"GET /k%C3%A4se?x=1%20 HTTP/1.1\r\n")
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed():
+    with server(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n") as (url, _):
+        assert http.fetch(url, 3).status == 302
+
+
+@pytest.mark.parametrize("head", [b"", HEAD, b"HTTP/1.1 200 OK\r\n"])
+def test_a_slow_drip_is_bounded_as_a_whole(head):
+    with server(head, *[b" "] * 50, pause=0.1) as (url, _):
+        answer = http.fetch(url, 0.3)
+    assert (answer.status, answer.problem) == (None, "no answer within 0.3 s")
+    assert answer.seconds < 2
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (b"", "the connection was closed without an answer"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "what answers there does not speak HTTP"),
+    ],
+)
+def test_what_is_no_answer(said, problem):
+    with server(said) as (url, _):
+        answer = http.fetch(url, 3)
+    assert (answer.status, answer.body, answer.problem) == (None, {}, problem)
+
+
+def test_nobody_there():
+    assert http.fetch(f"http://127.0.0.1:{free_port()}/", 3).problem == "connection refused"
+    assert http.fetch("http://nowhere.invalid/", 3).problem == "cannot connect"
+    assert "out of range" in http.fetch("http://127.0.0.1:99999/", 3).problem
+
+
+@pytest.mark.parametrize(
+    ("url", "is_loopback"),
+    [
+        ("http://127.0.0.1:8000/healthz", True),
+        ("http://127.8.0.1/", True),
+        ("http://localhost:8000", True),
+        ("http://shop.localhost/", True),
+        ("https://[::1]:8443/", True),
+        ("http://0.0.0.0:8000/", True),
+        ("http://192.168.0.7:8000/", False),
+        ("https://example.org/healthz", False),
+        ("http://[2001:db8::1]/", False),
+    ],
+)
+def test_loopback_addresses_are_recognised(url, is_loopback):
+    assert health.is_loopback(url) is is_loopback
+
+
+def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
+    look = readiness.read(
+        Answer("", None, {}, 0.0, "no program", asked=False), "web", "web", "node"
+    )
+    assert look.state is State.UNKNOWN
+    assert readiness.explain(look) == "no program"
+
+
+@pytest.mark.parametrize(
+    ("other", "worst"),
+    [
+        (State.HEALTHY, State.UNKNOWN),
+        (State.STARTING, State.UNKNOWN),
+        (State.UNHEALTHY, State.UNHEALTHY),
+        (State.UNREACHABLE, State.UNREACHABLE),
+    ],
+)
+def test_unknown_is_worse_than_good_and_better_than_known_to_be_bad(other, worst):
+    unknown = readiness.read(Answer("", None, {}, 0.0, asked=False), "web", "web", "node")
+    assert model.worst([unknown, replace(unknown, state=other)]).state is worst
