@@ -47,6 +47,8 @@ _RULES: tuple[tuple[re.Pattern[str], Any], ...] = tuple(
         # A slow first look at the database counts as an attempt.
         (r"(\bdatabase \{seconds\} s)  \d+ attempts? +", r"\1  {n} attempts  "),
         (r"(\bdatabase \{seconds\}s) in \d+ attempts", r"\1"),
+        # How soon a service that ended is started again is a race with the look at it.
+        (r"\b(exit status 1|it was restarted again)$", "{how it ended}"),
         # Sizes
         (r"\b\d+(\.\d+)? (KiB|MiB|GiB)\b", r"{size} \2"),
         # Process ids, addresses of objects, ids of containers; ports that are not configured

@@ -202,7 +202,7 @@ def test_a_disk_that_is_full(tmp_path):
     inv = f"{sys.executable} -B -m invoke doctor --json --runtime compose"
     steps = (
         f"mount -t tmpfs -o size=8m none {small}",
-        f"cp {ROOT}/tests/adoption/greeter/* {small}",
+        f"cp {ROOT}/tests/integration/adoption/greeter/* {small}",
         f"head -c 8200000 /dev/zero > {small}/full",
         f"cd {small}",
         f"exec {inv}",
