@@ -20,8 +20,8 @@ DEFAULTS: dict[str, Any] = {
     "runtime": "auto",
     "service": "backend",
     "ready": "/ready",
-    "port": 0,
-    "stable": 0.0,
+    "port": "",
+    "stable": "",
 }
 """What `invoke.yaml` (under `stack:`) and `INVOKE_STACK_*` may set; the former also `phases`."""
 
@@ -93,26 +93,22 @@ def load(
 
 def _port(value: Any) -> int:
     """Return the port; 0 where none is set."""
-    if not value:
+    text = "" if value is None else str(value)
+    if not text:
         return 0
-    if isinstance(value, bool) or not str(value).isascii() or not str(value).isdigit():
-        raise BadInput(
-            f"stack.port in invoke.yaml is {value!r}", "use a port from 1 to 65535: 8000"
-        )
-    if int(value) > 65535:
-        raise BadInput(
-            f"stack.port in invoke.yaml is {value!r}", "use a port from 1 to 65535: 8000"
-        )
-    return int(value)
+    if not re.fullmatch(r"\d{1,5}", text, re.ASCII) or not 1 <= int(text) <= 65535:
+        where = "stack.port in invoke.yaml or INVOKE_STACK_PORT"
+        raise BadInput(f"{where} is {value!r}", "use a port from 1 to 65535: 8000")
+    return int(text)
 
 
 def _stable(value: Any) -> float:
     """Return the seconds; 0 where none are set."""
-    if not value:
-        return 0.0
-    if isinstance(value, bool) or not _NUMBER.fullmatch(str(value)):
-        raise BadInput(f"stack.stable in invoke.yaml is {value!r}", "use seconds, such as: 5")
-    return float(value)
+    text = "" if value is None else str(value)
+    if text and not _NUMBER.fullmatch(text):
+        where = "stack.stable in invoke.yaml or INVOKE_STACK_STABLE"
+        raise BadInput(f"{where} is {value!r}", "use seconds, such as: 5")
+    return float(text or 0)
 
 
 def _phases(markers: Any) -> Script:
@@ -125,8 +121,8 @@ def _phases(markers: Any) -> Script:
         )
     named = {}
     for name, told in markers.items():
-        patterns = [told] if isinstance(told, str) else list(told or ())
-        if not 1 <= len(patterns) <= 2:
+        patterns = list(told) if isinstance(told, list | tuple) else [told]
+        if not 1 <= len(patterns) <= 2 or not all(isinstance(each, str) for each in patterns):
             raise BadInput(
                 f"stack.phases.{name} in invoke.yaml is {told!r}",
                 "use the regular expressions of its first and its last line: [BEGIN, END]",

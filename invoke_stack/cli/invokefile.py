@@ -27,9 +27,11 @@ def check(root: Path, environ: Mapping[str, str]) -> None:
             key = name.removeprefix("INVOKE_OPS_").lower()
             new = f"INVOKE_STACK_{_RENAMED.get(key, key).upper()}"
             raise BadInput(f"{name} has another name now", f"set instead: {new}={value}")
+        if name.startswith("INVOKE_STACK_"):
+            _check_variable(name)
     for name in NAMES:
         path = root / name
-        if path.is_file():
+        if path.exists():
             _check(name, _read(path))
             return
 
@@ -55,21 +57,40 @@ def _check(name: str, found: Any) -> None:
         return
     if not isinstance(found, dict):
         raise BadInput(f"{name} is {found!r}, no mapping", _EXAMPLE)
-    if isinstance(found.get("ops"), dict):
-        settings = {_RENAMED.get(key, key): value for key, value in found["ops"].items()}
-        line = yaml.safe_dump({"stack": settings}, default_flow_style=True, width=10_000)
-        raise BadInput(f"the section ops: in {name} has another name now", f"write: {line.strip()}")
+    if "ops" in found:
+        old = found["ops"] if isinstance(found["ops"], dict) else {}
+        settings = {_RENAMED.get(key, key): value for key, value in old.items()}
+        known = {key: value for key, value in settings.items() if key in _KEYS}
+        line = yaml.safe_dump(known, default_flow_style=True, width=10_000).strip()
+        hint = f"write: stack: {line}" if known else "write its settings below stack:"
+        raise BadInput(f"the section ops: in {name} has another name now", hint)
     for key, known in (Config.global_defaults() | {"stack": config.DEFAULTS}).items():
         if isinstance(known, dict) and not isinstance(found.get(key, {}), dict):
             example = (
                 _EXAMPLE if key == "stack" else f"write settings below it, or leave out: {key}"
             )
-            raise BadInput(f"{key} in {name} is {found[key]!r}, no mapping", example)
+            what = "empty" if found[key] is None else f"{found[key]!r}, no mapping"
+            raise BadInput(f"{key} in {name} is {what}", example)
     _check_settings(name, found.get("stack", {}))
+
+
+def _check_variable(name: str) -> None:
+    known = {f"INVOKE_STACK_{key.upper()}" for key in config.DEFAULTS}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        meant = f"did you mean: {near[0]}? " if near else ""
+        raise BadInput(
+            f"{name} is read by nothing", f"{meant}there are: {', '.join(sorted(known))}"
+        )
 
 
 def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
     for key, value in settings.items():
+        if key == "phases" and isinstance(value, dict):
+            for phase in value:
+                if not isinstance(phase, str):
+                    hint = f"write it as text: '{phase}'"
+                    raise BadInput(f"the phase {phase!r} in {name} has no name", hint)
         if key not in _KEYS:
             near = difflib.get_close_matches(str(key), _KEYS, 1)
             meant = f"did you mean: {near[0]}? " if near else ""

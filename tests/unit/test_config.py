@@ -1,6 +1,7 @@
 """Words and files are refused before anything happens, with a value that works."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -139,3 +140,25 @@ def test_patterns():
     assert config.pattern("--grep", "a|b").search("xb")
     with pytest.raises(BadInput):
         config.pattern("--grep", "(")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("port", "abc"), ("port", 0), ("port", 70000), ("stable", "abc"), ("stable", -1)],
+)
+def test_a_bad_port_or_time_is_refused_with_an_example(key, value):
+    with pytest.raises(BadInput) as caught:
+        config.load(Path("nowhere"), config.DEFAULTS | {key: value}, {})
+    assert f"INVOKE_STACK_{key.upper()}" in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_phase_needs_text(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        config.load(tmp_path, config.DEFAULTS | {"phases": {"a": ["x", 5]}}, {})
+    assert "stack.phases.a" in caught.value.message
+
+
+def test_port_and_time_may_come_from_the_environment(tmp_path):
+    made = config.load(tmp_path, config.DEFAULTS | {"port": "8000", "stable": "1.5"}, {})
+    assert (made.port, made.stable) == (8000, 1.5)

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
     ("text", "told"),
     [
         (b"stack: 5", "stack in invoke.yaml is 5"),
-        (b"stack:", "stack in invoke.yaml is None"),
+        (b"stack:", "stack in invoke.yaml is empty"),
+        (b"ops:", "ops:"),
+        (b"ops: hello", "ops:"),
+        (b"stack: {phases: {1: a}}", "the phase 1"),
         (b"- a", "invoke.yaml is ['a']"),
         (b"a: 1\nstack: [", "invoke.yaml line 2 is no YAML"),
         (b"stack: \x00", "invoke.yaml is no YAML"),
@@ -46,7 +49,7 @@ def test_the_old_section_is_refused_with_the_line_to_write(tmp_path):
     with pytest.raises(BadInput) as caught:
         invokefile.check(tmp_path, {})
     assert "ops:" in caught.value.message
-    assert caught.value.hint == "write: {stack: {phases: {boot: a}, ready: /healthz}}"
+    assert caught.value.hint == "write: stack: {phases: {boot: a}, ready: /healthz}"
 
 
 def test_an_old_variable_is_refused_with_the_new_one(tmp_path):
@@ -54,6 +57,20 @@ def test_an_old_variable_is_refused_with_the_new_one(tmp_path):
         invokefile.check(tmp_path, {"INVOKE_OPS_HEALTH": "/healthz"})
     assert "INVOKE_OPS_HEALTH" in caught.value.message
     assert caught.value.hint == "set instead: INVOKE_STACK_READY=/healthz"
+
+
+def test_a_misspelt_variable_is_told_the_near_one(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        invokefile.check(tmp_path, {"INVOKE_STACK_SERVCIE": "web"})
+    assert "INVOKE_STACK_SERVICE" in caught.value.hint.partition("?")[0]
+    invokefile.check(tmp_path, {"INVOKE_STACK_PORT": "8000", "INVOKE_SHELL": "sh"})
+
+
+def test_a_file_that_is_a_folder_is_refused(tmp_path):
+    (tmp_path / "invoke.yaml").mkdir()
+    with pytest.raises(BadInput) as caught:
+        invokefile.check(tmp_path, {})
+    assert "cannot be read" in caught.value.message
 
 
 @pytest.mark.parametrize(
