@@ -48,7 +48,8 @@ def test(
     if all and matrix:
         raise Exit("--all and --matrix are two tiers\n  run one after the other", 2)
     tier = MATRIX if matrix else ALL if all or faults else QUICK
-    workers = str((os.cpu_count() or 1) + 1)  # most tests wait for a server now and then
+    # Most tests wait for a server now and then; those of the matrix start several engines each.
+    workers = "1" if matrix else str((os.cpu_count() or 1) + 1)
     words = [sys.executable, "-m", "pytest", "-m", tier, "-n", workers, "--dist", "loadgroup"]
     words += [*(["-k", k] if k else []), *(["-x"] if x else [])]
     tier_of_conftest = {"TEST_TIER": "quick"} if tier == QUICK else {}
