@@ -119,11 +119,10 @@ def environment(
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Take a shared stack down after the last test that wants it: its probes cost processor time."""
-    name = "stack"
-    if name not in getattr(item, "fixturenames", ()) or nextitem is None:
+    if "stack" not in getattr(item, "fixturenames", ()) or nextitem is None:
         return
     if _group(item) != _group(nextitem):
-        [*_, definition] = item._fixtureinfo.name2fixturedefs[name]
+        [*_, definition] = item._fixtureinfo.name2fixturedefs["stack"]
         if definition.scope == "session":
             definition.finish(item._request)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,15 @@ def _check(name: str, found: Any) -> None:
 
 
 def _check_variable(name: str) -> None:
-    known = {f"INVOKE_STACK_{key.upper()}" for key in config.DEFAULTS}
+    known = [f"INVOKE_STACK_{key.upper()}" for key in config.DEFAULTS]
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        meant = f"did you mean: {near[0]}? " if near else ""
-        raise BadInput(
-            f"{name} is read by nothing", f"{meant}there are: {', '.join(sorted(known))}"
-        )
+        raise BadInput(f"{name} is read by nothing", _suggest(name, known))
+
+
+def _suggest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f"did you mean: {near[0]}? " if near else ""
+    return f"{meant}there are: {', '.join(known)}"
 
 
 def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
@@ -92,10 +94,7 @@ def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
                     hint = f"write it as text: '{phase}'"
                     raise BadInput(f"the phase {phase!r} in {name} has no name", hint)
         if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, 1)
-            meant = f"did you mean: {near[0]}? " if near else ""
-            hint = f"{meant}there are: {', '.join(_KEYS)}"
-            raise BadInput(f"stack.{key} in {name} is read by nothing", hint)
+            raise BadInput(f"stack.{key} in {name} is read by nothing", _suggest(str(key), _KEYS))
         if key != "phases" and isinstance(value, dict | list):
             raise BadInput(
                 f"stack.{key} in {name} is {value!r}", f"use one word, such as: {_WORDS[key]}"

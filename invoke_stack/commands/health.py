@@ -58,7 +58,7 @@ def is_loopback(url: str) -> bool:
 
 
 def schema(runtime: Runtime, replica: Replica, timeout: float) -> Schema:
-    """Where the schema stands, as the backend tells it; all None when it does not answer."""
+    """Return where the schema stands; every part is None when the backend does not answer."""
     body = runtime.get(replica, "/migrations", timeout).body
     pending = body.get("pending")
     return Schema(

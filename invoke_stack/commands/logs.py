@@ -52,7 +52,7 @@ def last(runtime: Runtime, service: str, tail: int, since: str | None = None) ->
 def select(
     lines: Iterable[LogLine | None], grep: re.Pattern[str] | None
 ) -> Iterator[LogLine | None]:
-    """The lines that match, made plain; the Nones pass."""
+    """Return the lines that match `grep`, without terminal escapes; each None is passed on."""
     for line in lines:
         if line is None:
             yield None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,10 +10,7 @@ from invoke_stack.commands import lock
 from invoke_stack.config import Config
 from invoke_stack.errors import BadInput, OpsError
 from invoke_stack.runtimes import select
-from invoke_stack.runtimes.base import Runtime
-
-Say = Callable[[str], None]
-"""Shows one notice to the user."""
+from invoke_stack.runtimes.base import Runtime, Say
 
 
 @dataclass(frozen=True)

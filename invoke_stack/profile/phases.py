@@ -78,7 +78,7 @@ ENTRYPOINT = Script(
 
 
 def script(phases: Mapping[str, tuple[str, str]]) -> Script:
-    """The Script of another project: for each phase in order, what begins it and what ends it.
+    """Return the Script for phases in their order, each with what begins it and what ends it.
 
     Both are regular expressions, found anywhere in a line; without an end, a phase ends where the
     next one begins. Raises `re.error`.

@@ -14,7 +14,7 @@ READY = "/ready"
 
 
 def by_probe(replica: Replica) -> Health:
-    """What the runtime's own probe of a replica means; without one, running is enough."""
+    """Return the health that the runtime's own probe reports; without one, running is enough."""
     state = _PROBED.get(replica.health, State.STARTING)
     if not replica.running:
         state = State.UNREACHABLE
@@ -26,7 +26,7 @@ _PROBED = {"healthy": State.HEALTHY, None: State.HEALTHY, "unhealthy": State.UNH
 
 
 def read(answer: Answer, service: str, replica: str, node: str, where: str = READY) -> Health:
-    """What an answer of `where` means."""
+    """Return what the answer of `where`, a path, means for the replica's health."""
     body = answer.body
     problem = answer.problem
     if not answer.asked:
@@ -70,7 +70,7 @@ def _health_status(answer: Answer, state: State) -> int | None:
 
 
 def explain(health: Health) -> str:
-    """In a few words, why a service is not healthy."""
+    """Say in a few words why a service is not healthy; empty if it is."""
     body = health.body
     match health.state:
         case State.HEALTHY:

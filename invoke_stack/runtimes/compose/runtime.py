@@ -135,7 +135,7 @@ class ComposeRuntime:
                 inspected = self.client.inspect_container(replica.identity)
             if (status := inspected["State"]["Status"]) != "running":
                 return Answer("", None, {}, 0.0, f"its container is {status}")
-            port = inside.port(inspected, configured)
+            port = configured or inside.port(inspected)
             published = engine.published_address(inspected, port)
             if published and self.is_here():
                 return http.fetch(f"http://{published}{path}", timeout)

@@ -195,14 +195,12 @@ def _text(output: bytes | None) -> str:
     return (output or b"").decode("utf-8", "replace")
 
 
-def port(inspected: Mapping[str, Any], configured: int = 0) -> int:
+def port(inspected: Mapping[str, Any]) -> int:
     """Return the port that a container's (or an image's) process listens on.
 
-    The configured one, else its PORT if that is published, else the first published one; without
-    any, its PORT or the first one that it exposes.
+    Its PORT if that is published, else the first published one; without any, its PORT or the first
+    one that it exposes.
     """
-    if configured:
-        return configured
     published = [
         int(name.partition("/")[0])
         for name, bindings in ((inspected.get("NetworkSettings") or {}).get("Ports") or {}).items()
