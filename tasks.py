@@ -7,6 +7,7 @@ from pathlib import Path
 
 from invoke import Context, Exit, task
 
+from deal_scout_profile import PROFILE
 from invoke_stack import namespace
 
 ROOT = Path(__file__).resolve().parent
@@ -100,4 +101,4 @@ def _run(words: list[str], **variables: str) -> None:
         raise Exit(code=code)
 
 
-ns = namespace(test, lint, bench, root=ROOT)
+ns = namespace(test, lint, bench, root=ROOT, profile=PROFILE)

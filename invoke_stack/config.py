@@ -12,18 +12,23 @@ from typing import Any
 
 from invoke_stack import env_file
 from invoke_stack.errors import BadInput
-from invoke_stack.profile.phases import ENTRYPOINT, Script, script
+from invoke_stack.profile import UNKNOWN, Profile
+from invoke_stack.profile.phases import NO_PHASES, Script, script
+from invoke_stack.profile.readiness import Readiness
 
 RUNTIMES = ("auto", "compose", "local", "swarm")
 
 DEFAULTS: dict[str, Any] = {
     "runtime": "auto",
-    "service": "backend",
-    "ready": "/ready",
-    "port": "",
-    "stable": "",
+    "service": None,
+    "ready": None,
+    "port": None,
+    "stable": None,
 }
-"""What `invoke.yaml` (under `stack:`) and `INVOKE_STACK_*` may set; the former also `phases`."""
+"""What `invoke.yaml` (under `stack:`) and `INVOKE_STACK_*` may set; the former also `phases`.
+
+None stands for what the profile says, or for what suits the service.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,15 +39,18 @@ class Config:
     runtime: str  # one of RUNTIMES
     service: str  # the one that restart-backend, logs and health speak of
     variables: Mapping[str, str]  # the stack's, as set in the environment or in .env
-    ready: str = "/ready"  # its path or address that says 2xx when ready; empty: its own probe
+    ready: str = ""  # its path or address that says 2xx when ready; empty: its own health check
     port: int = 0  # its container port, if it publishes several; 0: its PORT or the first one
     stable: float = 0.0  # seconds that it must stay ready after a start; 0: what suits its checks
-    phases: Script = ENTRYPOINT  # which of its lines tell the phases of its start
+    phases: Script = NO_PHASES  # which of its lines begin and end the phases of its start
+    profile: Profile = UNKNOWN
 
     @property
-    def is_deal_scout(self) -> bool:
-        """Whether the service answers `/ready` and `/migrations` as deal-scout's backend does."""
-        return bool(self.ready == DEFAULTS["ready"])
+    def readiness(self) -> Readiness:
+        """Where the main service says whether it is ready; only the profile's own body is read."""
+        if self.ready == self.profile.ready:
+            return Readiness(self.ready, self.profile.read)
+        return Readiness(self.ready)
 
     @property
     def state(self) -> Path:
@@ -60,6 +68,7 @@ def load(
     environ: Mapping[str, str],
     runtime: str = "",
     refuse: Callable[[BadInput], None] = _raise,
+    profile: Profile = UNKNOWN,
 ) -> Config:
     """Build the Config. `runtime` is the flag and wins. Raises `BadInput` naming what is wrong.
 
@@ -69,10 +78,10 @@ def load(
     if chosen not in RUNTIMES:
         where = "--runtime" if runtime else "stack.runtime in invoke.yaml or INVOKE_STACK_RUNTIME"
         raise BadInput(f"{where} is {chosen!r}", f"use one of: {', '.join(RUNTIMES)}")
-    service = str(settings["service"])
+    service = profile.service if settings["service"] is None else str(settings["service"])
     if not service:
         raise BadInput("stack.service in invoke.yaml is empty", "name a service, such as: backend")
-    ready = str(settings["ready"] or "")
+    ready = profile.ready if settings["ready"] is None else str(settings["ready"])
     if ready and not re.fullmatch(r"(https?://[^/?#\s]+)?(/\S*)?", ready):
         raise BadInput(
             f"stack.ready in invoke.yaml is {ready!r}",
@@ -87,7 +96,8 @@ def load(
         ready=ready,
         port=_port(settings.get("port")),
         stable=_stable(settings.get("stable")),
-        phases=_phases(settings.get("phases")),
+        phases=_phases(settings.get("phases")) or profile.phases,
+        profile=profile,
     )
 
 
@@ -111,10 +121,10 @@ def _stable(value: Any) -> float:
     return float(text or 0)
 
 
-def _phases(markers: Any) -> Script:
-    """The phases of a start, from `name: BEGIN` or `name: [BEGIN, END]` in invoke.yaml."""
+def _phases(markers: Any) -> Script | None:
+    """Return the phases of a start from `name: BEGIN` or `name: [BEGIN, END]`; None if unset."""
     if not markers:
-        return ENTRYPOINT
+        return None
     if not hasattr(markers, "items"):  # Invoke's own kind of mapping
         raise BadInput(
             f"stack.phases in invoke.yaml is {markers!r}", "use: name: [BEGIN, END] for each phase"

@@ -87,9 +87,17 @@ class Answer:
     through_engine: bool = False  # asked from inside a container, where 127.0.0.1 is that container
 
 
+class Detail(NamedTuple):
+    """One fact of a health body, to show beside the state."""
+
+    label: str
+    value: str
+    is_good: bool | None = None  # None: neither good nor bad
+
+
 @dataclass(frozen=True)
 class Health:
-    """One look at a replica's endpoints."""
+    """How a replica was at one moment."""
 
     service: str
     replica: str
@@ -100,7 +108,9 @@ class Health:
     latency_ms: float | None
     checked_at: datetime  # UTC
     body: Mapping[str, Any]
-    problem: str = ""
+    reason: str = ""  # why it is not healthy, in a few words
+    hint: str = ""  # what to do about that
+    details: tuple[Detail, ...] = ()
     through_engine: bool = False  # as in `Answer`
 
 

@@ -19,6 +19,7 @@ from invoke.tasks import Task
 
 from invoke_stack import config
 from invoke_stack.errors import BadInput, OpsError
+from invoke_stack.profile import UNKNOWN
 from invoke_stack.text import plain_lines
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def configure(
     """The Config; `refuse` as in `config.load`."""
     root = Path(context.config.stack.get("root") or os.getcwd())  # noqa: PTH109
     more = {"refuse": refuse} if refuse else {}
-    return config.load(root, context.config.stack, os.environ, runtime, **more)
+    profile = context.config.stack.get("profile") or UNKNOWN
+    return config.load(root, context.config.stack, os.environ, runtime, profile=profile, **more)
 
 
 def start(context: Context, runtime: str, *, needs_variables: bool = True) -> Session:

@@ -25,6 +25,7 @@ from invoke_stack.cli.verbs import (
     status,
 )
 from invoke_stack.errors import BadInput
+from invoke_stack.profile import Profile
 from invoke_stack.text import plain_lines
 
 VERBS: tuple[Task[Any], ...] = (
@@ -44,15 +45,19 @@ VERBS: tuple[Task[Any], ...] = (
 )
 
 
-def namespace(*more: Task[Any], root: Path) -> Collection:
-    """All verbs, and the project's own tasks, for the `tasks.py` in `root`."""
+def namespace(*more: Task[Any], root: Path, profile: Profile | None = None) -> Collection:
+    """Return all verbs, and the project's own tasks, for the `tasks.py` in `root`.
+
+    `profile` is what is known about the project; without one its containers' own health checks
+    decide. Raises `Exit` for an `invoke.yaml` that cannot be used.
+    """
     speak_utf8()  # before Invoke shows any help
     try:
         invokefile.check(root, os.environ)  # Invoke reads it right after this
     except BadInput as error:
         raise Exit(plain_lines(f"{error.message}\n  {error.hint}"), error.exit_code) from None
     collection = Collection(*VERBS, *more)
-    collection.configure({"stack": config.DEFAULTS | {"root": str(root)}})
+    collection.configure({"stack": config.DEFAULTS | {"root": str(root), "profile": profile}})
     _name_services(collection)
     return collection
 

@@ -22,9 +22,9 @@ from invoke_stack.commands import migrations, up
 from invoke_stack.commands.session import Session
 from invoke_stack.errors import BadInput, CommandFailed, NotHealthy, OpsError
 from invoke_stack.model import Step
+from invoke_stack.profile import Database
 from invoke_stack.runtimes.base import Runtime, Say
 
-SERVICE = "postgres"
 FOLDER = "backups"
 READY_WITHIN = 60.0  # seconds for the application to find its new database
 TELL_EVERY = 10.0  # seconds between two lines about a dump that takes long
@@ -50,25 +50,42 @@ class Archive:
     has_sum: bool = False  # whether it was compared with the checksum beside it
 
 
+@dataclass(frozen=True)
+class Server:
+    """The stack's PostgreSQL: its programs run where the runtime has it."""
+
+    runtime: Runtime
+    database: Database
+
+
 def backup(session: Session, now: datetime) -> Archive:
     """Save the database under the stack's lock, as `save` does. Raises `OpsError`."""
-    _refuse_elsewhere(session)
-    session.runtime.replicas(SERVICE, probe=False)  # a stack that is not up is told first
+    server = find_server(session)
+    # A stack that is not up is reported before the lock is taken.
+    session.runtime.replicas(server.database.service, probe=False)
     with session.changing("backup"):
-        return save(session.runtime, session.config.root / FOLDER, now, session.say)
+        return save(server, session.config.root / FOLDER, now, session.say)
 
 
-def _refuse_elsewhere(session: Session) -> None:
-    """`local` ignores DATABASE_URL; elsewhere the stack's data may lie on somebody's server."""
-    url = session.config.variables.get("DATABASE_URL", "")
-    if session.runtime.name != "local" and url and urlsplit(url).hostname != SERVICE:
+def find_server(session: Session) -> Server:
+    """Return the stack's own server. Raises `BadInput` if the project's data is not on it."""
+    database = session.config.profile.database
+    if database is None:
         raise BadInput(
-            "DATABASE_URL leads to a server that is not this stack's",
+            "nothing is known about the database of this project",
+            "save it with the database's own tool",
+        )
+    url = session.config.variables.get(database.url, "")
+    is_elsewhere = url and urlsplit(url).hostname != database.service
+    if session.runtime.capabilities.containers and is_elsewhere:
+        raise BadInput(
+            f"{database.url} leads to a server that is not this stack's",
             "use PostgreSQL's pg_dump and pg_restore on it; inv backup knows the stack's own alone",
         )
+    return Server(session.runtime, database)
 
 
-def save(where: Runtime, folder: Path, now: datetime, say: Say) -> Archive:
+def save(server: Server, folder: Path, now: datetime, say: Say) -> Archive:
     """Write the database to a new file in `folder`, for its owner only, and read it back.
 
     The file has its final name only once it was read back and is on the disk. Raises `OpsError`.
@@ -82,12 +99,13 @@ def save(where: Runtime, folder: Path, now: datetime, say: Say) -> Archive:
         with partial.open("wb") as sink, _telling(partial, say):
             say("writing the database to a file (pg_dump)")
             # A lock that somebody holds for long is told, rather than waited for.
-            _run(where, "pg_dump", "--format=custom", "--lock-wait-timeout=60s", sink=sink)
+            _run(server, "pg_dump", "--format=custom", "--lock-wait-timeout=60s", sink=sink)
             sink.flush()
             os.fsync(sink.fileno())
         say("reading it back (pg_restore)")
-        archive = check(where, partial)
-        final = folder / f"deal_scout-{now:%Y%m%dT%H%M%SZ}-{archive.revision or 'empty'}.dump"
+        archive = check(server, partial)
+        name = server.database.name
+        final = folder / f"{name}-{now:%Y%m%dT%H%M%SZ}-{archive.revision or 'empty'}.dump"
         _sum_file(final).touch(mode=0o600)
         _sum_file(final).write_text(f"{_checksum(partial)}  {final.name}\n", "utf-8")
         partial.rename(final)
@@ -127,7 +145,7 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def check(where: Runtime, path: Path) -> Archive:
+def check(server: Server, path: Path) -> Archive:
     """Read an archive to its end. Raises `BadInput` when it is none, or is damaged."""
     try:
         with path.open("rb") as source:
@@ -141,10 +159,10 @@ def check(where: Runtime, path: Path) -> Archive:
                 f"{path} is damaged: it has another checksum than {_sum_file(path).name} says",
                 "use an older backup",
             )
-        _read(where, "pg_restore", "--file=/dev/null", source=path)
-        contents = _read(where, "pg_restore", "--list", source=path)
+        _read(server, "pg_restore", "--file=/dev/null", source=path)
+        contents = _read(server, "pg_restore", "--list", source=path)
         revision = _read(
-            where, "pg_restore", "--data-only", "--table=alembic_version", "--file=-", source=path
+            server, "pg_restore", "--data-only", "--table=alembic_version", "--file=-", source=path
         )
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}", "name a file that inv backup wrote") from None
@@ -166,9 +184,9 @@ def refuse_unknown(archive: Archive, known: Sequence[str]) -> None:
         )
 
 
-def steps(where: Runtime, archive: Archive, head: str, now: datetime) -> list[Step]:
+def steps(server: Server, archive: Archive, head: str, now: datetime) -> list[Step]:
     """What `restore` would do, and what comes after it. Raises `OpsError`."""
-    name, new, kept = _names(where, now)
+    name, new, kept = _names(server, now)
     planned = [
         Step("create", new, f"{archive.path} is restored into it, while {name} goes on serving"),
         Step("rename", name, f"to {kept}: it stays, but open transactions are ended"),
@@ -179,9 +197,9 @@ def steps(where: Runtime, archive: Archive, head: str, now: datetime) -> list[St
     return planned
 
 
-def _names(where: Runtime, now: datetime) -> tuple[str, str, str]:
+def _names(server: Server, now: datetime) -> tuple[str, str, str]:
     """Of the database, of the one that is restored, and of the present one afterwards."""
-    name = _read(where, "sh", "-c", 'echo "$PGDATABASE"').strip()
+    name = _read(server, "sh", "-c", 'echo "$PGDATABASE"').strip()
     if not re.fullmatch(r"[\w-]+", name):
         raise BadInput(f"the database's name is {name!r}", "restore by hand, with pg_restore")
     stamp = f"{now:%Y%m%d_%H%M%S}"
@@ -189,13 +207,13 @@ def _names(where: Runtime, now: datetime) -> tuple[str, str, str]:
 
 
 def examine(session: Session, path: Path) -> tuple[Archive, dict[str, Any]]:
-    """Check a file before it is restored; return it, and what `migrations.read` says.
+    """Check a file before it is restored; return it, and what `migrations.read` returns.
 
     Raises `BadInput` if it cannot be used.
     """
-    _refuse_elsewhere(session)
+    server = find_server(session)
     schema = migrations.read(session)
-    archive = check(session.runtime, path)
+    archive = check(server, path)
     refuse_unknown(archive, schema["known"])
     return archive, schema
 
@@ -206,7 +224,7 @@ def restore(session: Session, archive: Archive, head: str, now: datetime) -> Non
     Raises `OpsError`; what was there stays under another name.
     """
     with session.changing("restore"):
-        kept = replace_database(session.runtime, archive, now, session.say)
+        kept = replace_database(find_server(session), archive, now, session.say)
         session.say(
             f"the former database stays as {kept}; when you are content: DROP DATABASE {kept}"
         )
@@ -216,19 +234,19 @@ def restore(session: Session, archive: Archive, head: str, now: datetime) -> Non
         up.wait(session, timeout=READY_WITHIN)
 
 
-def replace_database(where: Runtime, archive: Archive, now: datetime, say: Say) -> str:
+def replace_database(server: Server, archive: Archive, now: datetime, say: Say) -> str:
     """Put the archive in the place of the database; returns the name under which that one stays.
 
     It is restored beside the present database, which goes on serving, and takes its place in one
     transaction. Whatever fails before leaves the present database as it is. Raises `OpsError`.
     """
-    name, new, kept = _names(where, now)
+    name, new, kept = _names(server, now)
     say(f"restoring into the new database {new}")
     try:
-        _sql(where, f'CREATE DATABASE "{new}" TEMPLATE template0')
+        _sql(server, f'CREATE DATABASE "{new}" TEMPLATE template0')
         try:
             _run(
-                *(where, "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={new}"),
+                *(server, "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={new}"),
                 source=archive.path,
             )
         except CommandFailed as error:
@@ -237,49 +255,49 @@ def replace_database(where: Runtime, archive: Archive, now: datetime, say: Say) 
                 "the database is as it was; pg_restore says above what is wrong; use another backup",
             ) from None
         say("exchanging the two: open transactions of the application are ended")
-        _sql(where, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        _sql(server, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
             _sql(
-                where,
+                server,
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",  # noqa: S608  # letters, digits, _ and -
             )
             _sql(
-                where,
+                server,
                 f'BEGIN; ALTER DATABASE "{name}" RENAME TO "{kept}";'
                 f' ALTER DATABASE "{new}" RENAME TO "{name}"; COMMIT',
             )
         except OpsError:
-            _sql(where, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+            _sql(server, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             raise
-        _sql(where, f'ALTER DATABASE "{kept}" ALLOW_CONNECTIONS true')
+        _sql(server, f'ALTER DATABASE "{kept}" ALLOW_CONNECTIONS true')
     except BaseException:
         with suppress(OpsError):
-            _sql(where, f'DROP DATABASE IF EXISTS "{new}" WITH (FORCE)')
+            _sql(server, f'DROP DATABASE IF EXISTS "{new}" WITH (FORCE)')
         raise
     return kept
 
 
-def _sql(where: Runtime, text: str) -> None:
+def _sql(server: Server, text: str) -> None:
     """Run statements in the maintenance database: one cannot rename what one is connected to."""
     quiet = ("--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--dbname=postgres")
-    _read(where, "psql", *quiet, f"--command={text}")
+    _read(server, "psql", *quiet, f"--command={text}")
 
 
 def _run(
-    where: Runtime, *words: str, source: Path | None = None, sink: BinaryIO | None = None
+    server: Server, *words: str, source: Path | None = None, sink: BinaryIO | None = None
 ) -> None:
     command = ("sh", "-c", _AS_OWNER, "sh", *words)
     if source is None:
-        where.pipe(SERVICE, command, sink=sink)
+        server.runtime.pipe(server.database.service, command, sink=sink)
         return
     with source.open("rb") as opened:
-        where.pipe(SERVICE, command, source=opened, sink=sink)
+        server.runtime.pipe(server.database.service, command, source=opened, sink=sink)
 
 
-def _read(where: Runtime, *words: str, source: Path | None = None) -> str:
+def _read(server: Server, *words: str, source: Path | None = None) -> str:
     import tempfile
 
     with tempfile.TemporaryFile() as sink:
-        _run(where, *words, source=source, sink=sink)
+        _run(server, *words, source=source, sink=sink)
         sink.seek(0)
         return io.TextIOWrapper(sink, "utf-8", "replace").read()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from invoke_stack.commands.gather import gather
-from invoke_stack.commands.pieces import Waiting
+from invoke_stack.commands.gather import Waiting, gather
 from invoke_stack.config import Config
 from invoke_stack.errors import BadInput
 from invoke_stack.judge import checks

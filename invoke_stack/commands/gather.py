@@ -1,34 +1,27 @@
-"""Gathers the facts side by side, each in a thread of its own, so that none holds up the others."""
+"""Gathers the facts for `doctor` side by side, so that one that hangs does not hold up the rest."""
 
 from __future__ import annotations
 
-import os
+import functools
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from invoke_stack.commands import health, logs
-from invoke_stack.commands.pieces import Piece, Waiting, wait
 from invoke_stack.commands.up import is_ready
 from invoke_stack.config import Config, read_env_file
-from invoke_stack.errors import BadInput, CommandFailed, OpsError
+from invoke_stack.errors import BadInput, OpsError
 from invoke_stack.judge import causes
-from invoke_stack.judge.checks import commands
-from invoke_stack.judge.checks.facts import (
-    NO_DOCKER,
-    Facts,
-    Failing,
-    NotKnown,
-    Script,
-    Settings,
-    Unknown,
-)
-from invoke_stack.model import Disk, Health, Replica, Schema, State
-from invoke_stack.profile import readiness
+from invoke_stack.judge.checks.place import NO_DOCKER
+from invoke_stack.model import Disk, Health, LogLine, Replica, Schema, State
+from invoke_stack.profile.facts import Facts, NoAnswer, Settings, Skipped
 from invoke_stack.runtimes import machine, select
 from invoke_stack.runtimes.base import Runtime
 from invoke_stack.runtimes.docker import engine
@@ -37,9 +30,71 @@ from invoke_stack.runtimes.local.runtime import LocalRuntime
 
 T = TypeVar("T")
 
+Waiting = Callable[[Sequence[str], float], None]
+"""Shows what is still being waited for, and since how many seconds."""
+
 LIMIT = 10.0  # seconds for everything
 PROBE = 3.0  # seconds for one answer of a service
 TAIL = 1000  # lines of a service in trouble
+
+
+class Gathering:
+    """Facts that are being found out, each on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._names: dict[Future[Any], str] = {}
+        self._needed: dict[Future[Any], tuple[Future[Any], ...]] = {}
+
+    def add(
+        self,
+        name: str,
+        find: Callable[..., T],
+        *inputs: Future[Any],
+        after: Sequence[Future[Any]] = (),
+    ) -> Future[T]:
+        """Find out one fact from others: `find` gets their values as soon as all are known.
+
+        An error of an input is the fact's own. What is in `after` is only waited for.
+        """
+        future: Future[T] = Future()
+        self._names[future] = name
+        self._needed[future] = (*inputs, *after)
+
+        def work() -> None:
+            futures.wait(self._needed[future])
+            try:
+                future.set_result(find(*(each.result() for each in inputs)))
+            except OpsError as error:
+                future.set_exception(error)
+            except Exception as error:
+                # A machine in trouble answers in unforeseen ways; the other checks go on.
+                what = f"unexpected: {type(error).__name__}: {error}"
+                future.set_exception(OpsError(what))
+
+        # A daemon, so that one that hangs does not keep the command from ending.
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+    def wait(self, limit: float, waiting: Waiting) -> list[str]:
+        """Wait for everything; return the names of what is late, without what waits for that."""
+        begin = time.monotonic()
+        while True:
+            pending = [each for each in self._names if not each.done()]
+            late = [each for each in pending if all(need.done() for need in self._needed[each])]
+            names = list(dict.fromkeys(self._names[each] for each in late))
+            seconds = time.monotonic() - begin
+            if not pending or seconds > limit:
+                return names
+            waiting(names, seconds)
+            futures.wait(pending, timeout=0.2)
+
+    def in_time(self, future: Future[T]) -> Future[T]:
+        """Return the future if it is done, else one that failed with `NoAnswer`."""
+        if future.done():
+            return future
+        late: Future[T] = Future()
+        late.set_exception(NoAnswer(f"no answer from {self._names[future]}"))
+        return late
 
 
 def gather(
@@ -49,81 +104,106 @@ def gather(
     waiting: Waiting,
     limit: float = LIMIT,
 ) -> Facts:
-    """Everything that the checks look at, within `limit` seconds. It changes nothing.
+    """Find out everything that the checks decide on, within `limit` seconds. It changes nothing.
 
     `refused` is what was wrong with the stack's variables when the Config was made.
     """
     engine.load()
-    begin = time.monotonic()
-
-    def fact(name: str, gatherer: Callable[[], T]) -> Piece[T]:
-        return Piece(name, begin + limit, gatherer)
-
-    own = config.is_deal_scout
+    gathering = Gathering()
+    fact = gathering.add
     place = fact("the runtime", lambda: select.to_examine(config))
-    context = fact("Docker's context", lambda: _context(environ))
-    docker = fact("the runtime", lambda: _is_wanted(place.known(), config, environ))
-    client = fact("Docker Engine", lambda: _connect(docker.known(), environ))
-    there = fact("Docker Engine", lambda: _reachable(place.known(), client))
-    replicas = fact("the services", lambda: there.known().replicas())
-    looks = fact("its health", lambda: _looks(there.known(), config, replicas.known()))
-    ports = fact("the Compose file", lambda: place.known().ports())
-    gathered: dict[str, Piece[Any]] = {
-        "context": context,
-        "engine": fact("Docker Engine", lambda: engine.describe(client.known())),
+    docker = fact("the runtime", lambda found: _needs_docker(found, config, environ), place)
+    client = fact("Docker Engine", lambda needed: _connect(needed, environ), docker)
+    runtime = fact("Docker Engine", lambda found: _reachable(found, client), place)
+    replicas = fact("the services", lambda found: found.replicas(), runtime)
+    looks = fact("its health", lambda *found: _looks(config, *found), runtime, replicas)
+    ports = fact("the Compose file", lambda found: found.ports(), place)
+    main = _Main(config, runtime, replicas)
+    here = [runtime, replicas]
+    found: dict[str, Future[Any]] = {
+        "context": fact("Docker's context", lambda: _context(environ)),
+        "engine": fact("Docker Engine", engine.describe, client),
         "compose": fact("Docker Compose", machine.compose_version),
         "ports": ports,
-        "holders": fact("who has the ports", lambda: _holders(ports.known(), client, replicas)),
-        "writes_env": fact("the volumes", lambda: there.known().writes_env()),
-        "wanted": fact("the Compose file", lambda: there.known().wanted()),
+        "holders": fact(
+            *("who has the ports", lambda listed: _holders(listed, client, replicas), ports),
+            after=[client, replicas],
+        ),
+        "writes_env": fact("the volumes", lambda found: found.writes_env(), runtime),
+        "wanted": fact("the Compose file", lambda found: found.wanted(), runtime),
         "replicas": replicas,
         "looks": looks,
-        "schema": fact("the schema", lambda: _schema(there.known(), config, replicas.known())),
-        "failing": fact("the schema", lambda: _failing(there.known(), config, replicas.known())),
-        "said": fact("the logs", lambda: _said(there.known(), config, replicas.known(), looks)),
-        "stale": fact("the configuration", lambda: there.known().staleness(config.service)),
-        "commands": fact("the processes", lambda: _commands(there.known(), replicas.known())),
-        "missing": fact("the programs", lambda: _missing(there.known(), config)),
-        "disks": fact("the disks", lambda: _disks(there, config, client, replicas)),
-        "script": fact("the entrypoint", lambda: _script(config.root / "backend/entrypoint.sh")),
-        "revisions": fact("the migrations", lambda: _revisions(config.root, own)),
+        "schema": fact("the schema", lambda _: _schema(config, main), replicas),
+        "output": fact(
+            "the logs", lambda *known: _output(config, main, looks, *known), *here, after=[looks]
+        ),
+        "stale": fact("the configuration", lambda found: found.staleness(config.service), runtime),
+        "commands": fact("the processes", _commands, *here),
+        "disks": fact("the disks", lambda: _disks(config, runtime, client, replicas), after=here),
     }
-    late = wait([*gathered.values(), place, docker, client], begin, limit, waiting)
-    chosen = place.value()
-    runtime = config.runtime if isinstance(chosen, Unknown) else chosen.name
-    found = {name: each.value() for name, each in gathered.items()}
-    if isinstance(chosen, Unknown):
-        found["replicas"] = chosen
+    more = {
+        name: fact(each.title, functools.partial(each.find, main), after=each.asks_service * here)
+        for name, each in config.profile.facts.items()
+    }
+    late = gathering.wait(limit, waiting)
+    is_known = place.done() and not place.exception()
+    if place.done() and place.exception():
+        found["replicas"] = place  # its error says what to do
     return Facts(
-        runtime=runtime,
+        runtime=place.result().name if is_known else config.runtime,
+        in_containers=place.result().capabilities.containers if is_known else True,
+        needs_docker=not (docker.done() and not docker.exception() and docker.result() is False),
         service=config.service,
-        own=own,
+        profile=config.profile,
         now=datetime.now(UTC),
         late=late,
-        docker=docker.value() is not False,
         settings=_settings(config, refused, environ),
-        **found,
+        **{name: gathering.in_time(each) for name, each in found.items()},
+        more={name: gathering.in_time(each) for name, each in more.items()},
     )
 
 
-def _is_wanted(place: Runtime, config: Config, environ: Mapping[str, str]) -> bool:
-    """Whether Docker matters: the stack is there, or would be if it answered."""
+class _Main:
+    """Implements `profile.MainService`. Waits for what it needs."""
+
+    def __init__(
+        self, config: Config, runtime: Future[Runtime], replicas: Future[list[Replica]]
+    ) -> None:
+        self.root, self.variables = config.root, config.variables
+        self._service = config.service
+        self._runtime, self._replicas = runtime, replicas
+
+    def get(self, path: str) -> Mapping[str, Any]:
+        for each in self._replicas.result():
+            if each.service == self._service and each.running:
+                return self._runtime.result().get(each, path, PROBE).body
+        raise Skipped(f"{self._service} does not run")
+
+    def execute(self, *words: str) -> str:
+        return self._runtime.result().execute(self._service, words, PROBE)
+
+    def last_lines(self) -> Sequence[LogLine]:
+        return logs.last(self._runtime.result(), self._service, TAIL)
+
+
+def _needs_docker(place: Runtime, config: Config, environ: Mapping[str, str]) -> bool:
+    """Return True if the stack is on Docker, or would be if Docker answered."""
     if not isinstance(place, LocalRuntime):
         return True
     named = environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or machine.has_docker()
     return bool(named) and config.runtime == "auto" and not place.has_been_up()
 
 
-def _reachable(place: Runtime, client: Piece[engine.Client]) -> Runtime:
-    """The runtime, once it is known that what it speaks to answers."""
-    if place.name != "local":
-        client.known()
+def _reachable(place: Runtime, client: Future[engine.Client]) -> Runtime:
+    """Return the runtime once it is known that the engine answers, where it has one."""
+    if place.capabilities.containers:
+        client.result()
     return place
 
 
-def _connect(wanted: bool, environ: Mapping[str, str]) -> engine.Client:
-    if not wanted:
-        raise NotKnown(NO_DOCKER)
+def _connect(needed: bool, environ: Mapping[str, str]) -> engine.Client:
+    if not needed:
+        raise Skipped(NO_DOCKER)
     return engine.connect(environ)
 
 
@@ -135,62 +215,37 @@ def _context(environ: Mapping[str, str]) -> str:
     return environ.get("DOCKER_CONTEXT", "") or "the current context"
 
 
-def _looks(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> list[Health]:
+def _looks(config: Config, runtime: Runtime, replicas: Sequence[Replica]) -> list[Health]:
     running = [each for each in replicas if each.service == config.service and each.running]
-    if not config.ready:
-        return [readiness.by_probe(each) for each in running]
-    return [health.check(runtime, each, PROBE, config.ready) for each in running]
+    return [health.check(runtime, each, PROBE, config.readiness) for each in running]
 
 
-def _schema(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> Schema:
-    for each in replicas:
-        if each.service == config.service and each.running and config.is_deal_scout:
-            return health.schema(runtime, each, PROBE)
-    raise NotKnown(f"{config.service} does not run")
+def _schema(config: Config, main: _Main) -> Schema:
+    if not config.profile.schema:
+        raise Skipped("the project is not known to have one")
+    return health.read_schema(main.get(config.profile.schema.path))
 
 
-def _said(
-    runtime: Runtime, config: Config, replicas: Sequence[Replica], looks: Piece[list[Health]]
+def _output(
+    config: Config,
+    main: _Main,
+    looks: Future[list[Health]],
+    runtime: Runtime,
+    replicas: Sequence[Replica],
 ) -> dict[str, list[str]]:
-    sick = {each.service for each in replicas if not is_ready(each) or each.restarts}
-    seen = looks.value()
-    if isinstance(seen, Unknown) or any(look.state is not State.HEALTHY for look in seen):
-        sick.add(config.service)
-    said = {}
-    for service in sorted(sick):
+    """Return the last lines of each service in trouble since its start."""
+    in_trouble = {each.service for each in replicas if not is_ready(each) or each.restarts}
+    seen = [] if looks.exception() else looks.result()
+    if looks.exception() or any(look.state is not State.HEALTHY for look in seen):
+        in_trouble.add(config.service)
+    output = {}
+    for service in sorted(in_trouble):
         began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
         lines = logs.last(runtime, service, TAIL, causes.log_time(began) if began else None)
-        said[service] = [line.text for line in (lines if began else causes.last_said(lines))]
-    if not isinstance(seen, Unknown) and any(_migrations_failed(look) for look in seen):
-        with suppress(OpsError):
-            told = runtime.execute(config.service, ("sh", "-c", _REMEMBERED_CAUSE), PROBE)
-            said[config.service].append(f"[entrypoint] Cause: {told.strip()}")
-    return said
-
-
-# The log tells a cause once, which may be a day ago; the entrypoint keeps it in a file.
-_REMEMBERED_CAUSE = 'cat "${RUN_DIR:-/tmp}/migration-cause"'
-
-
-def _migrations_failed(look: Health) -> bool:
-    return look.body.get("migrations") == "failed"
-
-
-def _failing(runtime: Runtime, config: Config, replicas: Sequence[Replica]) -> Failing | None:
-    for each in replicas if config.is_deal_scout else ():
-        if each.service == config.service and each.running:
-            phases = runtime.get(each, "/overview", PROBE).body.get("phases")
-            if any(p["name"] == "migrations" and p["outcome"] == "failed" for p in phases or ()):
-                words = ("sh", "-c", f"{_LAST_STATE}; {_REMEMBERED_CAUSE}")
-                state, _, cause = runtime.execute(config.service, words, PROBE).partition("\n")
-                if state == "failed":
-                    lines = logs.last(runtime, config.service, TAIL)
-                    return Failing(cause.strip(), causes.next_attempt(lines, datetime.now(UTC)))
-    return None
-
-
-# The phase keeps its outcome; the state changes once the background has succeeded.
-_LAST_STATE = 'sed -n s/^migrations=//p "${RUN_DIR:-/tmp}/boot" | tail -n 1'
+        output[service] = [line.text for line in (lines if began else causes.last_said(lines))]
+    if config.profile.causes and config.service in output:
+        output[config.service] += config.profile.causes(main, seen)
+    return output
 
 
 def _commands(runtime: Runtime, replicas: Sequence[Replica]) -> dict[str, str]:
@@ -198,39 +253,19 @@ def _commands(runtime: Runtime, replicas: Sequence[Replica]) -> dict[str, str]:
     return {each.replica: runtime.main_command(each) for each in running}
 
 
-def _missing(runtime: Runtime, config: Config) -> list[str]:
-    """Those variables that hold a command whose program does not exist beside the service."""
-    missing = []
-    for name in commands.VARIABLES:
-        program = commands.program(config.variables.get(name, ""))
-        if program and not _exists(runtime, config.service, program):
-            missing.append(name)
-    return missing
-
-
-def _exists(runtime: Runtime, service: str, program: str) -> bool:
-    runtime.execute(service, ("true",), PROBE)  # raises, where nothing can be asked
-    try:
-        runtime.execute(service, ("sh", "-c", 'command -v -- "$0"', program), PROBE)
-    except CommandFailed:
-        return False
-    return True
-
-
 def _holders(
-    wanted: Mapping[str, Sequence[int]],
-    client: Piece[engine.Client],
-    replicas: Piece[list[Replica]],
+    ports: Mapping[str, Sequence[int]],
+    client: Future[engine.Client],
+    replicas: Future[list[Replica]],
 ) -> dict[int, str]:
-    """Who has a port of a service that does not run."""
-    if not wanted:
+    """Return who uses a port of a service that does not run."""
+    if not ports:
         return {}
-    if not engine.describe(client.known()).is_here:
-        raise NotKnown("the engine is not known to publish its ports on this machine")
-    there = replicas.value()
-    running = () if isinstance(there, Unknown) else {r.service for r in there if r.running}
-    ports = [p for service, listed in wanted.items() if service not in running for p in listed]
-    return {port: _holder(client.known(), port) for port in ports if not machine.is_free(port)}
+    if not engine.describe(client.result()).is_here:
+        raise Skipped("the engine is not known to publish its ports on this machine")
+    running = () if replicas.exception() else {r.service for r in replicas.result() if r.running}
+    wanted = [p for service, listed in ports.items() if service not in running for p in listed]
+    return {port: _holder(client.result(), port) for port in wanted if not machine.is_free(port)}
 
 
 def _holder(client: engine.Client, port: int) -> str:
@@ -239,40 +274,24 @@ def _holder(client: engine.Client, port: int) -> str:
 
 
 def _disks(
-    place: Piece[Runtime],
     config: Config,
-    client: Piece[engine.Client],
-    replicas: Piece[list[Replica]],
+    runtime: Future[Runtime],
+    client: Future[engine.Client],
+    replicas: Future[list[Replica]],
 ) -> list[Disk]:
-    found = [machine.disk(config.root)]
-    runtime = place.value()
-    if isinstance(runtime, Unknown) or runtime.name == "local":
-        return found
-    about = engine.describe(client.known())
+    disks = [machine.disk(config.root)]
+    if runtime.exception() or not runtime.result().capabilities.containers:
+        return disks
+    about = engine.describe(client.result())
     folder = Path(about.folder)
     if about.is_here and folder.exists():
-        same = folder.stat().st_dev == config.root.stat().st_dev
-        return found if same else [*found, machine.disk(folder)]
-    with suppress(NotKnown):
-        for each in replicas.known():
-            with suppress(OpsError, ValueError, IndexError):
-                said = runtime.execute(each.service, ("df", "-Pk", "/"), PROBE)
-                return [*found, machine.read_df(f"the disk of {each.node}", said)]
-    return found
-
-
-def _script(path: Path) -> Script:
-    try:
-        return Script(b"\r\n" in path.read_bytes(), os.name == "nt" or os.access(path, os.X_OK))
-    except FileNotFoundError:
-        raise NotKnown(f"{path} does not exist") from None
-
-
-def _revisions(root: Path, own: bool) -> dict[str, str]:
-    if not own:
-        return {}
-    folder = root / "alembic" / "versions"
-    return {path.name: path.read_text("utf-8", "replace") for path in sorted(folder.glob("*.py"))}
+        is_same = folder.stat().st_dev == config.root.stat().st_dev
+        return disks if is_same else [*disks, machine.disk(folder)]
+    for each in () if replicas.exception() else replicas.result():
+        with suppress(OpsError, ValueError, IndexError):
+            output = runtime.result().execute(each.service, ("df", "-Pk", "/"), PROBE)
+            return [*disks, machine.read_df(f"the disk of {each.node}", output)]
+    return disks
 
 
 def _settings(config: Config, refused: Sequence[BadInput], environ: Mapping[str, str]) -> Settings:

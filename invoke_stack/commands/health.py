@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 from invoke_stack.commands.session import Session
 from invoke_stack.config import Config
-from invoke_stack.model import Answer, Health, Replica, Schema
-from invoke_stack.profile import readiness
-from invoke_stack.profile.readiness import READY
+from invoke_stack.model import Answer, Health, Replica, Schema, Status
+from invoke_stack.profile.readiness import Readiness, own_health
+from invoke_stack.profile.readiness import health as result
 from invoke_stack.runtimes import http
 from invoke_stack.runtimes.base import Runtime
 
 
 def look(session: Session, timeout: float) -> Sequence[Health]:
     """Look at each replica of the main service once, within `timeout` seconds. Raises `OutOfReach`."""
-    asked = session.config.ready
-    replicas = session.runtime.replicas(session.config.service, probe=not asked)
-    if not asked:
-        return [readiness.by_probe(replica) for replica in replicas]
+    readiness = session.config.readiness
+    replicas = session.runtime.replicas(session.config.service, probe=not readiness.url)
     # Side by side, because one that hangs takes all of its time.
     with ThreadPoolExecutor(len(replicas)) as pool:
-        return list(pool.map(lambda each: check(session.runtime, each, timeout, asked), replicas))
+        return list(pool.map(lambda r: check(session.runtime, r, timeout, readiness), replicas))
 
 
 def look_at(config: Config, base: str, timeout: float) -> Sequence[Health]:
     """Look at the main service at another address, `base`, within `timeout` seconds."""
-    path = urlsplit(config.ready).path or READY
-    answer = http.fetch(base + path, timeout)
-    return [readiness.read(answer, config.service, config.service, "", path)]
+    answer = http.fetch(base + (urlsplit(config.ready).path or "/ready"), timeout)
+    return [result(answer, _anywhere(config), config.readiness)]
 
 
-def check(runtime: Runtime, replica: Replica, timeout: float, where: str = READY) -> Health:
-    """Look at one replica within `timeout` seconds: at a path of its port, or at an address."""
-    if where.startswith("/"):
-        answer = runtime.get(replica, where, timeout)
-    elif is_loopback(where) and not runtime.is_here():
-        reason = f"{where} is an address of this machine, and {replica.service} runs elsewhere"
-        hint = f"set stack.ready in invoke.yaml to a path: {urlsplit(where).path or READY}"
+def lost(config: Config, reason: str) -> Health:
+    """Return the health of the main service while nothing can be seen, for this `reason`."""
+    return result(Answer("", None, {}, 0.0, reason), _anywhere(config), config.readiness)
+
+
+def _anywhere(config: Config) -> Replica:
+    return Replica(config.service, config.service, "", Status.RUNNING)
+
+
+def check(runtime: Runtime, replica: Replica, timeout: float, readiness: Readiness) -> Health:
+    """Look at one replica within `timeout` seconds.
+
+    Without a readiness address its own health check counts, as it was when the replica was read.
+    """
+    url = readiness.url
+    if not url:
+        return own_health(replica)
+    if url.startswith("/"):
+        answer = runtime.get(replica, url, timeout)
+    elif is_loopback(url) and not runtime.is_here():
+        reason = f"{url} is an address of this machine, and {replica.service} runs elsewhere"
+        hint = f"set stack.ready in invoke.yaml to a path: {urlsplit(url).path or '/ready'}"
         answer = Answer("", None, {}, 0.0, f"{reason}; {hint}", asked=False)
     else:
-        answer = http.fetch(where, timeout)
-    return readiness.read(answer, replica.service, replica.replica, replica.node, where)
+        answer = http.fetch(url, timeout)
+    return result(answer, replica, readiness)
 
 
 def is_loopback(url: str) -> bool:
@@ -57,9 +70,8 @@ def is_loopback(url: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def schema(runtime: Runtime, replica: Replica, timeout: float) -> Schema:
-    """Return where the schema stands; every part is None when the backend does not answer."""
-    body = runtime.get(replica, "/migrations", timeout).body
+def read_schema(body: Mapping[str, Any]) -> Schema:
+    """Return where the schema stands; every part is None if the body does not say."""
     pending = body.get("pending")
     return Schema(
         current=body.get("current"),

@@ -48,11 +48,11 @@ class History:
         self.tracks: dict[str, Track] = {}  # by replica
         self.changes: deque[Change] = deque(maxlen=CHANGES)  # the newest last
 
-    def add(self, looks: Sequence[tuple[Health, str]]) -> None:
-        """Take a look at all replicas, each with why it is not healthy."""
-        for look, why in looks:
+    def add(self, looks: Sequence[Health]) -> None:
+        """Take a look at all replicas."""
+        for look in looks:
             sample = Sample(look.state, look.latency_ms)
-            self._take(look.replica, sample, look.checked_at, why)
+            self._take(look.replica, sample, look.checked_at, look.reason)
 
     def lose(self, at: datetime, why: str) -> None:
         """Nothing could be seen: every known replica is out of reach."""

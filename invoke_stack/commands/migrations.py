@@ -7,31 +7,39 @@ from typing import Any
 
 from invoke_stack.commands.session import Session
 from invoke_stack.errors import BadInput, CommandFailed, NotHealthy
+from invoke_stack.profile import Schema
 
 
 def read(session: Session) -> dict[str, Any]:
-    """What `python -m app.schema` tells: current, head, pending and known revisions."""
-    if not session.config.is_deal_scout:
-        raise BadInput(
-            f"{session.config.service} is not known to tell of its schema",
-            "inv migrations, migrate, backup and restore are for deal-scout's own stack",
-        )
+    """Return the keys `current`, `head`, `pending` and `known` of the schema's own report.
+
+    Raises `BadInput` for a project without one.
+    """
+    schema = _schema(session)
     try:
-        told = session.runtime.execute(session.config.service, ("python", "-m", "app.schema"), 30)
+        output = session.runtime.execute(session.config.service, schema.report, 30)
     except CommandFailed as error:
-        if "alembic/versions" not in error.message:
+        if schema.folder not in error.message:
             raise
         raise NotHealthy(
             error.message, "mend the revision that it names, or check out the one before it"
         ) from None
-    return dict(json.loads(told))
+    return dict(json.loads(output))
+
+
+def _schema(session: Session) -> Schema:
+    if schema := session.config.profile.schema:
+        return schema
+    raise BadInput(
+        f"nothing is known about the schema of {session.config.service}",
+        "migrate it with the project's own tool",
+    )
 
 
 def apply(session: Session) -> None:
     """Run Alembic beside the service, with its lock, and see that the schema is current then."""
-    upgrade = ("sh", "-c", "exec alembic upgrade head 2>&1")
     try:
-        session.runtime.pipe(session.config.service, upgrade)
+        session.runtime.pipe(session.config.service, _schema(session).upgrade)
     except CommandFailed:
         raise NotHealthy(
             "a migration failed, as Alembic says above; what it began is undone",

@@ -24,8 +24,8 @@ from invoke_stack.model import (
     Status,
     Verdict,
 )
-from invoke_stack.profile import phases, readiness
-from invoke_stack.profile.readiness import explain
+from invoke_stack.profile.phases import Script
+from invoke_stack.profile.readiness import OWN_CHECK, Readiness
 from invoke_stack.runtimes.base import Runtime
 
 STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
@@ -83,10 +83,11 @@ def restart(session: Session, service: str, *, timeout: float, audience: Audienc
         verdicts = restart_and_judge(
             session.runtime,
             service,
-            where=config.ready if service == config.service else "",
+            readiness=config.readiness if service == config.service else OWN_CHECK,
             timeout=timeout,
             audience=audience,
             script=config.phases,
+            advice=config.profile.advice,
             stable=config.stable,
         )
         return Restarted(verdicts, stale.result())
@@ -96,18 +97,18 @@ def restart_and_judge(
     runtime: Runtime,
     service: str,
     *,
-    where: str,
+    readiness: Readiness,
     timeout: float,
     audience: Audience,
-    script: phases.Script = phases.ENTRYPOINT,
+    script: Script,
+    advice: Mapping[str, str],
     stable: float = 0.0,
     clock: Clock = time,
 ) -> list[Verdict]:
     """Restart a service and judge the new start of each replica, within `timeout` seconds.
 
-    What the old process says or answers never counts. A replica is ready when `where` says so, a
-    path of its port or an address; when that is empty, the runtime's own probe decides. `script`
-    tells which lines begin and end its phases. It must stay ready for `stable` seconds; 0 means
+    What the old process says or answers never counts. A replica is ready when `readiness` says so.
+    `script` tells which lines begin and end its phases, `advice` what to do if one fails. It must stay ready for `stable` seconds; 0 means
     STABLE_FOR, or STABLE_UNCHECKED where nothing checks it. Raises `OutOfReach`.
     """
     begin = clock.monotonic()
@@ -115,7 +116,7 @@ def restart_and_judge(
     lines = runtime.logs([service], tail=0, since=None, follow=True, say=audience.say)
     next(lines)  # the present has been reached: from here on no line is missed
     request = _Request(runtime, service)
-    watches = {name: _Watch(old, where, script, stable) for name, old in before.items()}
+    watches = {name: _Watch(old, readiness, script, stable, advice) for name, old in before.items()}
     next_look = begin
     while not (request.done() and all(watch.verdict for watch in watches.values())):
         _listen(lines, watches, audience, clock)
@@ -128,9 +129,9 @@ def restart_and_judge(
         # A start before the request is answered may be one that the runtime made by itself, and
         # that the request is about to end.
         answered = request.done()
-        for replica in runtime.replicas(service, probe=not where) if answered else ():
+        for replica in runtime.replicas(service, probe=not readiness.url) if answered else ():
             if replica.replica not in watches:
-                watches[replica.replica] = _Watch(None, where, script, stable)
+                watches[replica.replica] = _Watch(None, readiness, script, stable, advice)
             watches[replica.replica].look(replica, runtime, audience, clock)
         if answered and (why := runtime.undone(service)):
             for watch in watches.values():
@@ -183,10 +184,16 @@ class _Watch:
     """One replica, from the moment that the restart was asked for."""
 
     def __init__(
-        self, old: Replica | None, where: str, script: phases.Script, stable: float
+        self,
+        old: Replica | None,
+        readiness: Readiness,
+        script: Script,
+        stable: float,
+        advice: Mapping[str, str],
     ) -> None:
         self.old = old
-        self.where = where
+        self.readiness = readiness
+        self.advice = advice
         self.stable = stable or STABLE_FOR
         self.is_stable_configured = bool(stable)
         self.new: Replica | None = None  # as it was when its new start was first seen
@@ -236,9 +243,9 @@ class _Watch:
         if self._has_ended(replica):
             self._decide(Outcome.FAILED, replica.reason or _how_it_ended(replica))
             return
-        if not self.where and replica.health is None and not self.is_stable_configured:
+        if not self.readiness.url and replica.health is None and not self.is_stable_configured:
             self.stable = STABLE_UNCHECKED
-        self.health = self._probe(replica, runtime)
+        self.health = health.check(runtime, replica, PROBE_TIMEOUT, self.readiness)
         now = self.ended_at = clock.monotonic()
         if self.health.state is not self.state_since[0]:
             self.state_since = (self.health.state, now)
@@ -252,11 +259,11 @@ class _Watch:
                 self._decide(Outcome.HEALTHY, "")
             case State.DEGRADED if lasted >= self.stable:
                 self.ended_at = since
-                self._decide(Outcome.DEGRADED, explain(self.health))
+                self._decide(Outcome.DEGRADED, self.health.reason)
             case State.UNKNOWN if lasted >= self.stable:
-                self._decide(Outcome.UNKNOWN, explain(self.health))
+                self._decide(Outcome.UNKNOWN, self.health.reason)
             case State.UNHEALTHY if lasted >= SETTLE_FOR:
-                self._decide(Outcome.FAILED, explain(self.health))
+                self._decide(Outcome.FAILED, self.health.reason)
 
     def undo(self, why: str) -> None:
         """The runtime has taken the restart back: what serves is what served before."""
@@ -282,7 +289,7 @@ class _Watch:
             reason = f"waited {timeout:g} s for {self.waits_for()}"
             reason += "" if self.new else "; the restart goes on by itself"
             if self.health and self.health.state is not State.HEALTHY:
-                reason += f" ({explain(self.health)})"
+                reason += f" ({self.health.reason})"
         serving = None
         if self.serves_since is not None and self.announced is not None:
             serving = max(0.0, self.serves_since - self.announced)
@@ -303,7 +310,7 @@ class _Watch:
             phases=told.phases,
             health=self.health,
             reason=reason,
-            remedy="" if good else _remedy(known.service, trouble, self.health),
+            remedy="" if good else self._remedy(known.service, trouble),
             evidence=() if good else tuple(evidence),
         )
 
@@ -332,10 +339,13 @@ class _Watch:
         start = self.new.started_at if self.new else None
         return start or datetime.min.replace(tzinfo=UTC)
 
-    def _probe(self, replica: Replica, runtime: Runtime) -> Health:
-        if self.where:
-            return health.check(runtime, replica, PROBE_TIMEOUT, self.where)
-        return readiness.by_probe(replica)
+    def _remedy(self, service: str, trouble: Phase | None) -> str:
+        if self.health and self.health.state is State.UNKNOWN:
+            return "ask it at an address that this machine reaches: inv health --url URL"
+        if self.health and self.health.hint:
+            return self.health.hint
+        general = f"look at its log: inv logs {service} --tail 100"
+        return self.advice.get(trouble.name, general) if trouble else general
 
     def _decide(self, outcome: Outcome, reason: str) -> None:
         self.verdict, self.reason = outcome, reason
@@ -344,16 +354,3 @@ class _Watch:
 def _how_it_ended(replica: Replica) -> str:
     code = "" if replica.exit_code is None else f" with code {replica.exit_code}"
     return f"it ended{code}" if not replica.running else "it was restarted again"
-
-
-def _remedy(service: str, trouble: Phase | None, look: Health | None) -> str:
-    if look and look.state is State.UNKNOWN:
-        return "ask it at an address that this machine reaches: inv health --url URL"
-    if look and look.state is State.UNHEALTHY and not look.body.get("redis", True):
-        return "look at Redis: inv status, inv logs redis"
-    phase = trouble.name if trouble else ""
-    if phase == phases.DATABASE:
-        return "look at the database: inv status, inv logs postgres"
-    if phase == phases.MIGRATIONS:
-        return "mend the migration that the log names; it is tried again by itself: inv migrations"
-    return f"look at its log: inv logs {service} --tail 100"

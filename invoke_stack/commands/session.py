@@ -40,7 +40,7 @@ def begin(config: Config, say: Say, refused: Sequence[BadInput] = ()) -> Session
         if refused:
             raise refused[0] from None
         raise
-    if refused and runtime.name != "local":
+    if refused and runtime.capabilities.containers:
         raise refused[0]
     for problem in refused:
         say(f"notice: {problem.message}; before the next inv up: {problem.hint}")

@@ -28,10 +28,11 @@ class Glances:
         main = [each for each in replicas if each.service == self.config.service]
         running = [each for each in main if each.running]
         schema = None
-        if self.config.is_deal_scout:
+        if known := self.config.profile.schema:
             schema = Schema()
             if running:
-                schema = health.schema(self.runtime, running[0], SCHEMA_TIMEOUT)
+                answer = self.runtime.get(running[0], known.path, SCHEMA_TIMEOUT)
+                schema = health.read_schema(answer.body)
         return Glance(
             runtime=self.runtime.name,
             services=self.runtime.services(),

@@ -31,7 +31,7 @@ def wait(session: Session, *, timeout: float, clock: Clock = time) -> list[Repli
 
     The main service is judged by its readiness URL, the others by the runtime's own probe. Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.
     """
-    runtime, service, say = session.runtime, session.config.service, session.say
+    runtime, say = session.runtime, session.say
     wanted = runtime.wanted()
     begin = told = clock.monotonic()
     ready: set[str] = set()
@@ -52,7 +52,7 @@ def wait(session: Session, *, timeout: float, clock: Clock = time) -> list[Repli
             return replicas
         for replica in waiting:
             before.setdefault(replica.replica, replica.restarts)
-            _give_up_on(runtime, replica, service, before[replica.replica])
+            _give_up_on(session, replica, before[replica.replica])
         if now - begin > timeout:
             raise NotHealthy(
                 f"not ready within {timeout:g} s: {_reasons(waiting)}",
@@ -77,13 +77,15 @@ def _reasons(replicas: Iterable[Replica]) -> str:
     )
 
 
-def _give_up_on(runtime: Runtime, replica: Replica, service: str, before: int) -> None:
+def _give_up_on(session: Session, replica: Replica, before: int) -> None:
+    hopeless = session.config.profile.hopeless
     if not replica.running and replica.restarts - before >= RESTARTS:
         raise NotHealthy(
-            f"{replica.replica} does not stay up: {_last_words(runtime, replica)}",
+            f"{replica.replica} does not stay up: {_last_words(session.runtime, replica)}",
             f"see: inv logs {replica.service}",
         )
-    if replica.service == service and "migrations: failed" in replica.reason:
+    is_main = replica.service == session.config.service
+    if is_main and hopeless and hopeless in replica.reason:
         raise NotHealthy(
             f"{replica.replica} is degraded: its migrations failed",
             f'see: inv logs {replica.service} --grep "entrypoint|FAILED"',

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from invoke_stack.model import Boot, LogLine, Phase
-from invoke_stack.profile.phases import ENTRYPOINT, Marker, Says, Script
+from invoke_stack.profile.phases import Marker, Says, Script
 
 
-def read(lines: Iterable[LogLine], told_by: Script = ENTRYPOINT) -> Boot:
+def read(lines: Iterable[LogLine], told_by: Script) -> Boot:
     """The last boot that these lines, in order of time, tell of."""
     story = BootStory(told_by)
     for line in lines:
@@ -22,7 +22,7 @@ def read(lines: Iterable[LogLine], told_by: Script = ENTRYPOINT) -> Boot:
 class BootStory:
     """Reads a boot line by line. When its first phase begins again, a new story starts."""
 
-    def __init__(self, told_by: Script = ENTRYPOINT) -> None:
+    def __init__(self, told_by: Script) -> None:
         self.script = told_by
         self._begin()
 

@@ -14,7 +14,7 @@ _LAST = timedelta(minutes=1)  # in which what has ended tells why
 _LONGEST = 200  # characters
 # The first of these that matches anything tells most; of its matches the last one counts.
 _TELLING = (
-    re.compile(r"^\[entrypoint\] Cause: (?!the same as before)(.+)"),
+    re.compile(r"^(?:\[\w+\] )?Cause: (?!the same as before)(.+)"),
     re.compile(r"^ *FAILED: (.+)"),
     # What clients are told meanwhile is no cause.
     re.compile(
@@ -28,15 +28,6 @@ _TELLING = (
         re.IGNORECASE,
     ),
 )
-
-
-ABOUT = {
-    "db": re.compile(
-        r"postgres|psycopg2|database|password|FATAL|PANIC|server|translate host|connect", re.I
-    ),
-    "redis": re.compile(r"redis|valkey|broker|kombu", re.I),
-}
-"""The lines that can tell why a dependency does not answer, by its name in `/health`."""
 
 
 def cause(
@@ -86,15 +77,3 @@ def last_said(lines: Sequence[LogLine]) -> list[LogLine]:
 def log_time(moment: datetime) -> str:
     """A moment in UTC as in `LogLine.time`."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-
-
-_NEXT = re.compile(r"^\[entrypoint\] Attempt \d+ in the background failed .*Next in ([\d.]+)s")
-
-
-def next_attempt(lines: Sequence[LogLine], now: datetime) -> datetime | None:
-    """When the background tries the migrations again; None while it does, or when nothing tells."""
-    for line in reversed(lines):
-        if match := _NEXT.search(line.text):
-            again = datetime.fromisoformat(line.time) + timedelta(seconds=float(match[1]))
-            return again if again > now else None
-    return None

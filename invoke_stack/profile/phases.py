@@ -1,8 +1,4 @@
-"""Which lines of a start tell of which phase.
-
-The Script of deal-scout's entrypoint knows its markers in its own words and in the shorter forms
-that older entrypoints print (`Alembic attempt 6/6... ✗` on one line).
-"""
+"""Which log lines begin and end the phases of a start."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-
-DATABASE, MIGRATIONS, APPLICATION = "database", "migrations", "application"
 
 
 class Says(Enum):
@@ -38,7 +32,7 @@ class Marker:
 class Script:
     """How a start tells its story. The last phase is the one in which it begins to serve."""
 
-    markers: tuple[Marker, ...]
+    markers: tuple[Marker, ...] = ()
     prefix: str = ""  # what all marker lines begin with
     overtaken: Mapping[str, str] = field(default_factory=dict)  # outcome when the next one begins
     served: re.Pattern[str] | None = None  # a line without the prefix, with which the last one ends
@@ -52,29 +46,8 @@ class Script:
         return self.markers[-1].phase if self.markers else ""
 
 
-def _marker(phase: str, says: Says, pattern: str, outcome: str = "", attempts: int = 1) -> Marker:
-    return Marker(phase, says, re.compile(pattern, re.IGNORECASE), outcome, attempts)
-
-
-ENTRYPOINT = Script(
-    prefix="[entrypoint]",
-    markers=(
-        _marker(DATABASE, Says.BEGINS, r"Waiting for Postgres\b"),
-        _marker(DATABASE, Says.COUNTS, r"Attempt (\d+)/\d+"),
-        _marker(DATABASE, Says.EXPLAINS, r"(Postgres can be reached, but not used: .+)"),
-        _marker(DATABASE, Says.EXPLAINS, r"(DB_HOST \S+ is not found: .+)"),
-        _marker(DATABASE, Says.ENDS, r"✓ DB connectivity check complete", "answered"),
-        _marker(MIGRATIONS, Says.BEGINS, r"Running database migrations", attempts=0),
-        _marker(MIGRATIONS, Says.COUNTS, r"Alembic attempt (\d+)/\d+"),
-        _marker(MIGRATIONS, Says.EXPLAINS, r"Cause: (?!the same as before)(.+)"),
-        _marker(MIGRATIONS, Says.ENDS, r"✓ Migrations applied successfully", "applied"),
-        _marker(MIGRATIONS, Says.ENDS, r".*migrations skipped", "skipped"),
-        _marker(MIGRATIONS, Says.ENDS, r".*Migrations did not complete", "failed"),
-        _marker(APPLICATION, Says.BEGINS, r"Starting Uvicorn application"),
-    ),
-    overtaken={DATABASE: "timed out", MIGRATIONS: "skipped"},
-    served=re.compile(r"INFO: +Application startup complete"),  # Uvicorn's own words
-)
+NO_PHASES = Script()
+"""For a start that no line tells of."""
 
 
 def script(phases: Mapping[str, tuple[str, str]]) -> Script:

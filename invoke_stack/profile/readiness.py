@@ -1,101 +1,95 @@
-"""What the answer of a readiness URL means, and what a runtime's own probe does."""
+"""What the answer of a readiness address means, and what a container's own health check says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from invoke_stack.model import Answer, Health, Replica, State
-
-READY = "/ready"
-"""deal-scout's own endpoint, with the body of `/health`; of others only the HTTP status is known."""
+from invoke_stack.model import Answer, Detail, Health, Replica, State
 
 
-def by_probe(replica: Replica) -> Health:
-    """Return the health that the runtime's own probe reports; without one, running is enough."""
-    state = _PROBED.get(replica.health, State.STARTING)
-    if not replica.running:
-        state = State.UNREACHABLE
-    nothing = Answer("", None, {}, 0.0, replica.reason)
-    return replace(read(nothing, replica.service, replica.replica, replica.node), state=state)
+@dataclass(frozen=True)
+class Reading:
+    """What one answer means. Only an answer with an HTTP status is read."""
+
+    state: State
+    reason: str = ""  # why it is not healthy, in a few words
+    hint: str = ""  # what to do about that; empty if the log has to be read
+    http_status: int | None = None  # what to report in place of the answer's own
+    details: tuple[Detail, ...] = ()
 
 
-_PROBED = {"healthy": State.HEALTHY, None: State.HEALTHY, "unhealthy": State.UNHEALTHY}
+def by_status(answer: Answer) -> Reading:
+    """Read an answer of which only the HTTP status is known to mean something: 2xx is ready."""
+    if answer.status is not None and 200 <= answer.status < 300:
+        return Reading(State.HEALTHY)
+    return Reading(State.UNHEALTHY, f"HTTP {answer.status}")
 
 
-def read(answer: Answer, service: str, replica: str, node: str, where: str = READY) -> Health:
-    """Return what the answer of `where`, a path, means for the replica's health."""
-    body = answer.body
-    problem = answer.problem
+@dataclass(frozen=True)
+class Readiness:
+    """Where the main service says whether it is ready, and how that is read."""
+
+    url: str  # a path of its port, or an address; empty: its container's own health check decides
+    read: Callable[[Answer], Reading] = by_status
+
+
+OWN_CHECK = Readiness("")
+
+
+def health(answer: Answer, replica: Replica, readiness: Readiness) -> Health:
+    """Return what the answer of its readiness address says about a replica."""
     if not answer.asked:
-        state = State.UNKNOWN
+        reading = Reading(State.UNKNOWN, answer.problem)
     elif answer.status is None:
-        state = State.UNREACHABLE
-    elif 200 <= answer.status < 300:
-        state = State.HEALTHY
-    elif where != READY:
-        state = State.UNHEALTHY
-        problem = f"HTTP {answer.status}"
-    elif "db" not in body:
-        state = State.UNREACHABLE
-        problem = f"HTTP {answer.status} without a health body: something else answers there"
-    elif body.get("phase") not in (None, "serving"):
-        state = State.STARTING
-    elif body.get("db") and body.get("redis"):
-        state = State.DEGRADED
+        reading = Reading(State.UNREACHABLE, answer.problem or "no answer")
     else:
-        state = State.UNHEALTHY
+        reading = readiness.read(answer)
     return Health(
-        service=service,
-        replica=replica,
-        node=node,
-        state=state,
+        service=replica.service,
+        replica=replica.replica,
+        node=replica.node,
+        state=reading.state,
         url=answer.url,
-        http_status=_health_status(answer, state),
+        http_status=reading.http_status or answer.status,
         latency_ms=None if answer.status is None else round(answer.seconds * 1000, 1),
         checked_at=datetime.now(UTC),
-        body=body,
-        problem=problem,
+        body=answer.body,
+        reason=reading.reason,
+        hint=reading.hint,
+        details=reading.details,
         through_engine=answer.through_engine,
     )
 
 
-def _health_status(answer: Answer, state: State) -> int | None:
-    """The status that `/health` has with this body: it depends on db and redis alone."""
-    if "db" not in answer.body:
-        return answer.status
-    return 200 if answer.body.get("db") and answer.body.get("redis") else 503
+def own_health(replica: Replica) -> Health:
+    """Return what its container's own health check says; without one, running is enough."""
+    state = _STATES.get(replica.health, State.STARTING)
+    if not replica.running:
+        state = State.UNREACHABLE
+    return Health(
+        service=replica.service,
+        replica=replica.replica,
+        node=replica.node,
+        state=state,
+        url="",
+        http_status=None,
+        latency_ms=None,
+        checked_at=datetime.now(UTC),
+        body={},
+        reason=_own_reason(replica, state),
+    )
 
 
-def explain(health: Health) -> str:
-    """Say in a few words why a service is not healthy; empty if it is."""
-    body = health.body
-    match health.state:
+_STATES = {"healthy": State.HEALTHY, None: State.HEALTHY, "unhealthy": State.UNHEALTHY}
+
+
+def _own_reason(replica: Replica, state: State) -> str:
+    match state:
         case State.HEALTHY:
             return ""
         case State.UNREACHABLE:
-            return health.problem or "no answer"
-        case State.UNKNOWN:
-            return health.problem
-        case State.STARTING:
-            return _phase(body)
-        case State.DEGRADED:
-            return f"the schema is not current (migrations: {body.get('migrations')})"
-        case State.UNHEALTHY if "db" not in body:
-            return health.problem
-        case State.UNHEALTHY:
-            away = [name for name in ("db", "redis") if not body.get(name)]
-            names = {"db": "the database", "redis": "Redis"}
-            return " and ".join(names[name] for name in away) + (
-                " does not answer" if len(away) == 1 else " do not answer"
-            )
-
-
-def _phase(body: Mapping[str, Any]) -> str:
-    what = {"waiting": "waiting for the database", "migrating": "applying migrations"}
-    told = what.get(str(body.get("phase")), str(body.get("phase")))
-    if body.get("attempt") and body.get("attempts"):
-        told += f", attempt {body['attempt']} of {body['attempts']}"
-    return told
+            return replica.reason or "no answer"
+        case _:
+            return replica.reason

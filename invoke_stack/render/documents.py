@@ -57,7 +57,7 @@ def health_json(looks: Sequence[Health], worst: Health, runtime: str) -> dict[st
             "latency_ms": look.latency_ms,
             "checked_at": look.checked_at,
             "health": look.body or None,
-            **({"reason": look.problem} if look.state is State.UNKNOWN else {}),
+            **({"reason": look.reason} if look.state is State.UNKNOWN else {}),
         }
 
     result = {"service": worst.service, "runtime": runtime or None, **one(worst)}

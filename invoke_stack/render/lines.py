@@ -9,7 +9,6 @@ from invoke_stack.model import LogLine
 from invoke_stack.render import palette
 
 _SERVICE_COLOURS = ("cyan", "magenta", "blue", "green", "violet", "orange")
-_PREFIX = "[entrypoint]"
 _SIGNS = {"✓": "green", "✗": "red", "⚠": "yellow"}
 # Each alternative begins with a letter of its own kind, by which the search skips most of a line.
 _LEVEL = re.compile(
@@ -21,7 +20,7 @@ _LEVEL = re.compile(
 class LinePrinter:
     """Prints log lines: with the replica's name before each when there are several.
 
-    With `colour` it marks names, levels, the entrypoint's markers, and what `found` matches.
+    With `colour` it marks names, levels, lines that begin with `prefix`, and what `found` matches.
     """
 
     def __init__(
@@ -30,11 +29,13 @@ class LinePrinter:
         timestamps: bool,
         colour: bool,
         found: re.Pattern[str] | None = None,
+        prefix: str = "",
     ) -> None:
         self.services = services
         self.timestamps = timestamps
         self.colour = colour
         self.found = found
+        self.prefix = prefix
         self.width = max((len(name) for name in services), default=0)
         self.heads: dict[str, str] = {}  # by replica
 
@@ -63,10 +64,12 @@ class LinePrinter:
         return _SERVICE_COLOURS[number % len(_SERVICE_COLOURS)]
 
     def _painted(self, text: str) -> str:
-        if not (self.found or text.startswith(_PREFIX) or _LEVEL.search(text)):
+        prefix = self.prefix if self.prefix and text.startswith(self.prefix) else ""
+        if not (self.found or prefix or _LEVEL.search(text)):
             return text
         codes = [
-            (begin, palette.code(colour), end, palette.END) for begin, end, colour in _spans(text)
+            (begin, palette.code(colour), end, palette.END)
+            for begin, end, colour in _spans(text, prefix)
         ]
         if self.found:
             codes += [
@@ -88,10 +91,10 @@ class LinePrinter:
         return "".join(parts) + text[at:]
 
 
-def _spans(text: str) -> Iterator[tuple[int, int, str]]:
-    """What of a line has a colour: from, to, which."""
-    if text.startswith(_PREFIX):
-        begin = len(_PREFIX)
+def _spans(text: str, prefix: str) -> Iterator[tuple[int, int, str]]:
+    """Yield what of a line has a colour: from, to, which. It begins with `prefix`, if any."""
+    if prefix:
+        begin = len(prefix)
         yield 0, begin, "cyan"
         rest = text[begin:].lstrip()
         if colour := _SIGNS.get(rest[:1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from invoke_stack.model import Answer, LogLine, Presence, Replica
@@ -11,10 +12,20 @@ Say = Callable[[str], None]
 """Shows one line of progress to the user."""
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What only some runtimes do."""
+
+    containers: bool
+    """Services run in containers on a Docker engine, as the Compose file and the stack's variables
+    say; else straight from the checkout, on free ports of this machine."""
+
+
 class Runtime(Protocol):
     """One place where the stack runs. Every method raises `OutOfReach` when the place is away."""
 
     name: str
+    capabilities: Capabilities
 
     def presence(self) -> Presence:
         """Return how much of this project's stack exists here.

@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+from deal_scout_profile import PROFILE
 from harness.servers import wait_until
 from invoke_stack import config
 from invoke_stack.commands import lock
@@ -98,7 +99,9 @@ def test_a_worker_that_is_silent(stack):
 
 def test_the_command_of_a_main_process(stack):
     if stack.runtime == "local":  # of containers: tests/integration/compose/test_engine.py
-        runtime = LocalRuntime(config.load(stack.root, config.DEFAULTS, {}, "local"))
+        runtime = LocalRuntime(
+            config.load(stack.root, config.DEFAULTS, {}, "local", profile=PROFILE)
+        )
         commands = {each.service: runtime.main_command(each) for each in runtime.replicas()}
         assert "app.main:app" in commands["backend"]
         assert "celery" in commands["worker"]

@@ -77,6 +77,14 @@ def test_toolkit_and_backend_do_not_know_each_other():
     assert users_of("invoke_stack", "backend") == set()
 
 
+def test_toolkit_does_not_know_deal_scout():
+    assert users_of("deal_scout_profile", "invoke_stack") == set()
+    for path in (ROOT / "invoke_stack").rglob("*.py"):
+        if "runtimes" not in path.parts:  # `local` starts the programs of deal-scout
+            text = path.read_text("utf-8")
+            assert not re.search(r"== \"local\"|\[entrypoint\]|app\.schema|/migrations", text), path
+
+
 def test_nothing_but_tests_imports_tests():
     for folder in ("invoke_stack", "backend", "harness", "bench"):
         assert users_of("tests", folder) == set(), folder

@@ -16,11 +16,9 @@ from harness.stacks import ROOT, Stack
 )
 def test_a_verb_compiles_only_once(tmp_path: Path, variables: dict[str, str], kept: bool) -> None:
     shutil.copy(ROOT / "tasks.py", tmp_path)
-    shutil.copytree(
-        ROOT / "invoke_stack",
-        tmp_path / "invoke_stack",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for package in ("invoke_stack", "deal_scout_profile"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=unwanted)
     # The copy's own modules, also where PYTHONPATH names this checkout.
     here = Stack(tmp_path, "local", clean_environment(PYTHONPATH=str(tmp_path), **variables))
     here.inv("health", "--runtime", "local")

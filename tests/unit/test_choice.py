@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from deal_scout_profile import PROFILE
 from invoke_stack import config
 from invoke_stack.errors import BadInput, NotHealthy, OutOfReach, Unavailable
 from invoke_stack.model import Presence
@@ -201,7 +202,7 @@ def no_engine(monkeypatch, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime")
 @pytest.mark.parametrize("data", ["stack.json", "postgres"])
 def test_local_has_data_only_if_the_folder_holds_some(checkout, data):
-    local = LocalRuntime(config.load(checkout, config.DEFAULTS, {}))
+    local = LocalRuntime(config.load(checkout, config.DEFAULTS, {}, profile=PROFILE))
     assert local.presence() is NOTHING
     (checkout / ".local" / data).mkdir()
     assert local.presence() is DATA
@@ -237,7 +238,7 @@ def test_auto_starts_on_local_if_no_engine_can_exist(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(engine, "load", unasked)
     said = []
-    picked = select.pick(config.load(checkout, config.DEFAULTS, {}), said.append)
+    picked = select.pick(config.load(checkout, config.DEFAULTS, {}, profile=PROFILE), said.append)
     assert picked.name == "local"
     reason = (
         "does not answer: its socket does not exist" if program == "docker" else "is not installed"
@@ -247,7 +248,7 @@ def test_auto_starts_on_local_if_no_engine_can_exist(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it is not known there without asking")
 def test_a_recorded_engine_that_cannot_exist_is_the_one_to_examine(no_engine, checkout):
-    configured = config.load(checkout, config.DEFAULTS, {})
+    configured = config.load(checkout, config.DEFAULTS, {}, profile=PROFILE)
     with pytest.raises(Unavailable) as caught:
         select.pick(configured, lambda _: None)
     assert "used compose last" in caught.value.message

@@ -1,17 +1,19 @@
 """What the checks decide from plain facts, and how it is shown. No engine and no stack."""
 
 import io
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from deal_scout_profile import PROFILE, checkout, commands
+from deal_scout_profile.checkout import Script
+from deal_scout_profile.services import Failing, next_attempt
 from invoke_stack.cli.screen.findings import findings_text
-from invoke_stack.errors import BadInput
+from invoke_stack.errors import BadInput, OpsError, OutOfReach
 from invoke_stack.judge import causes, checks
-from invoke_stack.judge.checks import checkout, commands
-from invoke_stack.judge.checks.facts import Facts, Failing, Script, Settings, Unknown
 from invoke_stack.model import (
     About,
     Checkup,
@@ -25,6 +27,8 @@ from invoke_stack.model import (
     State,
     Status,
 )
+from invoke_stack.profile import UNKNOWN
+from invoke_stack.profile.facts import Facts, Settings
 from invoke_stack.runtimes.machine import read_df
 from tests.support.fakes import body, moment
 
@@ -47,29 +51,56 @@ def look(state=State.HEALTHY, problem="", **more):
     )
 
 
-HEALTHY = Facts(
+SERVICES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
+SETTINGS = Settings({"PORT": "8000"}, names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD"))
+REPLICAS = tuple(replica(name, grace=70) for name in SERVICES)
+ENGINE = About("26.1.5", 0.1, 0.05, "/var/lib/docker", True)
+OWN = ("script", "revisions", "missing", "failing")  # facts that the profile adds
+
+
+def fact(value):
+    """A fact that is known, or the error that explains why it is not."""
+    future = Future()
+    if isinstance(value, OpsError):
+        future.set_exception(value)
+    else:
+        future.set_result(value)
+    return future
+
+
+def but(facts, **more):
+    """The same facts, but for these values."""
+    futures = {each.name for each in fields(Facts) if each.type.startswith("Future[")}
+    own = {name: fact(more.pop(name)) for name in OWN if name in more}
+    given = {name: fact(v) if name in futures else v for name, v in more.items()}
+    return replace(facts, more={**facts.more, **own}, **given)
+
+
+NOTHING = Facts(
+    **dict.fromkeys((each.name for each in fields(Facts) if each.name != "more"), None), more={}
+)
+HEALTHY = but(
+    NOTHING,
     runtime="compose",
+    in_containers=True,
+    needs_docker=True,
     service="backend",
-    own=True,
+    profile=PROFILE,
     now=NOW,
     late=(),
-    docker=True,
-    settings=Settings({"PORT": "8000"}, names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD")),
+    settings=SETTINGS,
     context="default",
-    engine=About("26.1.5", 0.1, 0.05, "/var/lib/docker", True),
+    engine=ENGINE,
     compose="2.26.1",
     ports={"backend": (8000,), "frontend": (3000,)},
     holders={},
     writes_env=False,
-    wanted=("postgres", "redis", "backend", "worker", "beat", "frontend"),
-    replicas=tuple(
-        replica(name, grace=70)
-        for name in ("postgres", "redis", "backend", "worker", "beat", "frontend")
-    ),
+    wanted=SERVICES,
+    replicas=REPLICAS,
     looks=(look(),),
     schema=Schema("0002", "0002", ()),
     failing=None,
-    said={},
+    output={},
     stale="",
     commands={"backend": "python -m uvicorn app.main:app --fd 3", "worker": "python celery"},
     missing=(),
@@ -81,19 +112,20 @@ HEALTHY = Facts(
 
 def sick(**more):
     """The facts of a healthy stack, but for these."""
-    return replace(HEALTHY, **more)
+    return but(HEALTHY, **more)
 
 
 def with_replica(service, **more):
     """The same with one replica that is different."""
-    others = tuple(
-        replace(each, **more) if each.service == service else each for each in HEALTHY.replicas
+    return sick(
+        replicas=tuple(
+            replace(each, **more) if each.service == service else each for each in REPLICAS
+        )
     )
-    return sick(replicas=others)
 
 
 def variables(**given):
-    return sick(settings=replace(HEALTHY.settings, variables=given))
+    return sick(settings=replace(SETTINGS, variables=given))
 
 
 def found(facts):
@@ -108,10 +140,12 @@ def found(facts):
 def test_a_healthy_stack_has_no_findings_and_every_check_is_made():
     made = checks.examine(HEALTHY)
     assert {each.check: each.result for each in made if each.result is not Result.FINE} == {}
-    assert len(made) == len(checks.CHECKS) == len({each.name for each in checks.CHECKS})
+    assert len(made) == len(PROFILE.checks) == len({each.name for each in PROFILE.checks})
 
 
-DENIED = Unknown("Docker's socket may not be opened by this user", "sudo usermod -aG docker $USER")
+DENIED = OutOfReach(
+    "Docker's socket may not be opened by this user", "sudo usermod -aG docker $USER"
+)
 
 CAUSES = {
     "engine that is denied": (
@@ -119,20 +153,20 @@ CAUSES = {
         "engine",
         "may not be opened by this user | asked: default | sudo usermod",
     ),
-    "old engine": (sick(engine=replace(HEALTHY.engine, version="19.03.8")), "engine", "too old"),
+    "old engine": (sick(engine=replace(ENGINE, version="19.03.8")), "engine", "too old"),
     "context": (
-        sick(context=Unknown("there is no Docker context 'x'", "there are: default")),
+        sick(context=OutOfReach("there is no Docker context 'x'", "there are: default")),
         "context",
         "no Docker context 'x' | there are: default",
     ),
     "no compose": (
-        sick(compose=Unknown("Docker has no Compose plugin", "install it")),
+        sick(compose=OutOfReach("Docker has no Compose plugin", "install it")),
         "compose",
         "install it",
     ),
     "old compose": (sick(compose="2.4.0"), "compose", "Docker Compose 2.4.0 is too old"),
     "clock": (
-        sick(engine=replace(HEALTHY.engine, clock_ahead=-90.0)),
+        sick(engine=replace(ENGINE, clock_ahead=-90.0)),
         "clock",
         "the engine's clock is 90 s behind this machine's",
     ),
@@ -142,49 +176,49 @@ CAUSES = {
         "Docker Engine, the services",
     ),
     "compose file": (
-        sick(ports=Unknown("docker compose config failed: yaml: line 3")),
+        sick(ports=OutOfReach("docker compose config failed: yaml: line 3")),
         "project",
         "the Compose file is refused | docker compose config failed: yaml: line 3",
     ),
     "bad value": (
-        sick(settings=replace(HEALTHY.settings, refused=(BadInput("PORT is 'x'", "use a port"),))),
+        sick(settings=replace(SETTINGS, refused=(BadInput("PORT is 'x'", "use a port"),))),
         "env",
         "PORT is 'x' | use a port",
     ),
     "half filled": (
-        sick(settings=replace(HEALTHY.settings, lacking=("POSTGRES_PASSWORD",))),
+        sick(settings=replace(SETTINGS, lacking=("POSTGRES_PASSWORD",))),
         "env",
         ".env is half filled: POSTGRES_PASSWORD is empty",
     ),
     "no .env, nothing up": (
         sick(
-            settings=replace(HEALTHY.settings, lacking=("A", "B"), file_exists=False),
+            settings=replace(SETTINGS, lacking=("A", "B"), file_exists=False),
             writes_env=True,
         ),
         "env",
         "there is no .env | the Compose file requires A, B | inv up writes one",
     ),
     ".env without passwords, nothing up": (
-        sick(settings=replace(HEALTHY.settings, lacking=("A", "B")), writes_env=True),
+        sick(settings=replace(SETTINGS, lacking=("A", "B")), writes_env=True),
         "env",
         ".env lacks A, B | the Compose file requires A, B | inv up adds new passwords",
     ),
     "no .env, but data": (
         sick(
-            settings=replace(HEALTHY.settings, lacking=("A",), file_exists=False),
-            writes_env=Unknown(".env is missing, and x_data holds data", "restore it"),
+            settings=replace(SETTINGS, lacking=("A",), file_exists=False),
+            writes_env=OutOfReach(".env is missing, and x_data holds data", "restore it"),
         ),
         "env",
         ".env is missing, and x_data holds data | the Compose file requires A | restore it",
     ),
     "no .env in another project": (
-        sick(settings=replace(HEALTHY.settings, lacking=("A",), file_exists=False)),
+        sick(settings=replace(SETTINGS, lacking=("A",), file_exists=False)),
         "env",
         "there is no .env | the Compose file requires A | write one that sets A",
     ),
     "no .env, and no engine": (
         sick(
-            settings=replace(HEALTHY.settings, lacking=("A",), file_exists=False),
+            settings=replace(SETTINGS, lacking=("A",), file_exists=False),
             engine=DENIED,
             writes_env=DENIED,
         ),
@@ -192,9 +226,7 @@ CAUSES = {
         "there is no .env | the Compose file requires A | make the engine answer first",
     ),
     "misspelt": (
-        sick(
-            settings=replace(HEALTHY.settings, unused=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))
-        ),
+        sick(settings=replace(SETTINGS, unused=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))),
         "env",
         "POSTGRES_PASWORD in .env is read by nothing | it is nearly POSTGRES_PASSWORD",
     ),
@@ -233,19 +265,17 @@ CAUSES = {
         "ALEMBIC_CMD holds '&&' | no shell sees it",
     ),
     "no such program": (
-        replace(variables(ALEMBIC_CMD="alembik upgrade head"), missing=("ALEMBIC_CMD",)),
+        but(variables(ALEMBIC_CMD="alembik upgrade head"), missing=("ALEMBIC_CMD",)),
         "alembic-cmd",
         "names a program that does not exist: alembik",
     ),
     "no such server": (
-        replace(variables(UVICORN_CMD="gunicorn x"), missing=("UVICORN_CMD",)),
+        but(variables(UVICORN_CMD="gunicorn x"), missing=("UVICORN_CMD",)),
         "uvicorn-cmd",
         "names a program that does not exist: gunicorn",
     ),
     "port": (
-        replace(
-            with_replica("backend", status=Status.CREATED), holders={8000: "python (process 7)"}
-        ),
+        but(with_replica("backend", status=Status.CREATED), holders={8000: "python (process 7)"}),
         "ports",
         "port 8000, which backend needs, is taken | it is held: python (process 7) | end that, or set PORT=8001",
     ),
@@ -263,17 +293,17 @@ CAUSES = {
     "crlf": (sick(script=Script(True, True)), "entrypoint", "line ends of Windows (CRLF)"),
     "bit": (sick(script=Script(False, False)), "entrypoint", "chmod +x backend/entrypoint.sh"),
     "nothing up": (
-        sick(replicas=Unknown("the stack is not up", "start it with: inv up")),
+        sick(replicas=OutOfReach("the stack is not up", "start it with: inv up")),
         "running",
         "the stack is not up | start it with: inv up",
     ),
     "a service that does not exist": (
-        sick(service="nosuch", looks=Unknown("no service 'nosuch'")),
+        sick(service="nosuch", looks=OutOfReach("no service 'nosuch'")),
         "running",
         "there is no service 'nosuch', which stack.service names | there are: backend, beat,",
     ),
     "absent": (
-        sick(replicas=HEALTHY.replicas[1:], looks=(look(State.UNHEALTHY, db=False),)),
+        sick(replicas=REPLICAS[1:], looks=(look(State.UNHEALTHY, db=False),)),
         "running",
         "postgres is absent | backend gets no answer from it | inv up",
     ),
@@ -283,9 +313,9 @@ CAUSES = {
         "redis does not run (exited) | exit code 1 | inv up",
     ),
     "loop": (
-        replace(
+        but(
             with_replica("backend", status=Status.RESTARTING, restarts=5, reason="exit code 1"),
-            said={"backend": ["[entrypoint] Cause: alembic: broken", "[entrypoint] more"]},
+            output={"backend": ["[entrypoint] Cause: alembic: broken", "[entrypoint] more"]},
         ),
         "restarts",
         "backend keeps ending: restarted 5 times | exit code 1 | alembic: broken",
@@ -318,14 +348,14 @@ CAUSES = {
         "the health of backend is unknown | its container has no wget | install wget, curl or",
     ),
     "database down": (
-        replace(
+        but(
             with_replica("postgres", status=Status.EXITED), looks=(look(State.UNHEALTHY, db=False),)
         ),
         "running",
         "postgres does not run (exited) | backend gets no answer from it | inv up",
     ),
     "database stuck": (
-        replace(
+        but(
             with_replica("postgres", health="unhealthy", reason="no response"),
             looks=(look(State.UNHEALTHY, db=False),),
         ),
@@ -338,19 +368,19 @@ CAUSES = {
         "no answer from the database | postgres runs, and does not respond | inv restart postgres",
     ),
     "database elsewhere": (
-        replace(variables(DB_HOST="db.example"), looks=(look(State.UNHEALTHY, db=False),)),
+        but(variables(DB_HOST="db.example"), looks=(look(State.UNHEALTHY, db=False),)),
         "health",
         "no answer from the database | DB_HOST leads there | correct DB_HOST in .env",
     ),
     "broker elsewhere": (
-        replace(variables(REDIS_URL="redis://r"), looks=(look(State.UNHEALTHY, redis=False),)),
+        but(variables(REDIS_URL="redis://r"), looks=(look(State.UNHEALTHY, redis=False),)),
         "health",
         "no answer from Redis | REDIS_URL leads there | correct REDIS_URL in .env",
     ),
     "password": (
         sick(
             looks=(look(State.UNHEALTHY, db=False),),
-            said={
+            output={
                 "backend": [
                     '[entrypoint] Cause: FATAL:  password authentication failed for user "s"'
                 ]
@@ -385,7 +415,7 @@ CAUSES = {
     "failed": (
         sick(
             looks=(look(State.DEGRADED, migrations="failed"),),
-            said={
+            output={
                 "backend": [
                     "[entrypoint] Cause: Multiple head revisions are present",
                     "other error",
@@ -403,7 +433,7 @@ CAUSES = {
     "failed, and tried again soon": (
         sick(
             looks=(look(State.DEGRADED, migrations="failed"),),
-            said={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
+            output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
             failing=Failing("KeyError: 'nope'", moment(10_044)),
         ),
         "schema",
@@ -412,15 +442,15 @@ CAUSES = {
     "a cause that is another check's": (
         sick(
             looks=(look(State.UNHEALTHY, db=False),),
-            said={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
+            output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
         ),
         "health",
         "postgres runs, and does not respond | inv restart postgres",
     ),
     "a database whose clients are told to wait": (
-        replace(
+        but(
             with_replica("postgres", status=Status.RESTARTING, reason="exit status 2"),
-            said={
+            output={
                 "postgres": [
                     'PANIC:  could not open file "global/pg_control": No such file or directory',
                     "FATAL:  the database system is starting up",
@@ -472,19 +502,22 @@ def test_what_was_said_before_the_present_start_is_no_evidence():
 def test_the_next_attempt_is_known_until_it_comes():
     told = "[entrypoint] Attempt 7 in the background failed with code 1. Next in 64s..."
     said = [line(9_900, told), line(9_980, told), line(9_981, "other")]
-    assert causes.next_attempt(said, NOW) == moment(10_044)
-    assert causes.next_attempt(said, moment(10_050)) is None
-    assert causes.next_attempt(said[2:], NOW) is None
+    assert next_attempt(said, NOW) == moment(10_044)
+    assert next_attempt(said, moment(10_050)) is None
+    assert next_attempt(said[2:], NOW) is None
 
 
 def test_no_remedy_builds_where_nothing_is_built():
     told = {"backend": ["[entrypoint] Cause: KeyError: 'nope'"]}
-    failed = sick(looks=(look(State.DEGRADED, migrations="failed"),), said=told)
+    failed = sick(looks=(look(State.DEGRADED, migrations="failed"),), output=told)
     assert "inv up --build" in found(failed)["schema"][0]
-    assert "--build" not in found(replace(failed, runtime="local"))["schema"][0]
+    assert "--build" not in found(but(failed, runtime="local", in_containers=False))["schema"][0]
     heads = REVISIONS | {"0005.py": 'revision = "0005"\ndown_revision = "0002"\n'}
     assert "--build" in found(sick(revisions=heads))["revisions"][0]
-    assert "--build" not in found(sick(revisions=heads, runtime="local"))["revisions"][0]
+    assert (
+        "--build"
+        not in found(sick(revisions=heads, runtime="local", in_containers=False))["revisions"][0]
+    )
 
 
 def test_one_cause_is_told_once():
@@ -500,8 +533,8 @@ def test_one_cause_is_told_once():
     away = sick(looks=(look(State.UNHEALTHY, db=False, migrations="failed"),))
     assert list(found(away)) == ["health"]
     taken = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
-    assert list(found(replace(taken, holders={8000: ""}, looks=()))) == ["ports"]
-    assert list(found(replace(taken, looks=()))) == ["running"]  # it is free by now
+    assert list(found(but(taken, holders={8000: ""}, looks=()))) == ["ports"]
+    assert list(found(but(taken, looks=()))) == ["running"]  # it is free by now
 
 
 def test_what_is_as_it_should_be_is_no_finding():
@@ -529,19 +562,21 @@ def test_no_finding_shows_a_password():
         ("ALEMBIC_CMD", "alembic -x pw=sentinel 'upgrade"),
         ("ALEMBIC_CMD", "x --pw sentinel ; y"),
     ):
-        said = found(replace(variables(**{name: text, "DB_HOST": "x"}), missing=(name,)))
+        said = found(but(variables(**{name: text, "DB_HOST": "x"}), missing=(name,)))
         assert said
         assert "sentinel" not in str(said)
 
 
 def test_another_project_gets_no_checks_of_ours():
-    facts = sick(own=False, service="web", replicas=(replica("web", health="unhealthy"),), looks=())
+    facts = sick(
+        profile=UNKNOWN, service="web", replicas=(replica("web", health="unhealthy"),), looks=()
+    )
     names = {each.check for each in checks.examine(facts)}
     assert names.isdisjoint({"schema", "heartbeats", "alembic-cmd", "entrypoint", "revisions"})
     assert {"engine", "ports", "disk", "running", "memory", "probes"} <= names
     assert list(found(facts)) == ["probes"]
     done = replica("job", status=Status.EXITED, exit_code=0, health=None)
-    assert found(replace(facts, replicas=(replica("web"), done))) == {}
+    assert found(but(facts, replicas=(replica("web"), done))) == {}
 
 
 @pytest.mark.parametrize(
@@ -645,4 +680,4 @@ def test_without_a_terminal_each_is_one_line():
 
 def test_every_check_stands_in_the_readme():
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    assert [check.name for check in checks.CHECKS if f"`{check.name}`" not in readme] == []
+    assert [check.name for check in PROFILE.checks if f"`{check.name}`" not in readme] == []

@@ -11,7 +11,7 @@ import pytest
 from harness.servers import free_port
 from invoke_stack import model
 from invoke_stack.commands import health
-from invoke_stack.model import Answer, State
+from invoke_stack.model import Answer, Replica, State, Status
 from invoke_stack.profile import readiness
 from invoke_stack.runtimes import http
 
@@ -37,6 +37,7 @@ def server(*pieces, pause=0.0):
         listener.shutdown(socket.SHUT_RDWR)
 
 
+WEB = Replica("web", "web", "node", Status.RUNNING)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
 
 
@@ -98,11 +99,9 @@ def test_loopback_addresses_are_recognised(url, is_loopback):
 
 
 def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
-    look = readiness.read(
-        Answer("", None, {}, 0.0, "no program", asked=False), "web", "web", "node"
-    )
-    assert look.state is State.UNKNOWN
-    assert readiness.explain(look) == "no program"
+    answer = Answer("", None, {}, 0.0, "no program", asked=False)
+    look = readiness.health(answer, WEB, readiness.Readiness("/healthz"))
+    assert (look.state, look.reason) == (State.UNKNOWN, "no program")
 
 
 @pytest.mark.parametrize(
@@ -115,5 +114,6 @@ def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
     ],
 )
 def test_unknown_is_worse_than_good_and_better_than_known_to_be_bad(other, worst):
-    unknown = readiness.read(Answer("", None, {}, 0.0, asked=False), "web", "web", "node")
+    answer = Answer("", None, {}, 0.0, asked=False)
+    unknown = readiness.health(answer, WEB, readiness.Readiness("/healthz"))
     assert model.worst([unknown, replace(unknown, state=other)]).state is worst

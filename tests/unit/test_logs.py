@@ -77,7 +77,7 @@ READABLE = {
     ],
 )
 def test_levels_and_markers_have_colours(text, shown):
-    printer = LinePrinter(["backend"], timestamps=False, colour=True)
+    printer = LinePrinter(["backend"], timestamps=False, colour=True, prefix="[entrypoint]")
     assert named(printer.text(line(1, text))) == shown
 
 

@@ -66,9 +66,9 @@ def replica(text):
 
 
 def look(text):
-    body = {"db": text, "redis": text, "queue_depth": text, "migrations": text, "version": text}
-    state = model.State.UNHEALTHY
-    return model.Health("s", text, text, state, text, 503, 1.0, NOW, body, problem=text)
+    state, details = model.State.UNHEALTHY, (model.Detail(text, text, False),)
+    body = {"version": text}
+    return model.Health("s", text, text, state, text, 503, 1.0, NOW, body, text, text, details)
 
 
 @settings(max_examples=50, deadline=None)
@@ -80,7 +80,7 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
     boots = {text: model.Boot(phases)}
     seen = model.Glance(text, ("s",), (replica(text),), schema, boots)
     history = History()
-    history.add([(look(text), text)])
+    history.add([look(text)])
     sight = Sight()
     sight.take(OutOfReach(text, text), NOW)
     shown = [
@@ -90,7 +90,7 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
     ]
     for line in frame.screen(out, text, sight, shown, now=NOW, asked_at=NOW, how_to_end="q"):
         out.print(line)
-    cards.health_text(out, look(text), text, "local")
+    cards.health_text(out, look(text), "local")
     cards.verdict_text(
         out,
         model.Verdict(

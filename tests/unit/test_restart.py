@@ -2,8 +2,10 @@
 
 import pytest
 
+from deal_scout_profile import PROFILE
 from invoke_stack.commands import restart
 from invoke_stack.model import Outcome, State
+from invoke_stack.profile.readiness import Readiness
 from tests.support.fakes import READY, FakeClock, ScriptedRuntime, body, line, moment
 
 BOOT = [
@@ -30,12 +32,21 @@ class Listener:
         self.waits.append((what, seconds, limit))
 
 
-def play(timeout=600.0, where="/ready", **script):
+READINESS = Readiness("/ready", PROFILE.read)
+JUDGE = {"script": PROFILE.phases, "advice": PROFILE.advice}
+
+
+def play(timeout=600.0, readiness=READINESS, **script):
     clock = FakeClock()
     runtime = ScriptedRuntime(clock, **script)
     listener = Listener()
     verdicts = restart.restart_and_judge(
-        runtime, "backend", where=where, timeout=timeout, audience=listener, clock=clock
+        *(runtime, "backend"),
+        **JUDGE,
+        readiness=readiness,
+        timeout=timeout,
+        audience=listener,
+        clock=clock,
     )
     assert runtime.asked == 1
     return verdicts, listener, clock
@@ -195,7 +206,9 @@ def test_restart_ignores_a_moment_in_which_nothing_can_be_asked():
 
 def test_restart_is_unknown_when_the_address_is_of_this_machine_and_the_service_is_not():
     [verdict], _, _ = play(
-        where="http://127.0.0.1:8000/healthz", lines=BOOT, starts=[(1.9, "backend")]
+        readiness=Readiness("http://127.0.0.1:8000/healthz"),
+        lines=BOOT,
+        starts=[(1.9, "backend")],
     )
     assert verdict.outcome is Outcome.UNKNOWN
     assert "127.0.0.1:8000" in verdict.reason
@@ -254,7 +267,8 @@ def test_a_restart_that_cannot_be_asked_for_is_an_error():
         restart.restart_and_judge(
             Broken(clock),
             "backend",
-            where="/ready",
+            **JUDGE,
+            readiness=READINESS,
             timeout=10,
             audience=Listener(),
             clock=clock,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
+from deal_scout_profile import PROFILE
 from invoke_stack.cli.screen import cards, frame, grid, pulse, table
 from invoke_stack.commands.history import History
 from invoke_stack.commands.sight import Sight
 from invoke_stack.errors import OutOfReach
-from invoke_stack.model import Boot, Glance, Health, Phase, Replica, Schema, State, Status
-from invoke_stack.profile import readiness
+from invoke_stack.model import Answer, Boot, Glance, Health, Phase, Replica, Schema, State, Status
 from invoke_stack.render import documents
 from tests.support.fakes import body, moment
 
@@ -127,8 +127,12 @@ def console(width, height):
 
 
 def look(state=State.HEALTHY, at=0.0, latency=5.0, name="backend", **more):
-    seen = body() if state in (State.HEALTHY, State.DEGRADED) else {}
-    return Health("backend", name, "one", state, "", 200, latency, moment(at), seen, **more)
+    if state in (State.HEALTHY, State.DEGRADED):
+        answered = body()
+        more = {"details": PROFILE.read(Answer("", 200, answered, 0.0)).details, **more}
+    else:
+        answered = {}
+    return Health("backend", name, "one", state, "", 200, latency, moment(at), answered, **more)
 
 
 def test_a_sight_knows_since_when_it_sees_nothing():
@@ -215,8 +219,8 @@ def test_health_over_time():
         [State.HEALTHY, State.HEALTHY, State.UNHEALTHY, State.UNREACHABLE, State.HEALTHY]
     ):
         latency = None if state is State.UNREACHABLE else 10.0 * second
-        why = "the database does not answer" if state is State.UNHEALTHY else ""
-        history.add([(look(state, second, latency), why)])
+        reason = "the database does not answer" if state is State.UNHEALTHY else ""
+        history.add([look(state, second, latency, reason=reason)])
     lines = pulse.pulse_lines(history, [look()], moment(6), 80)
     assert [line.plain for line in lines] == [
         "✓ backend is healthy for 2s · latency 40 ms, 0 to 40 ms shown",
@@ -233,8 +237,8 @@ def test_health_over_time():
 
 def test_a_state_that_is_unknown_has_a_mark_of_its_own():
     history = History()
-    history.add([(look(), "")])
-    history.add([(look(State.UNKNOWN, 5, None), "no program to ask with")])
+    history.add([look()])
+    history.add([look(State.UNKNOWN, 5, None, reason="no program to ask with")])
     lines = [line.plain for line in pulse.pulse_lines(history, [], moment(7), 80)]
     assert lines[0].startswith("? backend is unknown for 2s")
     assert lines[1].endswith("?")
@@ -243,10 +247,15 @@ def test_a_state_that_is_unknown_has_a_mark_of_its_own():
 
 def test_an_unknown_state_is_shown_with_its_reason():
     unknown = replace(
-        look(State.UNKNOWN, 0, None), url="", http_status=None, body={}, problem="no program"
+        look(State.UNKNOWN, 0, None),
+        url="",
+        http_status=None,
+        body={},
+        details=(),
+        reason="no program",
     )
     console = Console(file=io.StringIO(), width=80)
-    cards.health_text(console, unknown, readiness.explain(unknown), "compose")
+    cards.health_text(console, unknown, "compose")
     assert console.file.getvalue().splitlines() == [
         "? backend is unknown (no program)",
         "  not asked, compose",
@@ -259,14 +268,14 @@ def test_an_unknown_state_is_shown_with_its_reason():
 def test_an_answer_through_the_engine_says_so():
     console = Console(file=io.StringIO(), width=80)
     answered = replace(look(), url="http://127.0.0.1:8000/ready", through_engine=True)
-    cards.health_text(console, answered, "", "compose")
+    cards.health_text(console, answered, "compose")
     assert "http://127.0.0.1:8000/ready through the engine in " in console.file.getvalue()
 
 
 def test_health_look_after_look():
     history = History()
-    history.add([(look(), "")])
-    history.add([(look(State.UNREACHABLE, 5, None), "no answer within 3 s")])
+    history.add([look()])
+    history.add([look(State.UNREACHABLE, 5, None, reason="no answer within 3 s")])
     [line] = pulse.news_lines(history, [look(State.UNREACHABLE, 5, None)], moment(7))
     assert line.plain == "✗ backend is unreachable for 2s: no answer within 3 s"
 
@@ -275,11 +284,11 @@ def test_health_look_after_look():
 def test_several_replicas_have_a_row_each(width):
     history = History()
     for second in range(200):
-        history.add([(look(at=second, name=f"backend-{n}"), "") for n in (1, 2)])
+        history.add([look(at=second, name=f"backend-{n}") for n in (1, 2)])
     history.add(
         [
-            (look(name="backend-1", at=200), ""),
-            (look(State.UNREACHABLE, 200, None, "backend-2"), ""),
+            look(name="backend-1", at=200),
+            look(State.UNREACHABLE, 200, None, "backend-2"),
         ]
     )
     looks = [look(name="backend-1"), replace(look(name="backend-2"), node="the-other-node")]
@@ -295,7 +304,7 @@ def test_several_replicas_have_a_row_each(width):
 
 def test_when_the_stack_is_away_every_replica_is():
     history = History()
-    history.add([(look(), "")])
+    history.add([look()])
     history.lose(moment(0) + timedelta(seconds=5), "no engine answers")
     assert history.tracks["backend"].last.state is State.UNREACHABLE
     assert [change.state for change in history.changes] == [State.HEALTHY, State.UNREACHABLE]

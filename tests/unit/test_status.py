@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deal_scout_profile import PROFILE
 from invoke_stack import config
 from invoke_stack.commands import status
 from invoke_stack.commands.session import Session
@@ -42,7 +43,7 @@ class Said:
 
 
 def glances(runtime):
-    configured = config.load(Path("nowhere"), config.DEFAULTS, {})
+    configured = config.load(Path("nowhere"), config.DEFAULTS, {}, profile=PROFILE)
     return status.Glances(Session(configured, runtime, print))
 
 

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from deal_scout_profile import PROFILE
 from invoke_stack.model import Replica, Status
+from invoke_stack.profile.readiness import Readiness
 from invoke_stack.runtimes.swarm.tasks import Node, explained, is_current, replicas_of
 
+READY = Readiness("/ready", PROFILE.read)
 NODES = {"n1": Node("one", "10.0.0.1", True), "n2": Node("two", "10.0.0.2", False)}
 SPEC = {"ContainerSpec": {"Image": "web:1"}, "ForceUpdate": 0}
 
@@ -127,10 +130,11 @@ def test_one_on_each_node_is_named_after_it_with_its_port():
 )
 def test_what_the_probe_printed_is_told_in_words(said, means):
     printed = json.dumps({"db": True, "redis": True} | said)
-    seen = explained(Replica("web", "web", "one", Status.RUNNING, reason=printed))
+    seen = explained(Replica("web", "web", "one", Status.RUNNING, reason=printed), READY)
     assert seen.reason == means
 
 
 @pytest.mark.parametrize("printed", ["PONG", "1", "", '{"cut": '])
 def test_what_another_probe_printed_stays_as_it_is(printed):
-    assert explained(Replica("web", "web", "one", Status.RUNNING, reason=printed)).reason == printed
+    replica = Replica("web", "web", "one", Status.RUNNING, reason=printed)
+    assert explained(replica, READY).reason == printed

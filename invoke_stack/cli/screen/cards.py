@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.padding import Padding
@@ -30,14 +29,15 @@ _OUTCOME_STYLE = {
 }
 
 
-def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
+def health_text(console: Console, look: Health, runtime: str) -> None:
     """The state in one line, and what is behind it in a few."""
     colour, sign = STATE_STYLE[look.state]
-    detail = f" ({why})" if why else ""
+    detail = f" ({look.reason})" if look.reason else ""
     name = look.service if look.replica in ("", look.service) else look.replica
     console.print(f"[{colour}]{sign} {escape(name)} is {look.state}[/]{escape(detail)}")
-    if "db" in look.body:
-        console.print(f"  {facts(look.body)} · version {_known(look.body.get('version'))}")
+    if look.details:
+        version = escape(str(look.body.get("version") or "unknown"))
+        console.print(f"  {details(look)} · version {version}")
     timing = f" in {look.latency_ms:.0f} ms" if look.latency_ms is not None else ""
     address = look.url or ("not asked" if look.state is State.UNKNOWN else "its own probe")
     way = " through the engine" if look.through_engine else ""
@@ -45,22 +45,16 @@ def health_text(console: Console, look: Health, why: str, runtime: str) -> None:
     console.print(f"  [dim]{escape(asked)}[/]")
 
 
-def facts(body: Mapping[str, Any]) -> str:
-    facts = (
-        f"DB {_yes(body.get('db'))}",
-        f"Redis {_yes(body.get('redis'))}",
-        f"queue {_known(body.get('queue_depth'))}",
-        f"schema {_known(body.get('migrations'))}",
-    )
-    return " · ".join(facts)
-
-
-def _yes(value: Any) -> str:
-    return "[green]ok[/]" if value else "[red]down[/]"
-
-
-def _known(value: Any) -> str:
-    return "unknown" if value is None else escape(str(value))
+def details(look: Health) -> str:
+    """Return the facts of its health body in one line, as Rich markup."""
+    colours = {True: "green", False: "red"}
+    shown = []
+    for label, value, is_good in look.details:
+        text = escape(value)
+        shown.append(
+            f"{escape(label)} " + (text if is_good is None else f"[{colours[is_good]}]{text}[/]")
+        )
+    return " · ".join(shown)
 
 
 def verdict_text(console: Console, verdict: Verdict) -> None:
@@ -82,8 +76,8 @@ def verdict_text(console: Console, verdict: Verdict) -> None:
         tint = "red" if bad else "green"
         head = escape(f"{phase.name:<12}{phase.seconds:6.1f} s  {tries:<11} ")
         console.print(f"  {head}[{tint}]{escape(outcome)}[/]")
-    if verdict.health and "db" in verdict.health.body:
-        console.print(f"  {facts(verdict.health.body)}")
+    if verdict.health and verdict.health.details:
+        console.print(f"  {details(verdict.health)}")
     if verdict.reason:
         _told(console, "why", verdict.reason)
     if verdict.evidence:

@@ -34,8 +34,8 @@ def pulse_lines(history: History, looks: Sequence[Health], now: datetime, width:
             for line in _only(name, track, now, width)
         ]
     for look in looks[:1]:
-        if "db" in look.body:
-            shown.append(Text.from_markup(f"  {cards.facts(look.body)}", emoji=False))
+        if look.details:
+            shown.append(Text.from_markup(f"  {cards.details(look)}", emoji=False))
     if history.changes:
         shown += [Text(), Text("changes (UTC)", "dim")]
     several = len(history.tracks) > 1

@@ -66,7 +66,9 @@ def restore(
     if not archive.has_sum:
         say(f"note: there is no {archive.path.name}.sha256, so small damage would not be seen")
     if dry_run:
-        plan = command.steps(session.runtime, archive, schema["head"], datetime.now(UTC))
+        plan = command.steps(
+            command.find_server(session), archive, schema["head"], datetime.now(UTC)
+        )
         show_plan(plan, session.runtime.name, False)
         return
     if not yes:

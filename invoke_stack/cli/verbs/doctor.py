@@ -17,7 +17,7 @@ from invoke_stack.model import Result
 from invoke_stack.render import documents
 
 if TYPE_CHECKING:
-    from invoke_stack.commands.pieces import Waiting
+    from invoke_stack.commands.gather import Waiting
 
 PATIENCE = 1.0  # seconds after which a terminal is told what is being waited for
 

@@ -13,13 +13,13 @@ from invoke.exceptions import Exit
 from invoke_stack import config
 from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, configure, start, terminal, verb
 from invoke_stack.errors import NotHealthy, OpsError
-from invoke_stack.model import Answer, Health, State, worst
-from invoke_stack.profile import readiness
-from invoke_stack.profile.readiness import explain
+from invoke_stack.model import Health, State, worst
 from invoke_stack.render import documents
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from invoke_stack.config import Config
 
 
 @verb(
@@ -67,7 +67,7 @@ def health(
         configured, runtime_name = session.config, session.runtime.name
         look = functools.partial(command.look, session, limit)
     if watch:
-        _watch(look, configured.service, runtime_name, json)
+        _watch(look, configured, runtime_name, json)
         return
     looks = look()
     _show(looks, runtime_name, json)
@@ -87,22 +87,24 @@ def _show(looks: Sequence[Health], runtime: str, json: bool) -> None:
 
     console = terminal()
     for look in looks:
-        cards.health_text(console, look, explain(look), runtime)
+        cards.health_text(console, look, runtime)
 
 
-def _watch(look: Callable[[], Sequence[Health]], service: str, runtime: str, json: bool) -> None:
+def _watch(
+    look: Callable[[], Sequence[Health]], configured: Config, runtime: str, json: bool
+) -> None:
     from invoke_stack.cli import live
+    from invoke_stack.commands.health import lost
 
     def dumps(found: Sequence[Health] | OpsError) -> str:
         if isinstance(found, OpsError):
-            nothing = Answer("", None, {}, 0.0, found.message)
-            found = [readiness.read(nothing, service, service, "")]
+            found = [lost(configured, found.message)]
         return documents.dumps(documents.health_json(found, worst(found), runtime))
 
     if json:
         live.watch_json(look, dumps)
     else:
-        live.watch(look, " · ".join(filter(None, (service, runtime))), _View())
+        live.watch(look, " · ".join(filter(None, (configured.service, runtime))), _View())
 
 
 class _View:
@@ -121,7 +123,7 @@ class _View:
             self.history.lose(at, found.message)
         else:
             self.looks = found
-            self.history.add([(look, explain(look)) for look in found])
+            self.history.add(found)
 
     def lines(self, now: datetime, width: int) -> Sequence[Text]:
         from invoke_stack.cli.screen import pulse

@@ -39,7 +39,7 @@ def logs(
 
     The backend's by default. With --follow it goes on across restarts, and when
     the engine was away, without losing or repeating a line. Terminal escapes in
-    the lines are taken out. On a terminal services, levels, [entrypoint] markers
+    the lines are taken out. On a terminal services, levels, markers of the start
     and what --grep found are coloured; in a pipe the lines are as they were said.
 
     Examples:
@@ -65,7 +65,7 @@ def logs(
     names = named or [session.config.service]
     found = command.read(session, command.LogOptions(names, most, after, follow, matching))
     colour = _is_terminal() and coloured(terminal())
-    printer = LinePrinter(names, timestamps, colour, matching)
+    printer = LinePrinter(names, timestamps, colour, matching, session.config.phases.prefix)
     show = documents.line_json if json else printer.text
     if isinstance(sys.stdout, io.TextIOWrapper):
         # On a terminal, and with PYTHONUNBUFFERED, Python would write each line by itself.

@@ -118,7 +118,8 @@ def _restart(
         show_plan(plan.restart(session, name), session.runtime.name, as_json)
         return
     out = terminal(stderr=as_json)
-    with _Narrator(out, most if logs else 0) as narrator:
+    prefix = session.config.phases.prefix
+    with _Narrator(out, most if logs else 0, prefix) as narrator:
         done = command.restart(session, name, timeout=limit, audience=narrator)
     if done.stale:
         say(f"note: {done.stale}; a restart does not take that over, inv up does")
@@ -137,11 +138,11 @@ def _restart(
 class _Narrator:
     """Shows a restart while it happens: its lines, and on a terminal what is being waited for."""
 
-    def __init__(self, console: Console, most: int) -> None:
+    def __init__(self, console: Console, most: int, prefix: str) -> None:
         self.console = console
         self.left = most
         self.most = most
-        self.printer = LinePrinter([], timestamps=False, colour=coloured(console))
+        self.printer = LinePrinter([], timestamps=False, colour=coloured(console), prefix=prefix)
         self.status: Any = None
         self.told = 0.0
 

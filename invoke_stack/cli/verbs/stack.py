@@ -66,7 +66,10 @@ def up(
         return
     replicas = command.up(session, build=build, remove_orphans=remove_orphans, timeout=limit)
     for replica in replicas:
-        if replica.ports and replica.service in ("frontend", session.config.service):
+        if replica.ports and replica.service in (
+            session.config.profile.page,
+            session.config.service,
+        ):
             say(f"{replica.replica}: http://{replica.ports[0]}")
     show_status(session, json, services={replica.service for replica in replicas})
 

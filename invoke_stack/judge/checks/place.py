@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from invoke_stack.judge.checks.facts import NO_DOCKER, Facts, NotKnown, Unknown, known
+from invoke_stack.errors import OpsError
 from invoke_stack.model import Finding
+from invoke_stack.profile.facts import Facts, NoAnswer, Skipped
 
 ENGINE = (20, 10)  # the oldest that is known to work
 COMPOSE = (2, 5)  # the oldest that hands secrets to a build
@@ -13,41 +14,45 @@ FREE = 1 << 30  # bytes; with less, and less than FREE_PART, a disk is called fu
 FREE_PART = 0.05
 SKEW = 2.0  # seconds
 _UNSET = "variables are not set"
-_VARIABLES = {"backend": "PORT", "frontend": "FRONTEND_PORT"}
+NO_DOCKER = "the local runtime needs no Docker"
 
 
-def _needs_docker(facts: Facts) -> None:
-    if not facts.docker:
-        raise NotKnown(NO_DOCKER)
+def _require_docker(facts: Facts) -> None:
+    if not facts.needs_docker:
+        raise Skipped(NO_DOCKER)
+
+
+def _reported(error: BaseException | None) -> OpsError | None:
+    """Return the error of a fact if it is a finding: what came too late is another check's."""
+    return error if isinstance(error, OpsError) and not isinstance(error, NoAnswer) else None
 
 
 def context(facts: Facts) -> Iterator[Finding]:
     """The Docker context that is chosen exists."""
-    _needs_docker(facts)
-    if isinstance(facts.context, Unknown) and not facts.context.late:
-        yield Finding(facts.context.why, (), facts.context.hint)
+    _require_docker(facts)
+    if error := _reported(facts.context.exception()):
+        yield Finding(error.message, (), error.hint)
 
 
 def engine(facts: Facts) -> Iterator[Finding]:
     """Docker Engine answers, and is not too old."""
-    _needs_docker(facts)
-    known(facts.context)
-    if isinstance(facts.engine, Unknown) and not facts.engine.late:
-        evidence = (f"asked: {facts.context}",)
-        yield Finding(facts.engine.why, evidence, facts.engine.hint)
-    elif _version(known(facts.engine).version) < ENGINE:
-        what = f"Docker Engine {known(facts.engine).version} is too old"
+    _require_docker(facts)
+    context = facts.context.result()
+    if error := _reported(facts.engine.exception()):
+        yield Finding(error.message, (f"asked: {context}",), error.hint)
+    elif _version(facts.engine.result().version) < ENGINE:
+        what = f"Docker Engine {facts.engine.result().version} is too old"
         yield Finding(what, ("20.10 is the oldest that is known to work",), "install a newer one")
 
 
 def compose(facts: Facts) -> Iterator[Finding]:
     """Docker has the Compose plugin, and it is not too old."""
-    _needs_docker(facts)
-    if isinstance(facts.compose, Unknown) and not facts.compose.late:
-        yield Finding(facts.compose.why, (), facts.compose.hint)
-    elif _version(known(facts.compose)) < COMPOSE:
+    _require_docker(facts)
+    if error := _reported(facts.compose.exception()):
+        yield Finding(error.message, (), error.hint)
+    elif _version(facts.compose.result()) < COMPOSE:
         yield Finding(
-            f"Docker Compose {known(facts.compose)} is too old",
+            f"Docker Compose {facts.compose.result()} is too old",
             ("2.5 is the oldest that hands secrets to a build",),
             "sudo apt-get install docker-compose-plugin, or update Docker Desktop",
         )
@@ -60,43 +65,43 @@ def _version(text: str) -> tuple[int, ...]:
 
 def project(facts: Facts) -> Iterator[Finding]:
     """Compose accepts the Compose file."""
-    _needs_docker(facts)
-    known(facts.compose)
+    _require_docker(facts)
+    facts.compose.result()
     if facts.settings.lacking or facts.settings.refused:
-        raise NotKnown(_UNSET)  # which is another check's
-    if isinstance(facts.ports, Unknown) and not facts.ports.late:
-        yield Finding("the Compose file is refused", (facts.ports.why,), "docker compose config")
+        raise Skipped(_UNSET)  # which is another check's
+    if error := _reported(facts.ports.exception()):
+        yield Finding("the Compose file is refused", (error.message,), "docker compose config")
 
 
 def ports(facts: Facts) -> Iterator[Finding]:
     """Nobody else has the ports that the stack needs."""
-    if facts.runtime == "local":
-        raise NotKnown("its ports move by themselves")
+    if not facts.in_containers:
+        raise Skipped("its ports move by themselves")
     if facts.settings.lacking or facts.settings.refused:
-        raise NotKnown(_UNSET)
-    wanted, holders = known(facts.ports), known(facts.holders)
+        raise Skipped(_UNSET)
+    wanted, holders = facts.ports.result(), facts.holders.result()
     users: dict[int, str] = {}
     for service, listed in wanted.items():
         for port in listed:
             if port in users:
                 what = f"{users[port]} and {service} are both given port {port}"
-                yield Finding(what, (), _another(service, port))
+                yield Finding(what, (), _another(facts, service, port))
             elif port in holders:
                 holder = holders[port] or "by a process that this user may not see"
                 what = f"port {port}, which {service} needs, is taken"
-                yield Finding(what, (f"it is held: {holder}",), _another(service, port))
+                yield Finding(what, (f"it is held: {holder}",), _another(facts, service, port))
             users[port] = service
 
 
-def _another(service: str, port: int) -> str:
-    variable = _VARIABLES.get(service)
+def _another(facts: Facts, service: str, port: int) -> str:
+    variable = facts.profile.port_variables.get(service)
     other = f"set {variable}={port + 1} in .env" if variable else "publish another"
     return f"end that, or {other}; then: inv up"
 
 
 def disks(facts: Facts) -> Iterator[Finding]:
     """There is room on the disks."""
-    for disk in known(facts.disks):
+    for disk in facts.disks.result():
         if disk.free < FREE and disk.free < disk.total * FREE_PART:
             what = f"the disk is nearly full: {disk.name}"
             evidence = (f"{disk.free >> 20} MiB of {disk.total >> 20} MiB are free",)
@@ -107,15 +112,15 @@ def disks(facts: Facts) -> Iterator[Finding]:
 
 
 def _room(facts: Facts) -> str:
-    if facts.runtime == "local":
+    if not facts.in_containers:
         return "see what takes it: du -sh .local/*"
     return "see what takes it: docker system df; then: docker image prune"
 
 
 def clock(facts: Facts) -> Iterator[Finding]:
     """The engine's clock agrees with ours: times in logs, restarts and certificates depend on it."""
-    _needs_docker(facts)
-    about = known(facts.engine)
+    _require_docker(facts)
+    about = facts.engine.result()
     if abs(about.clock_ahead) > SKEW + about.clock_error:
         way = "ahead of" if about.clock_ahead > 0 else "behind"
         yield Finding(

@@ -16,7 +16,7 @@ from invoke_stack.config import Config
 from invoke_stack.errors import BadInput, OpsError, OutOfReach
 from invoke_stack.model import Answer, LogLine, Presence, Replica
 from invoke_stack.runtimes import http, record
-from invoke_stack.runtimes.base import Say
+from invoke_stack.runtimes.base import Capabilities, Say
 from invoke_stack.runtimes.docker import (
     compose_labels,
     engine,
@@ -38,6 +38,7 @@ class ComposeRuntime:
     """Implements `runtimes.base.Runtime` on the engine that the `docker` command would use."""
 
     name = "compose"
+    capabilities = Capabilities(containers=True)
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -20,8 +20,6 @@ from invoke_stack.runtimes.docker import engine, identity
 if TYPE_CHECKING:
     from docker import APIClient
 
-_SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD")
-
 
 class Project:
     """A checkout with Compose files in it."""
@@ -149,11 +147,12 @@ class Project:
         )
 
     def _is_without_passwords(self) -> bool:
-        """Return True in our own project if nothing sets a password yet."""
-        if not self.config.is_deal_scout or any(self.environ.get(name) for name in _SECRETS):
-            return False
+        """Return True if nothing sets a password of the project yet."""
+        passwords = self.config.profile.passwords
         example = self.root / ".env.example"
-        return example.exists() and all(name in read_env_file(example) for name in _SECRETS)
+        if not passwords or any(self.environ.get(name) for name in passwords):
+            return False
+        return example.exists() and all(name in read_env_file(example) for name in passwords)
 
     def write_env(self, client: APIClient, label: str, say: Say) -> None:
         """Write new passwords into `.env`, which begins as a copy of the example.
@@ -165,7 +164,7 @@ class Project:
         target = self.root / ".env"
         source = target if target.exists() else self.root / ".env.example"
         text = source.read_text("utf-8")
-        for secret in _SECRETS:
+        for secret in self.config.profile.passwords:
             line = f"{secret}={secrets.token_urlsafe(24)}"
             text, count = re.subn(rf"^{secret}=$", line, text, flags=re.M)
             text += "" if count else f"\n{line}\n"

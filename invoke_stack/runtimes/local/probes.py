@@ -8,8 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from invoke_stack.model import State
-from invoke_stack.profile import readiness
+from invoke_stack.profile.readiness import Readiness
 from invoke_stack.runtimes import http
 from invoke_stack.runtimes.local import embedded
 from invoke_stack.runtimes.local.stack import Stack
@@ -18,17 +17,18 @@ TIMEOUT = 1.5  # seconds
 HEARTBEAT_AGE = 30.0  # seconds; the worker and beat touch their files every few
 
 
-def problem(service: str, stack: Stack, run: Path) -> str:
-    """Why a service that runs is not ready yet; empty when it is."""
+def problem(service: str, stack: Stack, run: Path, ready: Readiness) -> str:
+    """Return why a running service is not ready; empty if it is. `ready` is the backend's."""
     match service:
         case "postgres":
             return _postgres(stack.ports[service])
         case "redis":
             return _redis(stack.ports[service], stack.redis_password)
         case "backend":
-            answer = http.fetch(f"http://127.0.0.1:{stack.ports[service]}/ready", TIMEOUT)
-            look = readiness.read(answer, service, service, "")
-            return "" if look.state is State.HEALTHY else readiness.explain(look)
+            answer = http.fetch(f"http://127.0.0.1:{stack.ports[service]}{ready.url}", TIMEOUT)
+            if answer.status is None:
+                return answer.problem
+            return ready.read(answer).reason
         case "frontend":
             answer = http.fetch(f"http://127.0.0.1:{stack.ports[service]}/healthz", TIMEOUT)
             return "" if answer.status == 200 else answer.problem or f"HTTP {answer.status}"

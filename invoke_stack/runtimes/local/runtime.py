@@ -19,7 +19,7 @@ from invoke_stack.config import Config
 from invoke_stack.errors import BadInput, CommandFailed, OutOfReach, writing
 from invoke_stack.model import Answer, LogLine, Presence, Replica, Status
 from invoke_stack.runtimes import http, machine, pipes, record
-from invoke_stack.runtimes.base import Say
+from invoke_stack.runtimes.base import Capabilities, Say
 from invoke_stack.runtimes.local import (
     embedded,
     journal,
@@ -50,6 +50,7 @@ class LocalRuntime:
     """Implements `runtimes.base.Runtime` in the folder `.local` of the checkout."""
 
     name = "local"
+    capabilities = Capabilities(containers=False)
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -77,8 +78,8 @@ class LocalRuntime:
         """What stands in the way of `up` here, in a few words; empty if nothing does."""
         if sys.platform == "win32":
             return "the local runtime does not exist on Windows"
-        if not (self.config.root / "backend" / "entrypoint.sh").exists():
-            return "the local runtime runs deal-scout alone, and this is another project"
+        if not self.config.profile.runs_locally:
+            return "the local runtime cannot start the programs of this project"
         return ""
 
     def is_here(self) -> bool:
@@ -125,7 +126,7 @@ class LocalRuntime:
         reason = events.last_exit.get(name, "") if not running else ""
         verdict = None
         if running and probe:
-            reason = probes.problem(name, remembered, self.run)
+            reason = probes.problem(name, remembered, self.run, self.config.readiness)
             verdict = "healthy" if not reason else "starting" if young else "unhealthy"
         port = remembered.ports.get(name)
         return Replica(

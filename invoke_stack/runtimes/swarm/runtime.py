@@ -14,7 +14,7 @@ from invoke_stack.config import Config
 from invoke_stack.errors import BadInput, OpsError, OutOfReach
 from invoke_stack.model import Answer, LogLine, Presence, Replica
 from invoke_stack.runtimes import record
-from invoke_stack.runtimes.base import Say
+from invoke_stack.runtimes.base import Capabilities, Say
 from invoke_stack.runtimes.docker import engine, engine_logs, engine_stream, inside
 from invoke_stack.runtimes.docker.project import Project, say_orphans
 from invoke_stack.runtimes.swarm import tasks as tasks_of
@@ -32,6 +32,7 @@ class SwarmRuntime:
     """Implements `runtimes.base.Runtime` on a swarm."""
 
     name = "swarm"
+    capabilities = Capabilities(containers=True)
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -219,7 +220,7 @@ class SwarmRuntime:
             return replica
         with engine.errors():
             inspected = self.client.inspect_container(container)
-        return tasks_of.explained(engine.with_probe(replica, inspected))
+        return tasks_of.explained(engine.with_probe(replica, inspected), self.config.readiness)
 
     def _sources(
         self, name: str, service: Service, nodes: Mapping[str, Node]

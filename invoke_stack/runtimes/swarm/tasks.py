@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from invoke_stack.model import Answer, Replica, Status
-from invoke_stack.profile import readiness
+from invoke_stack.profile.readiness import Readiness, health
 from invoke_stack.runtimes.docker import engine
 
 Task = Mapping[str, Any]
@@ -150,8 +150,8 @@ def why(task: Task) -> str:
     return error.removeprefix("task: ").strip().splitlines()[0][:200] if error else ""
 
 
-def explained(replica: Replica) -> Replica:
-    """With a reason in words, where its probe has printed what `/ready` answered."""
+def explained(replica: Replica, readiness: Readiness) -> Replica:
+    """Return it with a reason in words where its health check has printed a readiness body."""
     try:
         body = json.loads(replica.reason)
     except ValueError:
@@ -159,8 +159,7 @@ def explained(replica: Replica) -> Replica:
     if not isinstance(body, dict):
         return replica
     answer = Answer("", 503, body, 0.0)
-    look = readiness.read(answer, replica.service, replica.replica, replica.node)
-    return replace(replica, reason=readiness.explain(look))
+    return replace(replica, reason=health(answer, replica, readiness).reason)
 
 
 def _grace(task: Task) -> int:

@@ -148,10 +148,10 @@ def test_the_runtime_without_docker_is_not_for_other_projects(tmp_path, package)
     stack = ComposeStack(tmp_path, environment=dockerized.environment(PYTHONPATH=str(package)))
     result = stack.inv("up", "--runtime", "local")
     assert result.returncode == 4
-    assert "another project" in result.stderr
+    assert "cannot start the programs of this project" in result.stderr
     assert not (tmp_path / ".local" / "run").exists()
     # And `auto` does not fall back to it.
     nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
     result = stack.inv("status", env=nowhere)
     assert result.returncode == 4
-    assert "another project" not in result.stderr
+    assert "cannot start" not in result.stderr

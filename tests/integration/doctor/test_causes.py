@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from deal_scout_profile import PROFILE
 from harness import dockerized, engines
 from harness.servers import clean_environment, free_port, wait_until
 from harness.stacks import ROOT, Stack, copy_checkout
@@ -178,14 +179,14 @@ def test_an_engine_that_hangs_holds_up_nothing(checkout):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         environ = {"DOCKER_HOST": f"tcp://127.0.0.1:{silent.getsockname()[1]}"}
-        loaded = config.load(checkout.root, config.DEFAULTS, environ, "compose")
+        loaded = config.load(checkout.root, config.DEFAULTS, environ, "compose", profile=PROFILE)
         waited: list[str] = []
         begin = time.monotonic()
         facts = gather(loaded, [], environ, lambda names, _: waited.extend(names), limit=1.0)
     assert time.monotonic() - begin < 5
     assert facts.late == ["Docker Engine"]
     assert "Docker Engine" in waited
-    assert facts.revisions  # what does not need it is known
+    assert facts.more["revisions"].result()  # what does not need it is known
     wrong = {each.check for each in checks.examine(facts) if each.findings}
     assert "answers" in wrong
     assert wrong.isdisjoint({"engine", "running"})  # the same cause

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from invoke_stack.judge.checks.facts import Facts, Unknown
+from invoke_stack.errors import CommandFailed
 from invoke_stack.model import Finding
+from invoke_stack.profile import MainService
+from invoke_stack.profile.facts import Facts
 
 DEFAULT = "alembic upgrade head"
 VARIABLES = ("ALEMBIC_CMD", "UVICORN_CMD")
@@ -25,6 +27,25 @@ def program(text: str) -> str:
         return next(iter(shlex.split(text)), "")
     except ValueError:
         return ""
+
+
+def missing(backend: MainService) -> list[str]:
+    """Return the variables that name a program which does not exist beside the backend."""
+    missing = []
+    for name in VARIABLES:
+        word = program(backend.variables.get(name, ""))
+        if word and not _exists(backend, word):
+            missing.append(name)
+    return missing
+
+
+def _exists(backend: MainService, word: str) -> bool:
+    backend.execute("true")  # raises where nothing can be run
+    try:
+        backend.execute("sh", "-c", 'command -v -- "$0"', word)
+    except CommandFailed:
+        return False
+    return True
 
 
 def alembic(facts: Facts) -> Iterator[Finding]:
@@ -69,6 +90,7 @@ def _unusable(facts: Facts, name: str, text: str, remedy: str) -> Iterator[Findi
         yield Finding(
             f"{name} holds {operators[0][-2:]!r}", (told,), f"put it into a script, or {remedy}"
         )
-    if not isinstance(facts.missing, Unknown) and name in facts.missing:
+    missing = facts.more["missing"]
+    if not missing.exception() and name in missing.result():
         what = f"{name} names a program that does not exist: {program(text)}"
         yield Finding(what, (), f"correct its name in .env, or {remedy}")

@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from invoke_stack.judge.checks.facts import Facts, built, known
+from invoke_stack.judge.checks.services import without_build
 from invoke_stack.model import Finding
+from invoke_stack.profile import MainService
+from invoke_stack.profile.facts import Facts, Skipped
 
 ENTRYPOINT = "backend/entrypoint.sh"
 
 
+@dataclass(frozen=True)
+class Script:
+    """The entrypoint as it is in the checkout."""
+
+    has_crlf: bool
+    is_executable: bool
+
+
+def read_entrypoint(backend: MainService) -> Script:
+    """Look at the entrypoint. Raises `Skipped` if there is none."""
+    path = backend.root / ENTRYPOINT
+    try:
+        has_crlf = b"\r\n" in path.read_bytes()
+    except FileNotFoundError:
+        raise Skipped(f"{path} does not exist") from None
+    return Script(has_crlf, os.name == "nt" or os.access(path, os.X_OK))
+
+
+def read_revisions(backend: MainService) -> dict[str, str]:
+    """Return the text of each file in alembic/versions, by its name."""
+    files = sorted((backend.root / "alembic" / "versions").glob("*.py"))
+    return {path.name: path.read_text("utf-8", "replace") for path in files}
+
+
 def entrypoint(facts: Facts) -> Iterator[Finding]:
     """No Windows checkout has spoilt the entrypoint."""
-    script = known(facts.script)
+    script: Script = facts.more["script"].result()
     if script.has_crlf:
         evidence = ('a shell takes the CR for a part of the word: "no such file or directory"',)
         remedy = f"rm {ENTRYPOINT}; git checkout -- {ENTRYPOINT}"
@@ -39,7 +66,7 @@ class Revision:
 def revisions(facts: Facts) -> Iterator[Finding]:
     """The migrations can be read, and lead to one head."""
     found: dict[str, Revision] = {}
-    files = known(facts.revisions)
+    files: Mapping[str, str] = facts.more["revisions"].result()
     if not files:
         yield Finding("alembic/versions holds no migrations", (), "git checkout -- alembic")
     for file, text in files.items():
@@ -71,7 +98,7 @@ def revisions(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             f"the migrations have {len(last)} heads: {', '.join(last)}",
             ("`alembic upgrade head` does not know which to take, and applies none",),
-            built(
+            without_build(
                 facts, "join them: alembic merge heads -m join --rev-id NAME, then: inv up --build"
             ),
         )

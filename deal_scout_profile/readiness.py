@@ -1,0 +1,61 @@
+"""The body of the backend's `/health` and `/ready`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from invoke_stack.model import Answer, Detail, State
+from invoke_stack.profile.readiness import Reading, by_status
+
+_DEPENDENCIES = {"db": "the database", "redis": "Redis"}
+_PHASES = {"waiting": "waiting for the database", "migrating": "applying migrations"}
+
+
+def read(answer: Answer) -> Reading:
+    """Read an answer of `/ready`: 200 if the backend is ready, else 503 with the reason."""
+    body = answer.body
+    is_ready = by_status(answer).state is State.HEALTHY
+    if "db" not in body:
+        if is_ready:
+            return Reading(State.HEALTHY)
+        what = f"HTTP {answer.status} without a health body: something else answers there"
+        return Reading(State.UNREACHABLE, what)
+    absent = [name for key, name in _DEPENDENCIES.items() if not body.get(key)]
+    hint = ""
+    if is_ready:
+        state, reason = State.HEALTHY, ""
+    elif body.get("phase") not in (None, "serving"):
+        state, reason = State.STARTING, _phase(body)
+    elif not absent:
+        schema = body.get("migrations")
+        state, reason = State.DEGRADED, f"the schema is not current (migrations: {schema})"
+    else:
+        does_not = "does not answer" if len(absent) == 1 else "do not answer"
+        state, reason = State.UNHEALTHY, f"{' and '.join(absent)} {does_not}"
+        if "Redis" in absent:
+            hint = "look at Redis: inv status, inv logs redis"
+    return Reading(state, reason, hint, 503 if absent else 200, _details(body))
+
+
+def _phase(body: Mapping[str, Any]) -> str:
+    name = str(body.get("phase"))
+    reason = _PHASES.get(name, name)
+    if body.get("attempt") and body.get("attempts"):
+        reason += f", attempt {body['attempt']} of {body['attempts']}"
+    return reason
+
+
+def _details(body: Mapping[str, Any]) -> tuple[Detail, ...]:
+    def dependency(label: str, key: str) -> Detail:
+        return Detail(label, "ok" if body.get(key) else "down", bool(body.get(key)))
+
+    def value(label: str, key: str) -> Detail:
+        return Detail(label, "unknown" if body.get(key) is None else str(body[key]))
+
+    return (
+        dependency("DB", "db"),
+        dependency("Redis", "redis"),
+        value("queue", "queue_depth"),
+        value("schema", "migrations"),
+    )
