@@ -30,13 +30,10 @@ def read(session: Session, options: LogOptions) -> Iterator[LogLine | None]:
 
     Raises `OutOfReach` if there is no such service, or the stack is not up.
     """
-    lines = session.runtime.logs(
-        list(dict.fromkeys(options.services)),
-        tail=options.tail,
-        since=options.since,
-        follow=options.follow,
-        say=session.say,
-    )
+    runtime = session.runtime
+    read = runtime.follow if options.follow else runtime.history
+    services = list(dict.fromkeys(options.services))
+    lines = read(services, tail=options.tail, since=options.since, say=session.say)
     return select(lines, options.grep)
 
 
@@ -44,7 +41,7 @@ def last(runtime: Runtime, service: str, tail: int, since: str | None = None) ->
     """Return the last lines of a service; none where they cannot be had."""
     found: list[LogLine] = []
     with suppress(OpsError):
-        lines = runtime.logs([service], tail=tail, since=since, follow=False, say=lambda _: None)
+        lines = runtime.history([service], tail=tail, since=since, say=lambda _: None)
         found.extend(line for line in select(lines, None) if line)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from invoke_stack.commands.scale import find_scale
 from invoke_stack.commands.session import Session
 from invoke_stack.errors import LeftBehind, OutOfReach
 from invoke_stack.model import Replica, Step
@@ -76,7 +77,7 @@ def restart(session: Session, service: str) -> list[Step]:
 
 def scale(session: Session, service: str, count: int) -> list[Step]:
     """The steps of `scale`. Raises `BadInput` when the service cannot have so many."""
-    session.runtime.scale(service, count, dry_run=True)
+    find_scale(session, service, count)(service, count, dry_run=True)
     now = sum(each.running for each in session.runtime.replicas(service, probe=False))
     if now == count:
         return [Step("leave", service, f"it has {count} already")]

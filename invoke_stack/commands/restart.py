@@ -113,7 +113,7 @@ def restart_and_judge(
     """
     begin = clock.monotonic()
     before = {old.replica: old for old in runtime.replicas(service, probe=False)}
-    lines = runtime.logs([service], tail=0, since=None, follow=True, say=audience.say)
+    lines = runtime.follow([service], tail=0, since=None, say=audience.say)
     next(lines)  # the present has been reached: from here on no line is missed
     request = _Request(runtime, service)
     watches = {name: _Watch(old, readiness, script, stable, advice) for name, old in before.items()}
@@ -133,7 +133,8 @@ def restart_and_judge(
             if replica.replica not in watches:
                 watches[replica.replica] = _Watch(None, readiness, script, stable, advice)
             watches[replica.replica].look(replica, runtime, audience, clock)
-        if answered and (why := runtime.undone(service)):
+        undone = runtime.capabilities.undone
+        if answered and undone and (why := undone(service)):
             for watch in watches.values():
                 watch.undo(why)
         next_look = clock.monotonic() + PROBE_EVERY

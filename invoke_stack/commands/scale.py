@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from invoke_stack.commands import up
 from invoke_stack.commands.session import Session
+from invoke_stack.errors import BadInput
+from invoke_stack.runtimes.base import Scale
 
 
 def scale(session: Session, service: str, count: int, *, timeout: float) -> None:
@@ -12,5 +14,17 @@ def scale(session: Session, service: str, count: int, *, timeout: float) -> None
     Raises `BadInput` where that cannot be, and `NotHealthy` after `timeout` seconds.
     """
     with session.changing(f"scale {service}"):
-        session.runtime.scale(service, count, dry_run=False)
+        find_scale(session, service, count)(service, count, dry_run=False)
         up.wait(session, timeout=timeout)
+
+
+def find_scale(session: Session, service: str, count: int) -> Scale:
+    """Return what scales a service. Raises `BadInput` with the way to do it elsewhere."""
+    if scale := session.runtime.capabilities.scale:
+        return scale
+    number = f"{service}={count}"
+    raise BadInput(
+        f"the runtime {session.runtime.name} cannot scale a service",
+        f"with Docker: inv scale {number} --runtime swarm,"
+        f" or docker compose up --detach --no-recreate --scale {number}",
+    )

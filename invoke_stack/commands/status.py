@@ -72,10 +72,9 @@ class Glances:
         return found
 
     def _lines(self, *, tail: int | None, since: str | None) -> list[LogLine]:
-        said = self.runtime.logs(
-            [self.config.service], tail=tail, since=since, follow=False, say=lambda _: None
-        )
-        return [line for line in islice(said, LINES) if line]
+        service = self.config.service
+        lines = self.runtime.history([service], tail=tail, since=since, say=lambda _: None)
+        return list(islice(lines, LINES))
 
 
 def _stamp(moment: datetime) -> str:

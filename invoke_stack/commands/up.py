@@ -32,14 +32,14 @@ def wait(session: Session, *, timeout: float, clock: Clock = time) -> list[Repli
     The main service is judged by its readiness URL, the others by the runtime's own probe. Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.
     """
     runtime, say = session.runtime, session.say
-    wanted = runtime.wanted()
+    wanted, undone = runtime.wanted(), runtime.capabilities.undone
     begin = told = clock.monotonic()
     ready: set[str] = set()
     before: dict[str, int] = {}  # restarts of each replica when we first saw it
     while True:
         services = [name for name in runtime.services() if name in wanted]
         for name in services:
-            if why := runtime.undone(name):
+            if undone and (why := undone(name)):
                 raise NotHealthy(f"{name}: {why}", f"what ran before serves; see: inv logs {name}")
         replicas = [each for each in runtime.replicas() if each.service in wanted]
         waiting = [replica for replica in replicas if not is_ready(replica)]

@@ -12,20 +12,31 @@ Say = Callable[[str], None]
 """Shows one line of progress to the user."""
 
 
+class Scale(Protocol):
+    """Has a service run with this many replicas, unless `dry_run`. Raises `BadInput`."""
+
+    def __call__(self, service: str, count: int, *, dry_run: bool) -> None: ...
+
+
 @dataclass(frozen=True)
 class Capabilities:
-    """What only some runtimes do."""
+    """What only some runtimes do; None for what this one does not."""
 
     containers: bool
     """Services run in containers on a Docker engine, as the Compose file and the stack's variables
     say; else straight from the checkout, on free ports of this machine."""
+    scale: Scale | None = None
+    undone: Callable[[str], str] | None = None
+    """Returns why the runtime has taken the last change of a service back; empty if it has not."""
 
 
 class Runtime(Protocol):
     """One place where the stack runs. Every method raises `OutOfReach` when the place is away."""
 
     name: str
-    capabilities: Capabilities
+
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     def presence(self) -> Presence:
         """Return how much of this project's stack exists here.
@@ -56,26 +67,29 @@ class Runtime(Protocol):
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
         """GET a path of a replica's HTTP port within `timeout` seconds; never raises.
 
-        It is asked where the replica runs; what cannot be asked there has `asked` false.
+        It is asked where the replica runs; what cannot be asked there has `asked` false. An engine
+        that has to be asked first may take a few seconds more.
         """
         ...
 
-    def logs(
-        self,
-        services: Sequence[str],
-        *,
-        tail: int | None,
-        since: str | None,
-        follow: bool,
-        say: Say,
-    ) -> Iterator[LogLine | None]:
-        """The lines of these services in order of time.
+    def history(
+        self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
+    ) -> Iterator[LogLine]:
+        """Return the lines of these services up to now, in order of time.
 
         `tail` counts over all of them together; None means all lines. `since` is a time as in
-        `LogLine.time`. With `follow` the lines go on for ever, across restarts, and None is
-        yielded at least every 0.1 s while there is nothing new, the first time when the present
-        has been reached; so the caller never blocks for long. `say` is told when the place goes
-        away meanwhile, and when it is back.
+        `LogLine.time`. `say` gets what could not be read.
+        """
+        ...
+
+    def follow(
+        self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
+    ) -> Iterator[LogLine | None]:
+        """Return the lines as `history` does, and then new ones for ever, across restarts.
+
+        None is yielded at least every 0.1 s while there is no new line, the first time when all
+        earlier ones have been; so the caller is never blocked for long. `say` also gets when the
+        place goes away meanwhile, and when it is back.
         """
         ...
 
@@ -84,17 +98,6 @@ class Runtime(Protocol):
 
         Returns once they were started or, where they are replaced one after the other, once that
         has begun.
-        """
-        ...
-
-    def undone(self, service: str) -> str:
-        """Why the runtime has taken the last change of a service back; empty if it has not."""
-        ...
-
-    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
-        """Have a service run with this many replicas, unless `dry_run`.
-
-        Raises `BadInput` where that cannot be.
         """
         ...
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from invoke_stack.model import Answer, LogLine, Replica, Status
+from invoke_stack.runtimes.base import Capabilities
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -68,6 +69,7 @@ class ScriptedRuntime:
     requested: threading.Event = field(default_factory=threading.Event)
     answer: threading.Event = field(default_factory=threading.Event)
     name = "scripted"
+    capabilities = Capabilities(containers=False)
     step = 0.05
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
@@ -99,14 +101,8 @@ class ScriptedRuntime:
             return Answer("", None, {}, 0.0, said[-1], asked=False)
         return Answer("http://x/ready", said[-1][0], said[-1][1], 0.001)
 
-    def logs(
-        self,
-        services: Sequence[str],
-        *,
-        tail: int | None,
-        since: str | None,
-        follow: bool,
-        say: object,
+    def follow(
+        self, services: Sequence[str], *, tail: int | None, since: str | None, say: object
     ) -> Iterator[LogLine | None]:
         rest = sorted(self.lines, key=lambda each: each.time)
         yield None
@@ -126,9 +122,6 @@ class ScriptedRuntime:
 
     def is_here(self) -> bool:
         return False
-
-    def undone(self, service: str) -> str:
-        return ""
 
     def restart(self, service: str) -> None:
         self.asked += 1

@@ -62,8 +62,12 @@ def write(pipe, data):
         os.close(fd)
 
 
+def followers(logs, *services):
+    return [journal.Follower(logs, service, "node") for service in services]
+
+
 def texts(logs, *services, tail=None, since=None):
-    found = journal.read(logs, services, "node", tail=tail, since=since, follow=False)
+    found = journal.history(followers(logs, *services), tail=tail, since=since)
     return [(line.service, line.stream, line.text) for line in found]
 
 
@@ -78,9 +82,7 @@ def test_lines_of_both_streams_are_filed_with_their_time(folders, collecting):
         ("web", "stdout", "two"),
         ("web", "stderr", "bad � byte"),
     ]
-    times = [
-        line.time for line in journal.read(logs, ["web"], "n", tail=None, since=None, follow=False)
-    ]
+    times = [line.time for line in journal.history(followers(logs, "web"), tail=None, since=None)]
     assert times == sorted(times)
     assert len(times[0]) == len("2026-01-01T00:00:00.000000000Z")
 
@@ -165,7 +167,7 @@ def test_a_long_tail_is_exact(folders):
 def test_following_across_rotations_shows_every_line_once(folders, monkeypatch):
     _, logs = folders
     monkeypatch.setattr(collector, "MAX_BYTES", 5_000)
-    lines = journal.read(logs, ["web"], "n", tail=0, since=None, follow=True)
+    lines = journal.follow(followers(logs, "web"), tail=0, since=None)
     assert next(lines) is None
     book = collector.Journal(logs / "web.log")
     clock = collector.Clock()

@@ -19,14 +19,7 @@ def checkout(tmp_path_factory):
     [
         ("logs ,", 2, "',' names no service"),
         ("health --url=", 2, "--url is ''"),
-        pytest.param(
-            *("scale backend=3 --runtime local", 2, "local has one of each service"),
-            marks=pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime"),
-        ),
-        pytest.param(
-            *("scale nosuch=3 --runtime local", 4, "there are: postgres, redis, backend"),
-            marks=pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime"),
-        ),
+        ("scale backend=3 --runtime local", 2, "local cannot scale a service"),
     ],
 )
 def test_it_is_refused_with_what_works(checkout, words, code, told):

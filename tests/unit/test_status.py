@@ -36,7 +36,7 @@ class Said:
     def get(self, replica, path, timeout):
         return Answer("", None, {}, 0.0, "no answer")
 
-    def logs(self, services, *, tail, since, follow, say):
+    def history(self, services, *, tail, since, say):
         self.asked.append((tail, since))
         lines = [each for each in self.lines if not since or each.time >= since]
         return iter(lines if tail is None else lines[-tail:])

@@ -8,50 +8,31 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
-from invoke_stack.config import Config
-from invoke_stack.errors import BadInput, OpsError, OutOfReach
-from invoke_stack.model import Answer, LogLine, Presence, Replica
+from invoke_stack.errors import OutOfReach
+from invoke_stack.model import Answer, Presence, Replica
 from invoke_stack.runtimes import http, record
 from invoke_stack.runtimes.base import Capabilities, Say
-from invoke_stack.runtimes.docker import (
-    compose_labels,
-    engine,
-    engine_logs,
-    engine_stream,
-    images,
-    inside,
-)
+from invoke_stack.runtimes.docker import compose_labels, engine, engine_stream, images, inside
 from invoke_stack.runtimes.docker.compose_labels import LABEL
-from invoke_stack.runtimes.docker.project import Project, say_orphans
-
-if TYPE_CHECKING:
-    from docker import APIClient
+from invoke_stack.runtimes.docker.project import say_orphans
+from invoke_stack.runtimes.docker.runtime import DockerRuntime
 
 _ALIVE = {"running", "restarting", "paused"}  # states of a container that is not stopped
 
 
-class ComposeRuntime:
-    """Implements `runtimes.base.Runtime` on the engine that the `docker` command would use."""
+class ComposeRuntime(DockerRuntime):
+    """Implements `runtimes.base.Runtime` with Compose."""
 
     name = "compose"
     capabilities = Capabilities(containers=True)
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.project = Project(config)
-
     @property
-    def _label(self) -> str:
-        """The label of everything that Compose makes for this project."""
+    def label(self) -> str:
         return f"{LABEL}.project={self.project.name}"
-
-    @functools.cached_property
-    def client(self) -> APIClient:
-        return engine.connect()
 
     @functools.cached_property
     def node(self) -> str:
@@ -63,7 +44,7 @@ class ComposeRuntime:
         with engine.patience() as self.client, engine.errors():
             if states := {container["State"] for container in self._containers()}:
                 return Presence.RUNNING if states & _ALIVE else Presence.STOPPED
-            volumes = self.client.volumes(filters={"label": self._label})["Volumes"]
+            volumes = self.client.volumes(filters={"label": self.label})["Volumes"]
         return Presence.DATA if volumes else Presence.NOTHING
 
     def lacks(self) -> str:
@@ -88,7 +69,7 @@ class ComposeRuntime:
     def orphans(self) -> tuple[str, ...]:
         self._containers()
         services = self.project.model(every_profile=True)["services"]
-        labels = [self._label, f"{LABEL}.config-hash"]
+        labels = [self.label, f"{LABEL}.config-hash"]
         with engine.errors():
             containers = self.client.containers(all=True, filters={"label": labels})
         orphans = [each for each in containers if compose_labels.is_orphan(each, services)]
@@ -110,10 +91,6 @@ class ComposeRuntime:
         stopped = [each for each in containers if not compose_labels.is_orphan(each, services)]
         return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(stopped)}))
 
-    def writes_env(self) -> bool:
-        self._containers()
-        return self.project.lacks_passwords(self.client, self._label)
-
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         found = self._of([service] if service else None)
         with engine.errors(), ThreadPoolExecutor(8) as pool:
@@ -124,46 +101,21 @@ class ComposeRuntime:
         ]
         return engine.remember_memory(self.client, replicas)
 
-    def is_here(self) -> bool:
-        return engine.publishes_here(self.client)
-
-    def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        try:
-            configured = self.config.port if replica.service == self.config.service else 0
-            if replica.ports and not configured and self.is_here():
-                return http.fetch(f"http://{replica.ports[0]}{path}", timeout)
-            with engine.errors():
-                inspected = self.client.inspect_container(replica.identity)
-            if (status := inspected["State"]["Status"]) != "running":
-                return Answer("", None, {}, 0.0, f"its container is {status}")
-            port = configured or inside.port(inspected)
-            published = engine.published_address(inspected, port)
-            if published and self.is_here():
-                return http.fetch(f"http://{published}{path}", timeout)
-            if address := engine.reachable_address(self.client, inspected):
-                return http.fetch(f"http://{address}:{port}{path}", timeout)
-            url = f"http://127.0.0.1:{port}{path}"
-            return inside.get(self.client, inspected["Id"], url, timeout)
-        except OpsError as error:
-            return Answer("", None, {}, 0.0, error.message, asked=False)
-
-    def logs(
-        self,
-        services: Sequence[str],
-        *,
-        tail: int | None,
-        since: str | None,
-        follow: bool,
-        say: Say,
-    ) -> Iterator[LogLine | None]:
-        def sources() -> list[engine_stream.Source]:
-            found = self._of(services)
-            with ThreadPoolExecutor(8) as pool:
-                return list(pool.map(lambda each: self._source(each, found), found))
-
-        if follow:
-            return engine_logs.follow(self.client, sources, tail=tail, since=since, say=say)
-        return engine_logs.history(self.client, sources(), tail=tail, since=since)
+    def _ask(self, replica: Replica, path: str, timeout: float) -> Answer:
+        configured = self.config.port if replica.service == self.config.service else 0
+        if replica.ports and not configured and self.is_here():
+            return http.fetch(f"http://{replica.ports[0]}{path}", timeout)
+        with engine.errors():
+            inspected = self.client.inspect_container(replica.identity)
+        if (status := inspected["State"]["Status"]) != "running":
+            return Answer("", None, {}, 0.0, f"its container is {status}")
+        port = configured or inside.port(inspected)
+        published = engine.published_address(inspected, port)
+        if published and self.is_here():
+            return http.fetch(f"http://{published}{path}", timeout)
+        if address := engine.reachable_address(self.client, inspected):
+            return http.fetch(f"http://{address}:{port}{path}", timeout)
+        return inside.get(self.client, inspected["Id"], f"http://127.0.0.1:{port}{path}", timeout)
 
     # What changes it
 
@@ -182,7 +134,7 @@ class ComposeRuntime:
 
     def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
         orphans = self.orphans()  # raises before anything is written
-        self.project.write_env(self.client, self._label, say)
+        self.project.write_env(self.client, self.label, say)
         say_orphans(orphans, say, removed=remove_orphans)
         words = ["up", "--detach", *(["--build"] if build else [])]
         words += ["--remove-orphans"] if remove_orphans else []
@@ -199,31 +151,6 @@ class ComposeRuntime:
         words = ["down", *(["--volumes"] if volumes else [])]
         say(f"docker compose {' '.join(words)}")
         self.project.compose(words, show=True)
-
-    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return inside.execute(self.client, self._running(service)["Id"], words, timeout)
-
-    def pipe(
-        self,
-        service: str,
-        words: Sequence[str],
-        *,
-        source: BinaryIO | None = None,
-        sink: BinaryIO | None = None,
-    ) -> None:
-        inside.pipe(self._running(service)["Id"], words, source=source, sink=sink)
-
-    def undone(self, service: str) -> str:
-        return ""  # Compose takes nothing back
-
-    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
-        raise BadInput(
-            "inv scale is for the runtime swarm",
-            f"use: docker compose up --detach --no-recreate --scale {service}={count}",
-        )
-
-    def main_command(self, replica: Replica) -> str:
-        return engine.main_command(self.client, replica.identity)
 
     def ports(self) -> dict[str, tuple[int, ...]]:
         services = json.loads(self.project.compose(["config", "--format", "json"]))["services"]
@@ -256,7 +183,7 @@ class ComposeRuntime:
 
         Raises `OtherCheckout` if they are those of another one.
         """
-        labels = [self._label, f"{LABEL}.oneoff=False"]
+        labels = [self.label, f"{LABEL}.oneoff=False"]
         with engine.errors():
             found = self.client.containers(all=True, filters={"label": labels})
         folders = [each["Labels"].get(f"{LABEL}.project.working_dir", "") for each in found]
@@ -277,18 +204,25 @@ class ComposeRuntime:
                 raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(names)}")
         return [c for c in every if services is None or _service(c) in services]
 
-    def _running(self, service: str) -> dict[str, Any]:
-        """One of a service's running containers."""
+    def _container(self, service: str) -> str:
         for container in self._of([service]):
             if container["State"] == "running":
-                return container
+                return str(container["Id"])
         raise OutOfReach(f"{service} does not run", "start it with: inv up")
+
+    def _container_of(self, replica: Replica) -> str:
+        return replica.identity
 
     def _replica(self, container: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
         """A replica's name: that of its service, with its number when there are several."""
         service = _service(container)
         several = sum(_service(each) == service for each in among) > 1
         return f"{service}-{_number(container)}" if several else service
+
+    def _sources(self, services: Sequence[str], say: Say) -> list[engine_stream.Source]:
+        found = self._of(services)
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda each: self._source(each, found), found))
 
     def _source(
         self, container: Mapping[str, Any], among: Sequence[Mapping[str, Any]]

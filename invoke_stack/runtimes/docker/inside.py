@@ -79,7 +79,8 @@ def run(
             return client.exec_inspect(made["Id"])["ExitCode"] or 0, output, complaint
 
     try:
-        code, output, complaint = _within(seconds, call)
+        # The SDK reads what an exec prints without any limit.
+        code, output, complaint = within(seconds, call)
     except TimeoutError:
         raise OutOfReach(
             f"`{words[0]}` in container {identity[:12]} took more than {seconds:.0f} s",
@@ -88,11 +89,10 @@ def run(
     return code, _text(output), _text(complaint)
 
 
-def _within(seconds: float, call: Callable[[], T]) -> T:
+def within(seconds: float, call: Callable[[], T]) -> T:
     """Return the result of a call; raise `TimeoutError` if there is none in time.
 
-    The SDK reads what an exec prints without any limit. The thread is a daemon, so that one that
-    hangs does not keep the verb from ending.
+    The call runs on a daemon thread, so that one that hangs does not keep the verb from ending.
     """
     result: Future[T] = Future()
 

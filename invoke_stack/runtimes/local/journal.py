@@ -84,23 +84,22 @@ class Follower:
         return LogLine(stamp, self.service, self.service, self.node, stream, text)
 
 
-def read(
-    folder: Path,
-    services: Sequence[str],
-    node: str,
-    *,
-    tail: int | None,
-    since: str | None,
-    follow: bool,
-) -> Iterator[LogLine | None]:
-    """The lines of these services in order of time; see `Runtime.logs`."""
-    followers = [Follower(folder, service, node) for service in services]
-    histories = [follower.history(tail, since) for follower in followers]
-    lines = list(merge(*histories, key=_time))
+def history(
+    followers: Sequence[Follower], *, tail: int | None, since: str | None
+) -> Iterator[LogLine]:
+    """Yield the lines up to now in order of time; see `Runtime.history`."""
+    lines = list(merge(*(each.history(tail, since) for each in followers), key=_time))
     yield from lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
-    while follow:
+
+
+def follow(
+    followers: Sequence[Follower], *, tail: int | None, since: str | None
+) -> Iterator[LogLine | None]:
+    """Yield those lines, and then new ones; see `Runtime.follow`."""
+    yield from history(followers, tail=tail, since=since)
+    while True:
         yield None
-        fresh = [follower.news() for follower in followers]
+        fresh = [each.news() for each in followers]
         if any(fresh):
             yield from merge(*fresh, key=_time)
         else:

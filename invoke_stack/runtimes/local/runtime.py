@@ -156,36 +156,27 @@ class LocalRuntime:
             return Answer("", None, {}, 0.0, f"{replica.service} has no HTTP port")
         return http.fetch(f"http://127.0.0.1:{port}{path}", timeout)
 
-    def logs(
-        self,
-        services: Sequence[str],
-        *,
-        tail: int | None,
-        since: str | None,
-        follow: bool,
-        say: Say,
+    def history(
+        self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
+    ) -> Iterator[LogLine]:
+        return journal.history(self._followers(services), tail=tail, since=since)
+
+    def follow(
+        self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine | None]:
+        return journal.follow(self._followers(services), tail=tail, since=since)
+
+    def _followers(self, services: Sequence[str]) -> list[journal.Follower]:
         names = [self._known(service) for service in services]
-        logs = self.state / "logs"
-        if not logs.is_dir():
+        folder = self.state / "logs"
+        if not folder.is_dir():
             raise OutOfReach("the stack has never been up here", "start it with: inv up")
-        return journal.read(logs, names, self.node, tail=tail, since=since, follow=follow)
+        return [journal.Follower(folder, name, self.node) for name in names]
 
     # What changes it
 
     def restart(self, service: str) -> None:
         self.supervisor.restart(self._known(service))
-
-    def undone(self, service: str) -> str:
-        return ""  # nothing is taken back
-
-    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
-        name = self._known(service)
-        raise BadInput(
-            "the runtime local has one of each service",
-            f"with Docker: inv scale {name}={count} --runtime swarm, or"
-            f" docker compose up --detach --no-recreate --scale {name}={count}",
-        )
 
     def main_command(self, replica: Replica) -> str:
         import psutil

@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 class Cluster:
     """A swarm, as far as one stack is concerned. Every method raises `OutOfReach`."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, client: APIClient, project: Project, label: str) -> None:
+        self.client = client
         self.project = project
         self.stack = project.name
-        self.label = f"com.docker.stack.namespace={self.stack}"
-
-    @functools.cached_property
-    def client(self) -> APIClient:
-        return engine.connect()
+        self.label = label
 
     @functools.cached_property
     def node_id(self) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 from invoke_stack.config import Config
-from invoke_stack.errors import BadInput, OpsError, OutOfReach
-from invoke_stack.model import Answer, LogLine, Presence, Replica
+from invoke_stack.errors import BadInput, OutOfReach
+from invoke_stack.model import Answer, Presence, Replica
 from invoke_stack.runtimes import record
 from invoke_stack.runtimes.base import Capabilities, Say
-from invoke_stack.runtimes.docker import engine, engine_logs, engine_stream, inside
-from invoke_stack.runtimes.docker.project import Project, say_orphans
+from invoke_stack.runtimes.docker import engine, engine_stream
+from invoke_stack.runtimes.docker.project import say_orphans
+from invoke_stack.runtimes.docker.runtime import DockerRuntime
 from invoke_stack.runtimes.swarm import tasks as tasks_of
 from invoke_stack.runtimes.swarm.cluster import Cluster
 from invoke_stack.runtimes.swarm.deploy import SCALED, Stack
@@ -24,28 +25,31 @@ from invoke_stack.runtimes.swarm.reach import Reach
 from invoke_stack.runtimes.swarm.stackfile import DIGEST
 from invoke_stack.runtimes.swarm.tasks import Node, Service
 
-if TYPE_CHECKING:
-    from docker import APIClient
 
-
-class SwarmRuntime:
+class SwarmRuntime(DockerRuntime):
     """Implements `runtimes.base.Runtime` on a swarm."""
 
     name = "swarm"
-    capabilities = Capabilities(containers=True)
 
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.project = Project(config)
-        self.cluster = Cluster(self.project)
+        super().__init__(config)
+        self._reported: set[str] = set()  # nodes that are down
+
+    @functools.cached_property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(containers=True, scale=self._scale, undone=self._undone)
+
+    @functools.cached_property
+    def cluster(self) -> Cluster:
+        return Cluster(self.client, self.project, self.label)
 
     @property
-    def client(self) -> APIClient:
-        return self.cluster.client
+    def label(self) -> str:
+        return f"com.docker.stack.namespace={self.project.name}"
 
     @functools.cached_property
     def stack(self) -> Stack:
-        return Stack(self.client, self.project, self.cluster.label)
+        return Stack(self.client, self.project, self.label)
 
     @functools.cached_property
     def reach(self) -> Reach:
@@ -54,13 +58,10 @@ class SwarmRuntime:
     # What is there
 
     def presence(self) -> Presence:
-        with engine.patience() as self.cluster.client:
+        with engine.patience() as self.client:
             if self.cluster.every():
                 return Presence.RUNNING
             return Presence.DATA if self.cluster.has_data() else Presence.NOTHING
-
-    def is_here(self) -> bool:
-        return engine.publishes_here(self.client)
 
     def services(self) -> tuple[str, ...]:
         return tuple(self.cluster.every())
@@ -83,15 +84,11 @@ class SwarmRuntime:
             if mount["Type"] == "volume"
         ]
         with engine.errors():
-            existing = self.client.volumes(filters={"label": self.cluster.label})["Volumes"] or ()
+            existing = self.client.volumes(filters={"label": self.label})["Volumes"] or ()
         volumes = sorted(each["Name"] for each in existing if each["Name"] not in mounts)
         if not services:
             self.project.refuse_other_data(volumes)
         return tuple(volumes)
-
-    def writes_env(self) -> bool:
-        self.cluster.every()
-        return self.project.lacks_passwords(self.client, self.cluster.label)
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
         nodes = self.cluster.nodes()
@@ -103,38 +100,10 @@ class SwarmRuntime:
             raise OutOfReach(f"{service} has no replicas", f"give it one: inv scale {service}=1")
         return [self._with_last_words(replica) for replica in found] if probe else found
 
-    def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        try:
-            return self.reach.get(replica, path, timeout)
-        except OpsError as error:
-            return Answer("", None, {}, 0.0, error.message, asked=False)
+    def _ask(self, replica: Replica, path: str, timeout: float) -> Answer:
+        return self.reach.get(replica, path, timeout)
 
-    def logs(
-        self,
-        services: Sequence[str],
-        *,
-        tail: int | None,
-        since: str | None,
-        follow: bool,
-        say: Say,
-    ) -> Iterator[LogLine | None]:
-        silent: set[str] = set()  # nodes of which it was told
-
-        def sources() -> list[engine_stream.Source]:
-            nodes = self.cluster.nodes()
-            found: list[engine_stream.Source] = []
-            for name, known in self.cluster.services(services).items():
-                found += self._sources(name, known, nodes)
-            for node in {each.name for each in nodes.values() if not each.is_up} - silent:
-                silent.add(node)
-                say(f"{node} is down: what it has logged is out of reach")
-            return found
-
-        if follow:
-            return engine_logs.follow(self.client, sources, tail=tail, since=since, say=say)
-        return engine_logs.history(self.client, sources(), tail=tail, since=since)
-
-    def undone(self, service: str) -> str:
+    def _undone(self, service: str) -> str:
         known = self.cluster.services([service])[service]
         state = (known.get("UpdateStatus") or {}).get("State", "")
         if not state.startswith(("rollback", "paused")):
@@ -151,10 +120,6 @@ class SwarmRuntime:
             return ""
         return "its image, the Compose files or .env has changed since it was created"
 
-    def main_command(self, replica: Replica) -> str:
-        container = self.reach.container_of(replica)
-        return engine.main_command(self.client, container) if container else ""
-
     def ports(self) -> Mapping[str, tuple[int, ...]]:
         return {
             name: tuple(port["published"] for port in service.get("ports", ()))
@@ -167,7 +132,7 @@ class SwarmRuntime:
         """Ask for new tasks in place of all; the service's update policy decides how they take over."""
         self.cluster.update(service, lambda spec: _force(spec["TaskTemplate"]))
 
-    def scale(self, service: str, count: int, *, dry_run: bool) -> None:
+    def _scale(self, service: str, count: int, *, dry_run: bool) -> None:
         known = self.cluster.services([service])[service]["Spec"]
         if "Replicated" not in known["Mode"]:
             raise BadInput(f"{service} runs once on each node", "add a node: docker swarm join")
@@ -186,7 +151,7 @@ class SwarmRuntime:
 
     def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
         orphans = self.orphans()  # raises before anything is written
-        self.project.write_env(self.client, self.cluster.label, say)
+        self.project.write_env(self.client, self.label, say)
         say_orphans(orphans, say, removed=remove_orphans)
         record.write(self.config.state, self.name)
         self.project.note_start()
@@ -198,18 +163,11 @@ class SwarmRuntime:
         say_orphans(orphans, say)
         self.stack.remove(kept=orphans, volumes=names, say=say)
 
-    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return inside.execute(self.client, self.reach.container_here(service), words, timeout)
+    def _container(self, service: str) -> str:
+        return self.reach.container_here(service)
 
-    def pipe(
-        self,
-        service: str,
-        words: Sequence[str],
-        *,
-        source: BinaryIO | None = None,
-        sink: BinaryIO | None = None,
-    ) -> None:
-        inside.pipe(self.reach.container_here(service), words, source=source, sink=sink)
+    def _container_of(self, replica: Replica) -> str:
+        return self.reach.container_of(replica)
 
     def _with_last_words(self, replica: Replica) -> Replica:
         """With what its probe said last, where it is not up yet and its node can be asked."""
@@ -222,7 +180,17 @@ class SwarmRuntime:
             inspected = self.client.inspect_container(container)
         return tasks_of.explained(engine.with_probe(replica, inspected), self.config.readiness)
 
-    def _sources(
+    def _sources(self, services: Sequence[str], say: Say) -> list[engine_stream.Source]:
+        nodes = self.cluster.nodes()
+        sources: list[engine_stream.Source] = []
+        for name, known in self.cluster.services(services).items():
+            sources += self._sources_of(name, known, nodes)
+        for node in {each.name for each in nodes.values() if not each.is_up} - self._reported:
+            self._reported.add(node)
+            say(f"{node} is down: what it has logged is out of reach")
+        return sources
+
+    def _sources_of(
         self, name: str, service: Service, nodes: Mapping[str, Node]
     ) -> Iterator[engine_stream.Source]:
         tasks = [task for task in self.cluster.tasks(service) if tasks_of.has_container(task)]
