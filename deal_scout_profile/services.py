@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from invoke_stack import timestamps
 from invoke_stack.errors import OpsError
 from invoke_stack.judge.causes import cause
 from invoke_stack.judge.checks.services import of_look, remedy
@@ -144,7 +145,7 @@ def next_attempt(lines: Sequence[LogLine], now: datetime) -> datetime | None:
     """Return when the background tries the migrations next; None while it does, or if unknown."""
     for line in reversed(lines):
         if match := _NEXT.search(line.text):
-            again = datetime.fromisoformat(line.time) + timedelta(seconds=float(match[1]))
+            again = timestamps.parse(line.time) + timedelta(seconds=float(match[1]))
             return again if again > now else None
     return None
 

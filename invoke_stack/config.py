@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from invoke_stack import env_file
+from invoke_stack import env_file, timestamps
 from invoke_stack.errors import BadInput
 from invoke_stack.profile import UNKNOWN, Profile
 from invoke_stack.profile.phases import NO_PHASES, Script, script
@@ -239,11 +239,10 @@ def since(flag: str, text: str, now: datetime) -> str:
     """A time as in `LogLine.time`, from an age (`10m`) or an RFC 3339 time."""
     try:
         if text[:1].isdigit() and "T" in text:
-            moment = datetime.fromisoformat(text)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            moment = timestamps.parse(text)
         else:
             moment = now - timedelta(seconds=seconds(flag, text))
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+        return timestamps.log_time(moment)
     except (BadInput, ValueError, OverflowError):
         raise BadInput(
             f"{flag} is {text!r}",

@@ -66,9 +66,9 @@ def _start(identity: str, url: str) -> float:
 
 
 def _epoch(stamp: str) -> float:
-    from invoke_stack.runtimes.docker import engine
+    from invoke_stack import timestamps
 
-    return engine.time(stamp).timestamp()
+    return timestamps.parse(stamp).timestamp()
 
 
 @contextlib.contextmanager

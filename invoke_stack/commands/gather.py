@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from invoke_stack import timestamps
 from invoke_stack.commands import health, logs
 from invoke_stack.commands.up import is_ready
 from invoke_stack.config import Config, read_env_file
@@ -241,7 +242,7 @@ def _output(
     output = {}
     for service in sorted(in_trouble):
         began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
-        lines = logs.last(runtime, service, TAIL, causes.log_time(began) if began else None)
+        lines = logs.last(runtime, service, TAIL, timestamps.log_time(began) if began else None)
         output[service] = [line.text for line in (lines if began else causes.last_said(lines))]
     if config.profile.causes and config.service in output:
         output[config.service] += config.profile.causes(main, seen)

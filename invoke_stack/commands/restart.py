@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from invoke_stack import timestamps
 from invoke_stack.commands import health
 from invoke_stack.commands.session import Session
 from invoke_stack.judge import boot
@@ -320,7 +321,7 @@ class _Watch:
         assert self.new is not None
         if line.identity and self.new.identity and line.identity != self.new.identity:
             return False
-        return boot.parse_time(line.time) >= self._started()
+        return timestamps.parse(line.time) >= self._started()
 
     def _is_new(self, replica: Replica) -> bool:
         if replica.started_at is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
+from invoke_stack import timestamps
 from invoke_stack.commands import health
 from invoke_stack.commands.session import Session
 from invoke_stack.judge import boot
@@ -54,10 +55,10 @@ class Glances:
     def _read(self, replicas: Sequence[Replica]) -> dict[str, Boot]:
         lines = self._lines(tail=LINES, since=None)
         starts = [each.started_at for each in replicas if each.started_at]
-        if len(lines) == LINES and starts and boot.parse_time(lines[0].time) > min(starts):
+        if len(lines) == LINES and starts and timestamps.parse(lines[0].time) > min(starts):
             # So much was said since: from the start on, it costs a little more.
-            lines = self._lines(tail=None, since=_stamp(min(starts)))
-        now = _stamp(datetime.now(UTC))
+            lines = self._lines(tail=None, since=timestamps.log_time(min(starts)))
+        now = timestamps.log_time(datetime.now(UTC))
         found = {}
         for each in replicas:
             story = boot.BootStory(self.config.phases)
@@ -77,10 +78,5 @@ class Glances:
         return list(islice(lines, LINES))
 
 
-def _stamp(moment: datetime) -> str:
-    """A time as in `LogLine.time`."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-
-
 def _is_since(line: LogLine, start: datetime | None) -> bool:
-    return start is None or boot.parse_time(line.time) >= start
+    return start is None or timestamps.parse(line.time) >= start

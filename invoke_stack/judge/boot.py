@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 
+from invoke_stack import timestamps
 from invoke_stack.model import Boot, LogLine, Phase
 from invoke_stack.profile.phases import Marker, Says, Script
 
@@ -102,10 +102,5 @@ class _Open:
         return Phase(self.name, seconds, self.attempts, self.outcome, self.cause)
 
 
-def parse_time(text: str) -> datetime:
-    """A log line's time as UTC; decimals past microseconds are dropped."""
-    return datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00").astimezone(UTC)
-
-
 def _seconds(begin: str, end: str) -> float:
-    return max(0.0, (parse_time(end) - parse_time(begin)).total_seconds())
+    return max(0.0, (timestamps.parse(end) - timestamps.parse(begin)).total_seconds())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from invoke_stack import timestamps
 from invoke_stack.model import LogLine, Replica
 
 _LATELY = timedelta(minutes=10)  # a start before that is no part of a loop
@@ -70,10 +71,5 @@ def last_said(lines: Sequence[LogLine]) -> list[LogLine]:
     """The last minute of what has ended: what came before may tell of another end."""
     if not lines:
         return []
-    since = log_time(datetime.fromisoformat(lines[-1].time) - _LAST)
+    since = timestamps.log_time(timestamps.parse(lines[-1].time) - _LAST)
     return [line for line in lines if line.time >= since]
-
-
-def log_time(moment: datetime) -> str:
-    """A moment in UTC as in `LogLine.time`."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")

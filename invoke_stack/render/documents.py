@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from invoke_stack import timestamps
 from invoke_stack.model import (
     Checkup,
     Glance,
@@ -34,16 +35,10 @@ _OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\ud
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return _time(value)
+        return timestamps.json_time(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(type(value).__name__)
-
-
-def _time(value: datetime | None) -> str | None:
-    if value is None:
-        return None
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def health_json(looks: Sequence[Health], worst: Health, runtime: str) -> dict[str, Any]:

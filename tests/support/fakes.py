@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from invoke_stack import timestamps
 from invoke_stack.model import Answer, LogLine, Replica, Status
 from invoke_stack.runtimes.base import Capabilities
 
@@ -28,7 +29,7 @@ def moment(seconds: float) -> datetime:
 
 
 def stamp(seconds: float) -> str:
-    return moment(seconds).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    return timestamps.log_time(moment(seconds))
 
 
 def line(seconds: float, text: str, replica: str = "backend", stream: str = "stdout") -> LogLine:

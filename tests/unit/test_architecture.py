@@ -39,7 +39,7 @@ LAYERS = {
     "judge": {"profile", *CORE},
     "render": {"profile", *CORE},
     "runtimes": {"config", "env_file", "profile", *CORE},
-    "config": {"env_file", "profile", "model", "errors"},
+    "config": {"env_file", "profile", "model", "errors", "timestamps"},
     "env_file": {"model", "errors"},
     "profile": {"model", "errors"},
     **{name: set() for name in CORE},
@@ -102,7 +102,12 @@ def test_pure_layers_do_nothing_but_compute():
     toolkit = ROOT / "invoke_stack"
     folders = [toolkit / name for name in ("judge", "render", "profile")]
     paths = [path for folder in folders for path in folder.rglob("*.py")]
-    paths += [toolkit / "model.py", toolkit / "text.py", toolkit / "runtimes" / "choice.py"]
+    paths += [
+        toolkit / "model.py",
+        toolkit / "text.py",
+        toolkit / "timestamps.py",
+        toolkit / "runtimes" / "choice.py",
+    ]
     paths += [toolkit / "commands" / "history.py", toolkit / "commands" / "sight.py"]
     for path in paths:
         assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), path

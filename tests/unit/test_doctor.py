@@ -11,6 +11,7 @@ from rich.console import Console
 from deal_scout_profile import PROFILE, checkout, commands
 from deal_scout_profile.checkout import Script
 from deal_scout_profile.services import Failing, next_attempt
+from invoke_stack import timestamps
 from invoke_stack.cli.screen.findings import findings_text
 from invoke_stack.errors import BadInput, OpsError, OutOfReach
 from invoke_stack.judge import causes, checks
@@ -485,7 +486,9 @@ def test_each_cause_is_named_with_its_evidence_and_its_remedy(name):
 
 
 def line(seconds, text):
-    return LogLine(causes.log_time(moment(seconds)), "backend", "backend", "node", "stdout", text)
+    return LogLine(
+        timestamps.log_time(moment(seconds)), "backend", "backend", "node", "stdout", text
+    )
 
 
 def test_what_was_said_before_the_present_start_is_no_evidence():

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
+from invoke_stack import timestamps
 from invoke_stack.errors import Unavailable
 from invoke_stack.model import OUT_OF_MEMORY, About, Replica, Status
 from invoke_stack.runtimes import machine
@@ -174,7 +175,7 @@ def describe(client: APIClient) -> About:
     took = (datetime.now(UTC) - begin) / 2
     return About(
         version=told["ServerVersion"],
-        clock_ahead=(time(told["SystemTime"]) - begin - took).total_seconds(),
+        clock_ahead=(timestamps.parse(told["SystemTime"]) - begin - took).total_seconds(),
         clock_error=took.total_seconds(),
         folder=told["DockerRootDir"],
         is_here=publishes_here(client),
@@ -254,7 +255,7 @@ def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: s
         node=node,
         status=status,
         health=None if probe in (None, "none", "") or not running else probe,
-        started_at=time(state["StartedAt"]) if running else None,
+        started_at=timestamps.parse(state["StartedAt"]) if running else None,
         restarts=inspected.get("RestartCount", 0),
         image=inspected["Config"]["Image"],
         ports=tuple(_published(inspected)),
@@ -345,13 +346,3 @@ def _published(inspected: Mapping[str, Any], port: str = "") -> Iterator[str]:
             if ":" in address or port not in ("", name):
                 continue  # the same port again, for IPv6
             yield f"{'127.0.0.1' if address in ('', '0.0.0.0') else address}:{binding['HostPort']}"  # noqa: S104
-
-
-def time(text: str) -> datetime:
-    """The engine's RFC 3339 with up to nine decimals, in UTC."""
-    whole, _, rest = text.partition(".")
-    decimals = re.match(r"\d*", rest)
-    micros = (decimals[0] if decimals else "")[:6].ljust(6, "0")
-    offset = re.search(r"[+-]\d\d:\d\d$", text)
-    base = whole[:19] + "." + micros + (offset[0] if offset else "+00:00")
-    return datetime.fromisoformat(base).astimezone(UTC)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from invoke_stack import timestamps
 from invoke_stack.errors import OutOfReach
 from invoke_stack.model import LogLine
 from invoke_stack.runtimes.docker import engine
@@ -49,7 +50,7 @@ def read(
     query |= {"tail": "all" if tail is None else tail}
     if since:
         # With its decimals, which the SDK would cut.
-        moment = engine.time(since)
+        moment = timestamps.parse(since)
         nanos = since.partition(".")[2].rstrip("Z").ljust(9, "0")
         query["since"] = f"{int(moment.timestamp())}.{nanos}"
     pieces = _pieces(client, f"/{source.kind}/{source.identity}/logs?{urlencode(query)}")
@@ -57,7 +58,9 @@ def read(
     names = (source.service, source.replica, source.node)
     return (
         [
-            LogLine(_nine(stamp), *names, _STREAMS[stream], text, source.identity)
+            LogLine(
+                timestamps.nine_decimals(stamp), *names, _STREAMS[stream], text, source.identity
+            )
             for stream, stamp, text in batch
         ]
         for batch in records
@@ -169,11 +172,3 @@ def _records_of_tty(pieces: Iterator[bytes]) -> Iterator[list[_Record]]:
 def _tty_record(line: bytes) -> _Record:
     stamp, _, text = line.decode("utf-8", "replace").partition(" ")
     return (1, stamp, text.rstrip("\r"))
-
-
-def _nine(stamp: str) -> str:
-    """The engine leaves trailing zeros out of a few time stamps; with them, text order is time order."""
-    if len(stamp) == 30:
-        return stamp
-    whole, _, decimals = stamp.rstrip("Z").partition(".")
-    return f"{whole}.{decimals.ljust(9, '0')}Z"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from invoke_stack import timestamps
 from invoke_stack.model import Answer, Replica, Status
 from invoke_stack.profile.readiness import Readiness, health
 from invoke_stack.runtimes.docker import engine
@@ -115,7 +116,7 @@ def _replica(
         status=status,
         health=("healthy" if state == "running" and current else "starting") if running else None,
         # The start itself is known to the container's node alone. The task's is a moment before.
-        started_at=engine.time(created(task)) if running else None,
+        started_at=timestamps.parse(created(task)) if running else None,
         restarts=len(broken),
         image=task["Spec"]["ContainerSpec"]["Image"],
         ports=tuple(dict.fromkeys(_ports(task, node))),
@@ -139,7 +140,7 @@ def _reason(task: Task, broken: list[Task], current: bool) -> str:
     if task["Status"]["State"] == "running":
         told = ""
     if broken and not told:
-        when = engine.time(broken[-1]["Status"]["Timestamp"])
+        when = timestamps.parse(broken[-1]["Status"]["Timestamp"])
         told = f"it replaced one that failed at {when:%H:%M:%S} UTC: {why(broken[-1])}"
     return told
 
