@@ -20,7 +20,7 @@ from bench.place import Place, inv, seconds, shell
 from bench.rows import logs
 from harness import dockerized, servers
 from harness.stacks import copy_checkout
-from invoke_stack.commands.restart import STABLE_FOR
+from invoke_stack.judge.start import STABLE_FOR
 
 Prepared = AbstractContextManager[Mapping[str, Action]]
 """What is measured at one size, by the name of its line."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from bench.measure import Action, Goal, Row
 from bench.place import Place, inv, shell
 from harness.stacks import Stack
-from invoke_stack.commands.restart import STABLE_FOR
+from invoke_stack.judge.start import STABLE_FOR
 from invoke_stack.runtimes.local import supervise
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from deal_scout_profile import PROFILE
 from invoke_stack.commands import restart
+from invoke_stack.judge import start
+from invoke_stack.judge.start import Criteria
 from invoke_stack.model import Outcome, State
 from invoke_stack.profile.readiness import Readiness
 from tests.support.fakes import READY, FakeClock, ScriptedRuntime, body, line, moment
@@ -33,7 +35,6 @@ class Listener:
 
 
 READINESS = Readiness("/ready", PROFILE.read)
-JUDGE = {"script": PROFILE.phases, "advice": PROFILE.advice}
 
 
 def play(timeout=600.0, readiness=READINESS, **script):
@@ -42,8 +43,7 @@ def play(timeout=600.0, readiness=READINESS, **script):
     listener = Listener()
     verdicts = restart.restart_and_judge(
         *(runtime, "backend"),
-        **JUDGE,
-        readiness=readiness,
+        Criteria(readiness, PROFILE.phases, PROFILE.advice),
         timeout=timeout,
         audience=listener,
         clock=clock,
@@ -64,7 +64,7 @@ def test_a_healthy_start_is_told_with_its_phases():
     ]
     assert verdict.phases[2].seconds == pytest.approx(1.5, abs=0.2)
     assert verdict.total_seconds == pytest.approx(5.0, abs=0.2)
-    assert clock.seconds >= 5.0 + restart.STABLE_FOR
+    assert clock.seconds >= 5.0 + start.STABLE_FOR
     assert (verdict.previous_started_at, verdict.started_at) == (moment(-3600), moment(1.9))
     assert listener.lines == [each.text for each in BOOT]
     assert verdict.reason == verdict.remedy == ""
@@ -194,7 +194,7 @@ def test_restart_is_unknown_when_nothing_can_be_asked():
     assert (verdict.outcome, verdict.reason) == (Outcome.UNKNOWN, "no program")
     assert verdict.health.state is State.UNKNOWN
     assert "inv health --url" in verdict.remedy
-    assert clock.seconds == pytest.approx(1.9 + restart.STABLE_FOR, abs=0.3)
+    assert clock.seconds == pytest.approx(1.9 + start.STABLE_FOR, abs=0.3)
 
 
 def test_restart_ignores_a_moment_in_which_nothing_can_be_asked():
@@ -220,7 +220,7 @@ def test_a_database_that_stays_away_has_failed_after_a_while():
     [verdict], _, clock = play(lines=BOOT, starts=[(1.9, "backend")], answers=[(4.0, answer)])
     assert verdict.outcome is Outcome.FAILED
     assert verdict.reason == "the database does not answer"
-    assert clock.seconds == pytest.approx(4.0 + restart.SETTLE_FOR, abs=0.3)
+    assert clock.seconds == pytest.approx(4.0 + start.SETTLE_FOR, abs=0.3)
 
 
 def test_a_start_that_takes_too_long_says_what_it_was_waiting_for():
@@ -267,8 +267,7 @@ def test_a_restart_that_cannot_be_asked_for_is_an_error():
         restart.restart_and_judge(
             Broken(clock),
             "backend",
-            **JUDGE,
-            readiness=READINESS,
+            Criteria(READINESS),
             timeout=10,
             audience=Listener(),
             clock=clock,
