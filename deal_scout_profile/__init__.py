@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 
 from deal_scout_profile import addresses, boot, checkout, commands, readiness, services
 from invoke_stack.judge import checks
-from invoke_stack.judge.checks import services as general
+from invoke_stack.judge.checks.services import probes
 from invoke_stack.model import Finding
 from invoke_stack.profile import Database, Fact, Profile, Schema
 from invoke_stack.profile.facts import Check, Facts
 
 _REPLACED: dict[str, Callable[[Facts], Iterable[Finding]]] = {
-    "probes": functools.partial(general.probes, reported=services.REPORTED),
+    "probes": functools.partial(probes, reported=services.REPORTED),
     "health": services.health,
 }
 _MORE = {

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from invoke_stack.config import Config
     from invoke_stack.model import Step
 
+__all__ = ["Context", "Exit"]  # for the verbs, which import nothing of Invoke
+
 RUNTIME = "the place: auto, compose, local or swarm"
 JSON = "print JSON on stdout, for programs"
 WATCH = "go on looking, every second, until q or Ctrl-C"

@@ -13,9 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from invoke.exceptions import Exit
-
-from invoke_stack.cli.glue import say, terminal
+from invoke_stack.cli.glue import Exit, say, terminal
 from invoke_stack.cli.keys import Pressed, keyboard
 from invoke_stack.commands.sight import Sight
 from invoke_stack.errors import OpsError
@@ -119,12 +117,12 @@ def _show(
 ) -> str:
     """Show what is seen until it is to end, or to be suspended; leaves the terminal as it was."""
     from rich.console import Group
-    from rich.control import Control
+    from rich.live import Live
 
     from invoke_stack.cli.screen import frame
 
     drawn = None
-    with keyboard() as pressed, console.screen() as screen:
+    with keyboard() as pressed, Live(console=console, screen=True, auto_refresh=False) as screen:
         how = "q quits" if pressed else "Ctrl-C quits"
         while not caught:
             for found, at in looker.found():
@@ -141,8 +139,7 @@ def _show(
                 how_to_end=how,
             )
             if drawn != (console.size, shown):  # what is drawn again unchanged only costs
-                console.control(Control.home())
-                screen.update(Group(*shown))
+                screen.update(Group(*shown), refresh=True)
                 drawn = (console.size, shown)
             if _key(pressed) in ("q", "Q"):
                 return _END

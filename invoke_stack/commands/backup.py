@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from invoke_stack.commands import migrations, up
+from invoke_stack.commands.migrations import apply_pending, read_schema
 from invoke_stack.commands.session import Session
+from invoke_stack.commands.up import wait_until_ready
 from invoke_stack.errors import BadInput, CommandFailed, NotHealthy, OpsError
 from invoke_stack.model import Step
 from invoke_stack.profile import Database
@@ -58,7 +59,7 @@ class Server:
     database: Database
 
 
-def backup(session: Session, now: datetime) -> Archive:
+def back_up(session: Session, now: datetime) -> Archive:
     """Save the database under the stack's lock, as `save` does. Raises `OpsError`."""
     server = find_server(session)
     # A stack that is not up is reported before the lock is taken.
@@ -103,7 +104,7 @@ def save(server: Server, folder: Path, now: datetime, say: Say) -> Archive:
             sink.flush()
             os.fsync(sink.fileno())
         say("reading it back (pg_restore)")
-        archive = check(server, partial)
+        archive = read_archive(server, partial)
         name = server.database.name
         final = folder / f"{name}-{now:%Y%m%dT%H%M%SZ}-{archive.revision or 'empty'}.dump"
         _sum_file(final).touch(mode=0o600)
@@ -145,7 +146,7 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def check(server: Server, path: Path) -> Archive:
+def read_archive(server: Server, path: Path) -> Archive:
     """Read an archive to its end. Raises `BadInput` when it is none, or is damaged."""
     try:
         with path.open("rb") as source:
@@ -184,7 +185,7 @@ def refuse_unknown(archive: Archive, known: Sequence[str]) -> None:
         )
 
 
-def steps(server: Server, archive: Archive, head: str, now: datetime) -> list[Step]:
+def restore_steps(server: Server, archive: Archive, head: str, now: datetime) -> list[Step]:
     """What `restore` would do, and what comes after it. Raises `OpsError`."""
     name, new, kept = _names(server, now)
     planned = [
@@ -206,19 +207,19 @@ def _names(server: Server, now: datetime) -> tuple[str, str, str]:
     return name, f"{name}_new_{stamp}", f"{name}_before_{stamp}"
 
 
-def examine(session: Session, path: Path) -> tuple[Archive, dict[str, Any]]:
-    """Check a file before it is restored; return it, and what `migrations.read` returns.
+def check_archive(session: Session, path: Path) -> tuple[Archive, dict[str, Any]]:
+    """Check a file before it is restored; return it, and what `read_schema` returns.
 
     Raises `BadInput` if it cannot be used.
     """
     server = find_server(session)
-    schema = migrations.read(session)
-    archive = check(server, path)
+    schema = read_schema(session)
+    archive = read_archive(server, path)
     refuse_unknown(archive, schema["known"])
     return archive, schema
 
 
-def restore(session: Session, archive: Archive, head: str, now: datetime) -> None:
+def put_back(session: Session, archive: Archive, head: str, now: datetime) -> None:
     """Put an archive in the place of the database, migrate it to `head`, and wait until all is ready.
 
     Raises `OpsError`; what was there stays under another name.
@@ -230,8 +231,8 @@ def restore(session: Session, archive: Archive, head: str, now: datetime) -> Non
         )
         if archive.revision != head:
             session.say(f"the backup is older than the code: migrating it to {head}")
-            migrations.apply(session)
-        up.wait(session, timeout=READY_WITHIN)
+            apply_pending(session)
+        wait_until_ready(session, timeout=READY_WITHIN)
 
 
 def replace_database(server: Server, archive: Archive, now: datetime, say: Say) -> str:

@@ -6,12 +6,12 @@ from invoke_stack.commands.session import Session
 from invoke_stack.runtimes import record
 
 
-def data(session: Session) -> tuple[str, ...]:
+def list_data(session: Session) -> tuple[str, ...]:
     """Return the names of what `down` deletes with `volumes`. Raises `OutOfReach`."""
     return session.runtime.data()
 
 
-def down(session: Session, *, volumes: bool) -> None:
+def take_down(session: Session, *, volumes: bool) -> None:
     """Stop the stack, and delete its data with `volumes`. Raises `OutOfReach`."""
     with session.changing("down"):
         session.runtime.down(volumes=volumes, say=session.say)

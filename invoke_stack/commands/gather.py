@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from invoke_stack import timestamps
-from invoke_stack.commands import health, logs
+from invoke_stack.commands import logs
+from invoke_stack.commands.health import check_replica, schema_of
 from invoke_stack.commands.up import is_ready
 from invoke_stack.config import Config, read_env_file
 from invoke_stack.errors import BadInput, OpsError
@@ -218,13 +219,13 @@ def _context(environ: Mapping[str, str]) -> str:
 
 def _looks(config: Config, runtime: Runtime, replicas: Sequence[Replica]) -> list[Health]:
     running = [each for each in replicas if each.service == config.service and each.running]
-    return [health.check(runtime, each, PROBE, config.readiness) for each in running]
+    return [check_replica(runtime, each, PROBE, config.readiness) for each in running]
 
 
 def _schema(config: Config, main: _Main) -> Schema:
     if not config.profile.schema:
         raise Skipped("the project is not known to have one")
-    return health.read_schema(main.get(config.profile.schema.path))
+    return schema_of(main.get(config.profile.schema.path))
 
 
 def _output(

@@ -11,37 +11,40 @@ from urllib.parse import urlsplit
 from invoke_stack.commands.session import Session
 from invoke_stack.config import Config
 from invoke_stack.model import Answer, Health, Replica, Schema, Status
-from invoke_stack.profile.readiness import Readiness, own_health
-from invoke_stack.profile.readiness import health as result
+from invoke_stack.profile.readiness import Readiness, own_health, read_health
 from invoke_stack.runtimes import http
 from invoke_stack.runtimes.base import Runtime
 
 
-def look(session: Session, timeout: float) -> Sequence[Health]:
+def look_at_service(session: Session, timeout: float) -> Sequence[Health]:
     """Look at each replica of the main service once, within `timeout` seconds. Raises `OutOfReach`."""
     readiness = session.config.readiness
     replicas = session.runtime.replicas(session.config.service, probe=not readiness.url)
     # Side by side, because one that hangs takes all of its time.
     with ThreadPoolExecutor(len(replicas)) as pool:
-        return list(pool.map(lambda r: check(session.runtime, r, timeout, readiness), replicas))
+        return list(
+            pool.map(lambda r: check_replica(session.runtime, r, timeout, readiness), replicas)
+        )
 
 
-def look_at(config: Config, base: str, timeout: float) -> Sequence[Health]:
+def look_at_address(config: Config, base: str, timeout: float) -> Sequence[Health]:
     """Look at the main service at another address, `base`, within `timeout` seconds."""
     answer = http.fetch(base + (urlsplit(config.ready).path or "/ready"), timeout)
-    return [result(answer, _anywhere(config), config.readiness)]
+    return [read_health(answer, _anywhere(config), config.readiness)]
 
 
 def lost(config: Config, reason: str) -> Health:
     """Return the health of the main service while nothing can be seen, for this `reason`."""
-    return result(Answer("", None, {}, 0.0, reason), _anywhere(config), config.readiness)
+    return read_health(Answer("", None, {}, 0.0, reason), _anywhere(config), config.readiness)
 
 
 def _anywhere(config: Config) -> Replica:
     return Replica(config.service, config.service, "", Status.RUNNING)
 
 
-def check(runtime: Runtime, replica: Replica, timeout: float, readiness: Readiness) -> Health:
+def check_replica(
+    runtime: Runtime, replica: Replica, timeout: float, readiness: Readiness
+) -> Health:
     """Look at one replica within `timeout` seconds.
 
     Without a readiness address its own health check counts, as it was when the replica was read.
@@ -57,7 +60,7 @@ def check(runtime: Runtime, replica: Replica, timeout: float, readiness: Readine
         answer = Answer("", None, {}, 0.0, f"{reason}; {hint}", asked=False)
     else:
         answer = http.fetch(url, timeout)
-    return result(answer, replica, readiness)
+    return read_health(answer, replica, readiness)
 
 
 def is_loopback(url: str) -> bool:
@@ -70,7 +73,7 @@ def is_loopback(url: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def read_schema(body: Mapping[str, Any]) -> Schema:
+def schema_of(body: Mapping[str, Any]) -> Schema:
     """Return where the schema stands; every part is None if the body does not say."""
     pending = body.get("pending")
     return Schema(

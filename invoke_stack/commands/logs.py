@@ -25,7 +25,7 @@ class LogOptions:
     grep: re.Pattern[str] | None
 
 
-def read(session: Session, options: LogOptions) -> Iterator[LogLine | None]:
+def read_logs(session: Session, options: LogOptions) -> Iterator[LogLine | None]:
     """Return the lines, without terminal escapes; None each time nothing is left to read for now.
 
     Raises `OutOfReach` if there is no such service, or the stack is not up.

@@ -10,7 +10,7 @@ from invoke_stack.errors import BadInput, CommandFailed, NotHealthy
 from invoke_stack.profile import Schema
 
 
-def read(session: Session) -> dict[str, Any]:
+def read_schema(session: Session) -> dict[str, Any]:
     """Return the keys `current`, `head`, `pending` and `known` of the schema's own report.
 
     Raises `BadInput` for a project without one.
@@ -36,7 +36,7 @@ def _schema(session: Session) -> Schema:
     )
 
 
-def apply(session: Session) -> None:
+def apply_pending(session: Session) -> None:
     """Run Alembic beside the service, with its lock, and see that the schema is current then."""
     try:
         session.runtime.pipe(session.config.service, _schema(session).upgrade)
@@ -45,7 +45,7 @@ def apply(session: Session) -> None:
             "a migration failed, as Alembic says above; what it began is undone",
             "mend it, and try again: inv migrate",
         ) from None
-    reached = read(session)
+    reached = read_schema(session)
     if reached["pending"]:
         raise NotHealthy(
             f"still pending: {', '.join(reached['pending'])}", "see: inv logs --grep entrypoint"

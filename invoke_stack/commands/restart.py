@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from invoke_stack.commands import health
+from invoke_stack.commands.health import check_replica
 from invoke_stack.commands.session import Session
 from invoke_stack.judge.start import Criteria, StartJudge
 from invoke_stack.model import LogLine, Outcome, Replica, Verdict
@@ -58,7 +58,9 @@ class Restarted:
         return max(self.verdicts, key=lambda verdict: list(Outcome).index(verdict.outcome))
 
 
-def restart(session: Session, service: str, *, timeout: float, audience: Audience) -> Restarted:
+def restart_service(
+    session: Session, service: str, *, timeout: float, audience: Audience
+) -> Restarted:
     """Restart a service under the stack's lock, and judge as `restart_and_judge` does."""
     config = session.config
     criteria = Criteria(
@@ -178,7 +180,7 @@ class _Restart:
                 judge = self._judges.setdefault(replica.replica, self._judge(None))
                 if judge.add_replica(replica, self._clock.monotonic()):
                     readiness = self._criteria.readiness
-                    found = health.check(self._runtime, replica, HEALTH_TIMEOUT, readiness)
+                    found = check_replica(self._runtime, replica, HEALTH_TIMEOUT, readiness)
                     judge.add_health(found, self._clock.monotonic())
         self._next_poll = self._clock.monotonic() + POLL_EVERY
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from invoke_stack.commands import up
 from invoke_stack.commands.session import Session
+from invoke_stack.commands.up import wait_until_ready
 from invoke_stack.errors import BadInput
 from invoke_stack.runtimes.base import Scale
 
 
-def scale(session: Session, service: str, count: int, *, timeout: float) -> None:
+def scale_service(session: Session, service: str, count: int, *, timeout: float) -> None:
     """Have a service run with `count` replicas, and wait until the stack is ready.
 
     Raises `BadInput` where that cannot be, and `NotHealthy` after `timeout` seconds.
     """
     with session.changing(f"scale {service}"):
         find_scale(session, service, count)(service, count, dry_run=False)
-        up.wait(session, timeout=timeout)
+        wait_until_ready(session, timeout=timeout)
 
 
 def find_scale(session: Session, service: str, count: int) -> Scale:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from invoke_stack import timestamps
-from invoke_stack.commands import health
+from invoke_stack.commands.health import schema_of
 from invoke_stack.commands.session import Session
 from invoke_stack.judge import boot
 from invoke_stack.model import Boot, Glance, LogLine, Replica, Schema
@@ -33,7 +33,7 @@ class Glances:
             schema = Schema()
             if running:
                 answer = self.runtime.get(running[0], known.path, SCHEMA_TIMEOUT)
-                schema = health.read_schema(answer.body)
+                schema = schema_of(answer.body)
         return Glance(
             runtime=self.runtime.name,
             services=self.runtime.services(),

@@ -19,14 +19,16 @@ TAIL = 200  # lines in which the cause of an end is looked for
 RESTARTS = 3  # after so many while we wait, a service that does not run will not come up by waiting
 
 
-def up(session: Session, *, build: bool, remove_orphans: bool, timeout: float) -> list[Replica]:
-    """Start what does not run, recreate what changed, and wait as `wait` does."""
+def bring_up(
+    session: Session, *, build: bool, remove_orphans: bool, timeout: float
+) -> list[Replica]:
+    """Start what does not run, recreate what changed, and wait as `wait_until_ready` does."""
     with session.changing("up"):
         session.runtime.up(build=build, remove_orphans=remove_orphans, say=session.say)
-        return wait(session, timeout=timeout)
+        return wait_until_ready(session, timeout=timeout)
 
 
-def wait(session: Session, *, timeout: float, clock: Clock = time) -> list[Replica]:
+def wait_until_ready(session: Session, *, timeout: float, clock: Clock = time) -> list[Replica]:
     """Wait until every service of the stack is ready; returns its replicas, without orphans.
 
     The main service is judged by its readiness URL, the others by the runtime's own probe. Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.

@@ -38,7 +38,7 @@ class Readiness:
 OWN_CHECK = Readiness("")
 
 
-def health(answer: Answer, replica: Replica, readiness: Readiness) -> Health:
+def read_health(answer: Answer, replica: Replica, readiness: Readiness) -> Health:
     """Return what the answer of its readiness address says about a replica."""
     if not answer.asked:
         reading = Reading(State.UNKNOWN, answer.problem)

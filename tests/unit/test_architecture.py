@@ -98,6 +98,11 @@ def test_each_library_has_its_place():
         assert all(user.startswith(f"invoke_stack/{place}/") for user in users), package
 
 
+def test_invoke_is_behind_few_modules():
+    users = {Path(user).name for user in users_of("invoke", "invoke_stack")}
+    assert users == {"glue.py", "namespace.py", "invokefile.py"}
+
+
 def test_pure_layers_do_nothing_but_compute():
     toolkit = ROOT / "invoke_stack"
     folders = [toolkit / name for name in ("judge", "render", "profile")]

@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.context import Context
-
-from invoke_stack.cli.glue import DRY_RUN, RUNTIME, confirm, say, show_plan, start, verb
+from invoke_stack.cli.glue import DRY_RUN, RUNTIME, Context, confirm, say, show_plan, start, verb
 
 if TYPE_CHECKING:
     from invoke_stack.commands.backup import Archive
@@ -28,9 +26,9 @@ def backup(context: Context, runtime: str = "") -> None:
     Exit codes: 0 saved, and read back; 2 the database is not this stack's; 4 the
     stack is not up, or the disk is full.
     """
-    from invoke_stack.commands import backup as command
+    from invoke_stack.commands.backup import back_up
 
-    archive = command.backup(start(context, runtime), datetime.now(UTC))
+    archive = back_up(start(context, runtime), datetime.now(UTC))
     say(f"{_described(archive)}; it holds your data: only you can read it")
     print(archive.path)
 
@@ -58,22 +56,20 @@ def restore(
     be restored to the end, or is not ready afterwards; 4 the stack is not up; 130
     you said no.
     """
-    from invoke_stack.commands import backup as command
+    from invoke_stack.commands.backup import check_archive, find_server, put_back, restore_steps
 
     session = start(context, runtime)
-    archive, schema = command.examine(session, Path(file))
+    archive, schema = check_archive(session, Path(file))
     say(f"{archive.path}: {_described(archive)}; the database is at {schema['current']}")
     if not archive.has_sum:
         say(f"note: there is no {archive.path.name}.sha256, so small damage would not be seen")
     if dry_run:
-        plan = command.steps(
-            command.find_server(session), archive, schema["head"], datetime.now(UTC)
-        )
+        plan = restore_steps(find_server(session), archive, schema["head"], datetime.now(UTC))
         show_plan(plan, session.runtime.name, False)
         return
     if not yes:
         confirm("Put it in the place of the database?")
-    command.restore(session, archive, schema["head"], datetime.now(UTC))
+    put_back(session, archive, schema["head"], datetime.now(UTC))
     say(f"restored, and {session.config.service} is ready")
 
 

@@ -8,10 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from invoke.context import Context
-from invoke.exceptions import Exit
-
-from invoke_stack.cli.glue import JSON, RUNTIME, configure, terminal, verb
+from invoke_stack.cli.glue import JSON, RUNTIME, Context, Exit, configure, terminal, verb
 from invoke_stack.errors import BadInput, NotHealthy
 from invoke_stack.model import Result
 from invoke_stack.render import documents
@@ -39,13 +36,13 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
     Exit codes: 0 nothing is wrong; 3 something is; 2 a bad flag; 130 Ctrl-C.
     """
     from invoke_stack.cli.screen import findings
-    from invoke_stack.commands import doctor as command
+    from invoke_stack.commands.doctor import examine
 
     begin = time.monotonic()
     refused: list[BadInput] = []
     configured = configure(context, runtime, refused.append)
     with _telling() as waiting:
-        runtime_name, checkups = command.examine(configured, refused, os.environ, waiting)
+        runtime_name, checkups = examine(configured, refused, os.environ, waiting)
     if json:
         print(documents.dumps(documents.checkups_json(checkups, runtime_name)))
     else:

@@ -7,11 +7,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from invoke.context import Context
-from invoke.exceptions import Exit
-
 from invoke_stack import config
-from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, configure, start, terminal, verb
+from invoke_stack.cli.glue import (
+    JSON,
+    RUNTIME,
+    WATCH,
+    Context,
+    Exit,
+    configure,
+    start,
+    terminal,
+    verb,
+)
 from invoke_stack.errors import NotHealthy, OpsError
 from invoke_stack.model import Health, State, worst
 from invoke_stack.render import documents
@@ -53,19 +60,19 @@ def health(
     Exit codes: 0 healthy, or q under --watch; 3 starting, degraded, unhealthy or
     unknown; 4 unreachable; 130 Ctrl-C.
     """
-    from invoke_stack.commands import health as command
+    from invoke_stack.commands.health import look_at_address, look_at_service
 
     limit = config.seconds("--timeout", timeout)
     if url is not None:
         base = config.base_url("--url", url)
         configured = configure(context, runtime, lambda _: None)  # an address needs no variable
-        look = functools.partial(command.look_at, configured, base, limit)
+        look = functools.partial(look_at_address, configured, base, limit)
         # Nobody looks there which runtime it is.
         runtime_name = "" if configured.runtime == "auto" else configured.runtime
     else:
         session = start(context, runtime, needs_variables=False)
         configured, runtime_name = session.config, session.runtime.name
-        look = functools.partial(command.look, session, limit)
+        look = functools.partial(look_at_service, session, limit)
     if watch:
         _watch(look, configured, runtime_name, json)
         return

@@ -7,10 +7,8 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from invoke.context import Context
-
 from invoke_stack import config
-from invoke_stack.cli.glue import JSON, RUNTIME, coloured, start, terminal, verb
+from invoke_stack.cli.glue import JSON, RUNTIME, Context, coloured, start, terminal, verb
 from invoke_stack.errors import BadInput
 
 
@@ -51,7 +49,7 @@ def logs(
     Exit codes: 0 shown; 2 a bad value; 4 there is no such service, or the stack
     is not up; 130 Ctrl-C.
     """
-    from invoke_stack.commands import logs as command
+    from invoke_stack.commands.logs import LogOptions, read_logs
     from invoke_stack.render import documents
     from invoke_stack.render.lines import LinePrinter
 
@@ -63,7 +61,7 @@ def logs(
         raise BadInput(f"{services!r} names no service", "for example: inv logs backend,worker")
     session = start(context, runtime, needs_variables=False)
     names = named or [session.config.service]
-    found = command.read(session, command.LogOptions(names, most, after, follow, matching))
+    found = read_logs(session, LogOptions(names, most, after, follow, matching))
     colour = _is_terminal() and coloured(terminal())
     printer = LinePrinter(names, timestamps, colour, matching, session.config.phases.prefix)
     show = documents.line_json if json else printer.text

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from invoke.context import Context
-
-from invoke_stack.cli.glue import (
-    DRY_RUN,
-    JSON,
-    RUNTIME,
-    say,
-    start,
-    terminal,
-    verb,
-)
+from invoke_stack.cli.glue import DRY_RUN, JSON, RUNTIME, Context, say, start, terminal, verb
 from invoke_stack.errors import NotHealthy
 from invoke_stack.model import Schema
 from invoke_stack.render import documents
@@ -34,9 +24,9 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     from rich.markup import escape
 
     from invoke_stack.cli.screen import table
-    from invoke_stack.commands import migrations as command
+    from invoke_stack.commands.migrations import read_schema
 
-    said = command.read(start(context, runtime, needs_variables=False))
+    said = read_schema(start(context, runtime, needs_variables=False))
     schema = Schema(said["current"], said["head"], tuple(said["pending"]))
     if json:
         print(documents.dumps(documents.schema_json(schema)))
@@ -62,10 +52,10 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
     Exit codes: 0 at head; 3 a migration failed or is still pending, or the schema
     is newer than the code; 4 the stack is not up.
     """
-    from invoke_stack.commands import migrations as command
+    from invoke_stack.commands.migrations import apply_pending, read_schema
 
     session = start(context, runtime)
-    plan = command.read(session)
+    plan = read_schema(session)
     if not plan["pending"]:
         if plan["current"] not in (plan["head"], None):
             raise NotHealthy(
@@ -80,4 +70,4 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
     if dry_run:
         return
     with session.changing("migrate"):
-        command.apply(session)
+        apply_pending(session)

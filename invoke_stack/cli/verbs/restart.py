@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from invoke.context import Context
-from invoke.exceptions import Exit
 
 from invoke_stack import config
 from invoke_stack.cli.glue import (
@@ -13,6 +11,8 @@ from invoke_stack.cli.glue import (
     JSON,
     RUNTIME,
     TIMEOUT,
+    Context,
+    Exit,
     coloured,
     say,
     show_plan,
@@ -66,7 +66,8 @@ def restart_backend(
     Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
     the stack is not up, or somebody else changes it.
     """
-    _restart(context, None, logs, tail, timeout, json, dry_run, runtime)
+    shown = _Output(config.count("--tail", tail) if logs else 0, json, dry_run)
+    _restart(context, runtime, None, config.seconds("--timeout", timeout), shown)
 
 
 @verb(services="the service to restart", **_RESTART_HELP)
@@ -94,38 +95,38 @@ def restart(
     """
     if not services:
         raise BadInput("restart needs the name of a service", "for example: inv restart worker")
-    _restart(context, services, logs, tail, timeout, json, dry_run, runtime)
+    shown = _Output(config.count("--tail", tail) if logs else 0, json, dry_run)
+    _restart(context, runtime, services, config.seconds("--timeout", timeout), shown)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What is shown of a restart."""
+
+    lines: int  # at most so many of the new start
+    json: bool
+    plan_alone: bool
 
 
 def _restart(
-    context: Context,
-    service: str | None,
-    logs: bool,
-    tail: str,
-    timeout: str,
-    as_json: bool,
-    dry_run: bool,
-    runtime: str,
+    context: Context, runtime: str, service: str | None, timeout: float, shown: _Output
 ) -> None:
     from invoke_stack.commands import plan
-    from invoke_stack.commands import restart as command
+    from invoke_stack.commands.restart import restart_service
 
-    limit = config.seconds("--timeout", timeout)
-    most = config.count("--tail", tail)
     session = start(context, runtime)
     name = service or session.config.service
-    if dry_run:
-        show_plan(plan.restart(session, name), session.runtime.name, as_json)
+    if shown.plan_alone:
+        show_plan(plan.restart(session, name), session.runtime.name, shown.json)
         return
-    out = terminal(stderr=as_json)
-    prefix = session.config.phases.prefix
-    with _Narrator(out, most if logs else 0, prefix) as narrator:
-        done = command.restart(session, name, timeout=limit, audience=narrator)
+    out = terminal(stderr=shown.json)
+    with _Narrator(out, shown.lines, session.config.phases.prefix) as narrator:
+        done = restart_service(session, name, timeout=timeout, audience=narrator)
     if done.stale:
         say(f"note: {done.stale}; a restart does not take that over, inv up does")
-    if as_json:
-        shown = documents.verdict_json(done.verdicts, done.worst, session.runtime.name)
-        print(documents.dumps(shown))
+    if shown.json:
+        body = documents.verdict_json(done.verdicts, done.worst, session.runtime.name)
+        print(documents.dumps(body))
     else:
         from invoke_stack.cli.screen import cards
 

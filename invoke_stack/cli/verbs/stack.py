@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from invoke.context import Context
-
 from invoke_stack import config
 from invoke_stack.cli.glue import (
     DRY_RUN,
     JSON,
     RUNTIME,
     TIMEOUT,
+    Context,
     confirm,
     say,
     show_plan,
@@ -56,7 +55,7 @@ def up(
     somebody else changes the stack, or it is another checkout's.
     """
     from invoke_stack.commands import plan
-    from invoke_stack.commands import up as command
+    from invoke_stack.commands.up import bring_up
 
     limit = config.seconds("--timeout", timeout)
     session = start(context, runtime)
@@ -64,7 +63,7 @@ def up(
         steps = plan.up(session, build=build, remove_orphans=remove_orphans)
         show_plan(steps, session.runtime.name, json)
         return
-    replicas = command.up(session, build=build, remove_orphans=remove_orphans, timeout=limit)
+    replicas = bring_up(session, build=build, remove_orphans=remove_orphans, timeout=limit)
     for replica in replicas:
         if replica.ports and replica.service in (
             session.config.profile.page,
@@ -102,7 +101,7 @@ def scale(
     scaled; 3 not ready in time; 4 out of reach.
     """
     from invoke_stack.commands import plan
-    from invoke_stack.commands import scale as command
+    from invoke_stack.commands.scale import scale_service
 
     limit = config.seconds("--timeout", timeout)
     name, _, number = services.partition("=")
@@ -115,7 +114,7 @@ def scale(
     if dry_run:
         show_plan(plan.scale(session, name, int(number)), session.runtime.name, json)
         return
-    command.scale(session, name, int(number), timeout=limit)
+    scale_service(session, name, int(number), timeout=limit)
     show_status(session, json)
 
 
@@ -146,13 +145,13 @@ def down(
     Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers, or it is another
     checkout's; 130 you said no.
     """
-    from invoke_stack.commands import down as command
     from invoke_stack.commands import plan
+    from invoke_stack.commands.down import list_data, take_down
 
     session = start(context, runtime, needs_variables=False)
     if dry_run:
         show_plan(plan.down(session, volumes=volumes), session.runtime.name, False)
         return
-    if volumes and not yes and (names := command.data(session)):
+    if volumes and not yes and (names := list_data(session)):
         confirm(f"Delete {', '.join(names)} for good?")
-    command.down(session, volumes=volumes)
+    take_down(session, volumes=volumes)

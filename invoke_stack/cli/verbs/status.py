@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from invoke.context import Context
-from invoke.exceptions import Exit
-
-from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, start, terminal, verb
+from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, Context, Exit, start, terminal, verb
 from invoke_stack.errors import NotHealthy
 from invoke_stack.model import Glance
 from invoke_stack.render import documents

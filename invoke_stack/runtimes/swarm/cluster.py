@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from invoke_stack.errors import OutOfReach
 from invoke_stack.runtimes.docker import engine
 from invoke_stack.runtimes.docker.project import Project
+from invoke_stack.runtimes.swarm.slots import Node, Service, Task
 from invoke_stack.runtimes.swarm.stackfile import FOLDER, POSITION
-from invoke_stack.runtimes.swarm.tasks import Node, Service, Task
 
 if TYPE_CHECKING:
     from docker import APIClient

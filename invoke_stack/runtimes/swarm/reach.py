@@ -8,9 +8,9 @@ from invoke_stack.config import Config
 from invoke_stack.errors import OutOfReach
 from invoke_stack.model import Answer, Replica
 from invoke_stack.runtimes.docker import engine, inside
-from invoke_stack.runtimes.swarm import tasks as tasks_of
+from invoke_stack.runtimes.swarm import slots
 from invoke_stack.runtimes.swarm.cluster import Cluster
-from invoke_stack.runtimes.swarm.tasks import Task
+from invoke_stack.runtimes.swarm.slots import Task
 
 
 class Reach:
@@ -29,14 +29,14 @@ class Reach:
             return self._here(self.client.inspect_task(replica.identity))
 
     def _here(self, task: Task) -> str:
-        if task.get("NodeID") != self.cluster.node_id or not tasks_of.is_running(task):
+        if task.get("NodeID") != self.cluster.node_id or not slots.is_running(task):
             return ""
         return str((task["Status"].get("ContainerStatus") or {}).get("ContainerID", ""))
 
     def container_here(self, service: str) -> str:
         """The container of one of a service's replicas on the node that answers."""
         known = self.cluster.services([service])[service]
-        wanted = [task for task in self.cluster.tasks(known) if tasks_of.is_wanted(task)]
+        wanted = [task for task in self.cluster.tasks(known) if slots.is_wanted(task)]
         for task in sorted(wanted, key=lambda each: each["Status"]["State"] != "running"):
             if container := self._here(task):
                 return container
@@ -58,7 +58,7 @@ class Reach:
         if container := self._here(task):
             url = f"http://127.0.0.1:{port}{path}"
             return inside.get(self.client, container, url, timeout)
-        if not tasks_of.is_running(task):
+        if not slots.is_running(task):
             return Answer("", None, {}, 0.0, replica.reason or task["Status"]["State"])
         # Any container of the stack on this node sees the others in their common network.
         addresses = _addresses(task)

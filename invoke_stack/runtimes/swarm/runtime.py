@@ -18,12 +18,12 @@ from invoke_stack.runtimes.base import Capabilities, Say
 from invoke_stack.runtimes.docker import engine, engine_stream
 from invoke_stack.runtimes.docker.project import say_orphans
 from invoke_stack.runtimes.docker.runtime import DockerRuntime
-from invoke_stack.runtimes.swarm import tasks as tasks_of
+from invoke_stack.runtimes.swarm import slots
 from invoke_stack.runtimes.swarm.cluster import Cluster
 from invoke_stack.runtimes.swarm.deploy import SCALED, Stack
 from invoke_stack.runtimes.swarm.reach import Reach
+from invoke_stack.runtimes.swarm.slots import Node, Service
 from invoke_stack.runtimes.swarm.stackfile import DIGEST
-from invoke_stack.runtimes.swarm.tasks import Node, Service
 
 
 class SwarmRuntime(DockerRuntime):
@@ -95,7 +95,7 @@ class SwarmRuntime(DockerRuntime):
         found: list[Replica] = []
         for name, known in self.cluster.services([service] if service else None).items():
             tasks = self.cluster.tasks(known)
-            found += tasks_of.replicas_of(name, known, tasks, nodes)
+            found += slots.replicas_of(name, known, tasks, nodes)
         if service and not found:
             raise OutOfReach(f"{service} has no replicas", f"give it one: inv scale {service}=1")
         return [self._with_last_words(replica) for replica in found] if probe else found
@@ -108,9 +108,9 @@ class SwarmRuntime(DockerRuntime):
         state = (known.get("UpdateStatus") or {}).get("State", "")
         if not state.startswith(("rollback", "paused")):
             return ""
-        broken = [task for task in self.cluster.tasks(known) if tasks_of.why(task)]
-        last = max(broken, key=tasks_of.created, default=None)
-        reason = tasks_of.why(last) if last else known["UpdateStatus"].get("Message", "")
+        broken = [task for task in self.cluster.tasks(known) if slots.why(task)]
+        last = max(broken, key=slots.created, default=None)
+        reason = slots.why(last) if last else known["UpdateStatus"].get("Message", "")
         return f"the update was rolled back: {reason}"
 
     def staleness(self, service: str) -> str:
@@ -178,7 +178,7 @@ class SwarmRuntime(DockerRuntime):
             return replica
         with engine.errors():
             inspected = self.client.inspect_container(container)
-        return tasks_of.explained(engine.with_probe(replica, inspected), self.config.readiness)
+        return slots.explained(engine.with_probe(replica, inspected), self.config.readiness)
 
     def _sources(self, services: Sequence[str], say: Say) -> list[engine_stream.Source]:
         nodes = self.cluster.nodes()
@@ -193,19 +193,19 @@ class SwarmRuntime(DockerRuntime):
     def _sources_of(
         self, name: str, service: Service, nodes: Mapping[str, Node]
     ) -> Iterator[engine_stream.Source]:
-        tasks = [task for task in self.cluster.tasks(service) if tasks_of.has_container(task)]
-        names = tasks_of.replica_names(name, service, map(tasks_of.slot_of, tasks), nodes)
+        tasks = [task for task in self.cluster.tasks(service) if slots.has_container(task)]
+        names = slots.replica_names(name, service, map(slots.slot_of, tasks), nodes)
         for task in tasks:
             node = nodes.get(task["NodeID"])
             if node and node.is_up:
                 yield engine_stream.Source(
                     identity=task["ID"],
                     service=name,
-                    replica=names[tasks_of.slot_of(task)],
+                    replica=names[slots.slot_of(task)],
                     node=node.name,
                     tty=bool(task["Spec"]["ContainerSpec"].get("TTY")),
-                    running=tasks_of.is_running(task),
-                    started=tasks_of.created(task),
+                    running=slots.is_running(task),
+                    started=slots.created(task),
                     kind="tasks",
                 )
 

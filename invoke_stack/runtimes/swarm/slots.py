@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from invoke_stack import timestamps
 from invoke_stack.model import Answer, Replica, Status
-from invoke_stack.profile.readiness import Readiness, health
+from invoke_stack.profile.readiness import Readiness, read_health
 from invoke_stack.runtimes.docker import engine
 
 Task = Mapping[str, Any]
@@ -160,7 +160,7 @@ def explained(replica: Replica, readiness: Readiness) -> Replica:
     if not isinstance(body, dict):
         return replica
     answer = Answer("", 503, body, 0.0)
-    return replace(replica, reason=health(answer, replica, readiness).reason)
+    return replace(replica, reason=read_health(answer, replica, readiness).reason)
 
 
 def _grace(task: Task) -> int:

@@ -7,7 +7,7 @@ import pytest
 from deal_scout_profile import PROFILE
 from invoke_stack.model import Replica, Status
 from invoke_stack.profile.readiness import Readiness
-from invoke_stack.runtimes.swarm.tasks import Node, explained, is_current, replicas_of
+from invoke_stack.runtimes.swarm.slots import Node, explained, is_current, replicas_of
 
 READY = Readiness("/ready", PROFILE.read)
 NODES = {"n1": Node("one", "10.0.0.1", True), "n2": Node("two", "10.0.0.2", False)}
