@@ -13,12 +13,22 @@ from contextlib import AbstractContextManager
 
 import psycopg2
 import psycopg2.extensions
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, exc
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings, load
 
 PATIENCE = 2.5  # seconds for one operation of the domain; a request needs two of them at worst
+
+# All that a database which is away, frozen, locked, read-only or not migrated yet can raise.
+# Not DataError and IntegrityError: those are ours.
+DATABASE_AWAY = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    exc.ProgrammingError,
+    exc.TimeoutError,
+)
 
 # The kernel gives up on a silent peer after about as long as we do.
 NETWORK = {

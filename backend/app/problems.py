@@ -10,19 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from sqlalchemy import exc
+
+from app.database import DATABASE_AWAY
 
 RETRY_AFTER = "5"  # seconds
-
-# All that a database which is away, frozen, locked, read-only or not migrated yet can raise.
-# Not DataError and IntegrityError: those are ours.
-DATABASE_AWAY = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.InternalError,
-    exc.ProgrammingError,
-    exc.TimeoutError,
-)
 
 log = logging.getLogger("app")
 

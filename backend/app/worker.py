@@ -11,8 +11,7 @@ from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
 from app import broker, deals, heartbeat, scouting, transport
-from app.database import transaction
-from app.problems import DATABASE_AWAY
+from app.database import DATABASE_AWAY, transaction
 from app.settings import BadSetting, load
 
 try:

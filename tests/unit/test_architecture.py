@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -127,6 +128,13 @@ def test_nothing_shadows_alembic_or_the_tasks():
 def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
     code = f"import invoke_stack.cli.namespace, sys; sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("heavy", ["fastapi", "httpx"])
+def test_the_worker_does_not_import_what_it_does_not_need_to_start(heavy):
+    code = f"import app.worker, sys; sys.exit('{heavy}' in sys.modules)"
+    environ = os.environ | {"PYTHONPATH": str(ROOT / "backend")}
+    assert subprocess.run([sys.executable, "-c", code], env=environ).returncode == 0
 
 
 def variables_of_the_backend():
