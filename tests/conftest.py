@@ -49,8 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _runs_on_engine(item):
             item.add_marker(pytest.mark.engine)
-            if "swarm" in _runtimes(item) and item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.matrix)  # its rolling restarts take a minute each
+            if "swarm" in _runtimes(item):
+                item.add_marker(pytest.mark.matrix)  # it needs an engine of its own, a manager
         elif _runtimes(item) != {None} and "faults" in Path(item.location[0]).parts:
             item.add_marker(pytest.mark.slow)  # bounds of many seconds, on a whole stack
     if not config.pluginmanager.hasplugin("xdist"):
