@@ -19,7 +19,7 @@ from typing import NoReturn
 import psycopg2
 from alembic import context
 from alembic.util import CommandError
-from app import blockers
+from app.boot import blockers
 from app.settings import BadSetting, load
 from sqlalchemy import MetaData, create_engine
 from sqlalchemy.exc import OperationalError
@@ -82,7 +82,7 @@ def tables() -> MetaData | None:
     name = context.config.cmd_opts.cmd[0].__name__ if context.config.cmd_opts else ""
     if name == "upgrade":
         return None
-    from app import models
+    from app.domain import models
 
     return models.Base.metadata
 

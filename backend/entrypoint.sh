@@ -20,10 +20,10 @@ export LIVE_RESTART_AFTER="${LIVE_RESTART_AFTER:-30}"
 export RUN_DIR="${RUN_DIR:-/tmp}"
 export WEB_CONCURRENCY="${WEB_CONCURRENCY:-1}" # Uvicorn's own variable; it takes no empty one
 
-# app.startup checks all settings, listens on PORT and runs this script again, in this same
+# app.boot.startup checks all settings, listens on PORT and runs this script again, in this same
 # process: with the socket as descriptor 3, the responder behind it, and these two exported.
 if [ "$ENTRYPOINT_PID" != "$$" ]; then
-    exec python -m app.startup -- sh "$0"
+    exec python -m app.boot.startup -- sh "$0"
 fi
 
 say() {
@@ -46,7 +46,7 @@ stop() {
 trap 'stop 143' TERM
 trap 'stop 130' INT
 
-# More of the boot state, for whoever answers on PORT. app.startup has told if it cannot be written.
+# More of the boot state, for whoever answers on PORT. app.boot.startup has told if it cannot be written.
 record() {
     printf '%s\n' "$@" >>"$RUN_DIR/boot"
 } 2>/dev/null
@@ -65,7 +65,7 @@ show() {
 
 wait_for_postgres() {
     say "Waiting for Postgres at $DB_HOST:$DB_PORT..."
-    if run python -m app.dbwait; then
+    if run python -m app.boot.database_wait; then
         database=answered
         say '✓ DB connectivity check complete.'
     else
@@ -93,7 +93,7 @@ migrate() {
         attempt=$((attempt + 1))
         record phase=migrating "migrations_attempts=$attempt" "migrations_limit=$#"
         say "Alembic attempt $attempt/$# (delay: ${delay}s)..."
-        run python -m app.migrate
+        run python -m app.boot.migrations
         code=$?
         if [ "$code" = 0 ]; then
             say '✓ Migrations applied successfully.'
@@ -130,12 +130,12 @@ say 'Starting Uvicorn application...'
 say "$BANNER"
 # In the background, as long as the application runs.
 case $HEALTH_RESTART_AFTER$LIVE_RESTART_AFTER in
-    *[1-9]*) python -m app.watchdog 3>&- & ;;
+    *[1-9]*) python -m app.boot.watchdog 3>&- & ;;
 esac
 if [ "$migrations" = failed ]; then
-    python -m app.migrate "$delay" "$attempt" 3>&- &
+    python -m app.boot.migrations "$delay" "$attempt" 3>&- &
 fi
-# The default has no quotes and no $PORT: only other commands need app.serve, one more start of Python.
+# The default has no quotes and no $PORT: only other commands need app.boot.serve, one more start of Python.
 # shellcheck disable=SC2086  # words
 [ "$UVICORN_CMD" != "$UVICORN" ] || exec $UVICORN
-exec python -m app.serve
+exec python -m app.boot.serve

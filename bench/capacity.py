@@ -23,8 +23,10 @@ from pathlib import Path
 
 import httpx
 import psutil
-from app import broker, database, schema
+from app import database
+from app.health import schema
 from app.settings import load
+from app.worker import broker
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".local" / "logs"

@@ -53,7 +53,7 @@ PROFILE = Profile(
     runs_locally=True,
     schema=Schema(
         path="/migrations",
-        report=("python", "-m", "app.schema"),
+        report=("python", "-m", "app.health.schema"),
         upgrade=("sh", "-c", "exec alembic upgrade head 2>&1"),
         folder="alembic/versions",
     ),

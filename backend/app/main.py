@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import VERSION, boot, metrics, problems, workers
-from app.health import Monitor
-from app.routes import deals, probes, scouts
+from app import VERSION
+from app.api import deals, probes, problems, scouts, workers
+from app.boot import progress
+from app.boot.startup import end_responder
+from app.health import metrics
+from app.health.monitor import Monitor
 from app.settings import load
-from app.startup import end_responder
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
@@ -40,7 +42,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     ending = threading.Thread(target=end_responder, daemon=True)
     ending.start()
     await asyncio.to_thread(ending.join, 1)
-    boot.end(config.run_dir)
+    progress.end(config.run_dir)
     yield
 
 

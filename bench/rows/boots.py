@@ -94,7 +94,7 @@ def notice(place: Place) -> Iterator[tuple[Action, Action]]:
     try:
         ours, theirs = itertools.count(), itertools.count()
         yield (
-            lambda: delay(next(ours), sys.executable, "-m", "app.dbwait"),
+            lambda: delay(next(ours), sys.executable, "-m", "app.boot.database_wait"),
             lambda: delay(next(theirs), "sh", "-c", POLLING),
         )
     finally:

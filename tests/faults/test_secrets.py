@@ -66,7 +66,7 @@ def said_by_programs(stack):
     away, refused = "DB_PORT=1 REDIS_PORT=1", "POSTGRES_USER=nobody"
     for trouble, program in (
         *((away, "alembic upgrade head"), (refused, "alembic current"), (refused, "alembic check")),
-        *((away, "python -m app.schema"), (refused, "python -m app.schema")),
+        *((away, "python -m app.health.schema"), (refused, "python -m app.health.schema")),
         *(
             (away, "celery -A app.worker inspect ping --timeout 1"),
             (away, "celery -A app.worker report"),
@@ -74,7 +74,7 @@ def said_by_programs(stack):
         (away, "python -c 'from app import settings; print(settings.load(), 1 / 0)'"),
         (
             away,
-            "python -c 'from app import broker, settings; broker.client(settings.load(), 1).ping()'",
+            "python -c 'from app import settings; from app.worker import broker; broker.client(settings.load(), 1).ping()'",
         ),
         (
             away,

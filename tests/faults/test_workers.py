@@ -92,7 +92,7 @@ def requests_counted(boot: Boot, path: str) -> int:
 
 
 def responders(boot: Boot) -> list[str]:
-    return [command for command in boot.commands() if "app.startup" in command]
+    return [command for command in boot.commands() if "app.boot.startup" in command]
 
 
 @pytest.mark.parametrize("variables", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
@@ -206,7 +206,7 @@ def test_f33_a_process_that_got_the_responders_id_is_left_alone(
             "RESPONDER_PID": str(stranger.pid),
             "RESPONDER_LOCK": lock and str(tmp_path / lock),
         }
-        code = "from app.startup import end_responder; end_responder()"
+        code = "from app.boot.startup import end_responder; end_responder()"
         subprocess.run([sys.executable, "-c", code], env=boot.environ | names, check=True)
         assert stranger.poll() is None
         stranger.kill()
@@ -216,7 +216,7 @@ def test_f33_a_process_that_got_the_responders_id_is_left_alone(
 ON_A_FULL_DISK = """
 import pathlib, subprocess, sys
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", sys.argv[1]], check=True)
-from app import metrics
+from app.health import metrics
 try:
     pathlib.Path(sys.argv[1], "filler").write_bytes(bytes(4_000_000))
 except OSError:

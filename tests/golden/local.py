@@ -49,7 +49,9 @@ def age(stack: LocalStack, *services: str) -> None:
 @contextlib.contextmanager
 def background_at_rest(stack: LocalStack) -> Iterator[None]:
     """Stop the attempts to migrate in the background between two of them."""
-    [process] = [each for each in _processes(stack, "backend") if "app.migrate" in each.cmdline()]
+    [process] = [
+        each for each in _processes(stack, "backend") if "app.boot.migrations" in each.cmdline()
+    ]
 
     def is_at_rest() -> bool:
         process.suspend()

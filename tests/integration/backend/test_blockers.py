@@ -1,7 +1,7 @@
 """Statements are told without their values."""
 
 import pytest
-from app.blockers import LONGEST, masked
+from app.boot.blockers import LONGEST, masked
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import threading
 import time
 
 import pytest
-from app import check
-from app.check import Check
+from app.health import check
+from app.health.check import Check
 
 
 class Look:

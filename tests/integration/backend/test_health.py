@@ -126,7 +126,7 @@ def test_postgres_frozen(stack: Stack) -> None:
         answer = stack.api.get("/deals")
         assert time.monotonic() - began < 8
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-        told = processes.run("python", "-m", "app.schema", env=stack.environment, timeout=10)
+        told = processes.run("python", "-m", "app.health.schema", env=stack.environment, timeout=10)
         assert (told.returncode, told.stderr.count("\n")) == (1, 1)
     finally:
         stack.postgres.thaw()

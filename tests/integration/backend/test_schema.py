@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from app.schema import Schema, Scripts, compare
+from app.health.schema import Schema, Scripts, compare
 
 from harness import servers
 from tests.integration.backend import processes
@@ -47,7 +47,7 @@ def test_body_joins_several_revisions() -> None:
 
 
 def show(env: dict[str, str], cwd: Path = processes.ROOT) -> dict[str, object]:
-    result = processes.run("python", "-m", "app.schema", env=env, cwd=cwd)
+    result = processes.run("python", "-m", "app.health.schema", env=env, cwd=cwd)
     assert (result.returncode, result.stderr) == (0, "")
     return json.loads(result.stdout)
 
@@ -75,7 +75,9 @@ def test_the_command(environment: dict[str, str], project: Path) -> None:
 def test_an_error_is_one_line_without_the_password(
     environment: dict[str, str], change: dict[str, str]
 ) -> None:
-    result = processes.run("python", "-m", "app.schema", env=environment | change, timeout=15)
+    result = processes.run(
+        "python", "-m", "app.health.schema", env=environment | change, timeout=15
+    )
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1
     for secret in (servers.PASSWORD, "wr@ng", "p@ss"):
@@ -84,7 +86,7 @@ def test_an_error_is_one_line_without_the_password(
 
 def test_broken_scripts_are_an_error_too(environment: dict[str, str], project: Path) -> None:
     (project / "alembic" / "versions" / "0004_typo.py").write_text("revision = (\n")
-    result = processes.run("python", "-m", "app.schema", env=environment, cwd=project)
+    result = processes.run("python", "-m", "app.health.schema", env=environment, cwd=project)
     assert result.returncode == 1
     assert "0004_typo.py" in result.stderr
     assert result.stderr.count("\n") == 1

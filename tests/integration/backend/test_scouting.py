@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from app import scouting
+from app.domain import scouting
 
 SHOES = {
     "title": "Shoes",

@@ -1,7 +1,7 @@
 """When the watchdog ends the application: its judgement, and the count that outlives it."""
 
 import pytest
-from app.watchdog import LONGEST, Count, Judge, Look
+from app.boot.watchdog import LONGEST, Count, Judge, Look
 
 FINE = Look(live=True, healthy=True, health="HTTP 200")
 SICK = Look(live=True, healthy=False, health="HTTP 503, no answer from database")

@@ -13,7 +13,8 @@ from pathlib import Path
 import kombu
 import psutil
 import pytest
-from app import settings, transport
+from app import settings
+from app.worker import transport
 from redis import Redis
 
 from harness import servers

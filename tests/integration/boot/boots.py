@@ -26,7 +26,7 @@ MARK = "BOOT_TEST"  # in the environment of everything that a boot starts
 # The smallest application that takes the socket over as ours does.
 APPLICATION = """
 import os
-from app.startup import end_responder
+from app.boot.startup import end_responder
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":

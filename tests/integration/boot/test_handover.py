@@ -67,7 +67,9 @@ def test_a_request_under_way_is_answered(real: Boot) -> None:
     with socket.create_connection(("127.0.0.1", real.port), 5) as client:
         client.sendall(b"GET /live HTTP/1.1\r\n")
         responder = next(
-            p for p in real.family() if p.pid != real.process.pid and "app.startup" in p.cmdline()
+            p
+            for p in real.family()
+            if p.pid != real.process.pid and "app.boot.startup" in p.cmdline()
         )
         servers.wait_until("it has accepted", lambda: len(responder.net_connections()) > 1)
         responder.terminate()
@@ -81,7 +83,7 @@ def test_a_request_under_way_is_answered(real: Boot) -> None:
 RESPONDERS = """
 import os, signal, socket, sys, time
 from app import settings
-from app.responder import answer
+from app.boot.responder import answer
 
 listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=2048)
 config, parent, before = settings.load(), os.getpid(), 0
@@ -155,7 +157,7 @@ def test_the_port_in_braces(boot: Boot) -> None:
 def test_small_answers_are_not_delayed(boot: Boot) -> None:
     """Uvicorn leaves TCP_NODELAY alone on an inherited socket: accepted ones must have it."""
     code = (
-        "import socket; from app.startup import end_responder; end_responder()\n"
+        "import socket; from app.boot.startup import end_responder; end_responder()\n"
         "listener = socket.socket(fileno=3); listener.setblocking(True); print('here', flush=True)\n"
         "client = listener.accept()[0]\n"
         "print(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))"
@@ -166,7 +168,7 @@ def test_small_answers_are_not_delayed(boot: Boot) -> None:
         **UNWATCHED,
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "app.startup", "--", sys.executable, "-c", code],
+        [sys.executable, "-m", "app.boot.startup", "--", sys.executable, "-c", code],
         env=boot.environ | variables,
         stdout=subprocess.PIPE,
         text=True,

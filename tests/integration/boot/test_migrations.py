@@ -158,7 +158,7 @@ def test_alembic_ends_with_a_killed_runner(boot: Boot) -> None:
     boot.stub("alembic", "echo running; exec sleep 62")
     boot.start()
     servers.wait_until("alembic runs", lambda: "sleep 62" in boot.commands())
-    runner = next(p for p in boot.family() if "app.migrate" in p.cmdline())
+    runner = next(p for p in boot.family() if "app.boot.migrations" in p.cmdline())
     runner.kill()
     servers.wait_until("alembic has ended", lambda: "sleep 62" not in boot.commands(), 5)
     boot.until("✗ Alembic exited with code 137.")
@@ -171,7 +171,9 @@ def test_the_background_heals_a_degraded_start(boot: Boot) -> None:
     assert boot.state["migrations"] == "failed"
     (boot.folder / "fixed").touch()
     boot.until("✓ Migrations applied successfully.").until("It was attempt ")
-    servers.wait_until("its end", lambda: not any("app.migrate" in c for c in boot.commands()))
+    servers.wait_until(
+        "its end", lambda: not any("app.boot.migrations" in c for c in boot.commands())
+    )
     assert boot.state["phase"] == "serving"
     assert boot.state["migrations"] == "applied"
     assert boot.err.count('CRATE TABLE x ()")') == 1

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import boot, settings, workers
-from app.health import Health
+from app import settings
+from app.api import workers
+from app.boot import progress
+from app.health.monitor import Health
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MIGRATIONS = ("current", "behind", "ahead", "failed", "unknown")
@@ -26,13 +28,13 @@ def _share_counts() -> Path | None:
     """
     if not workers.is_worker():
         return None
-    folder = boot.worker_metrics(settings.load().run_dir)
+    folder = progress.worker_metrics(settings.load().run_dir)
     try:
         folder.mkdir(exist_ok=True)
         for kind in ("gauge_mostrecent", "histogram"):  # as prometheus_client names them
             _allocate(folder / f"{kind}_{os.getpid()}.db")
     except OSError as error:
-        boot.say(
+        progress.say(
             f"WARNING: RUN_DIR {folder.parent}: {error.strerror}."
             " /metrics counts the requests of one worker."
         )

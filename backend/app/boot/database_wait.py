@@ -15,8 +15,9 @@ import threading
 import time
 from pathlib import Path
 
-from app import boot, postgres, settings
-from app.boot import say
+from app import settings
+from app.boot import postgres, progress
+from app.boot.progress import say
 
 INTERVAL = 0.25  # from one look to the next
 LIMIT = 5.0  # for one SELECT 1; a server that thaws answers the one under way
@@ -46,7 +47,7 @@ def note(run_dir: Path, second: int, seconds: int) -> None:
     """Put the count into the boot state; replacing that is safe, as nobody else writes it now."""
     with contextlib.suppress(OSError):
         count = {"database_attempts": second, "database_limit": seconds}
-        boot.write(run_dir, **boot.read(run_dir) | count)
+        progress.write(run_dir, **progress.read(run_dir) | count)
 
 
 def look_until(found: threading.Event) -> None:

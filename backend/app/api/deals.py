@@ -11,10 +11,10 @@ from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, delete, func, select
 
-from app import deals, models
+from app.api.problems import UNREADABLE, Problem
 from app.database import transaction
-from app.fields import Currency, Price, Source, Title
-from app.problems import UNREADABLE, Problem
+from app.domain import deals, models
+from app.domain.fields import Currency, Price, Source, Title
 
 router = APIRouter(
     prefix="/deals",

@@ -16,9 +16,12 @@ from typing import TypeVar
 
 import psycopg2
 
-from app import VERSION, boot, broker, database, heartbeat, schema
-from app.check import PATIENCE, Check
+from app import VERSION, database, heartbeat
+from app.boot import progress
+from app.health import schema
+from app.health.check import PATIENCE, Check
 from app.settings import Settings
+from app.worker import broker
 
 NEW_SESSION_EVERY = 10.0  # seconds between two looks whether the database takes new sessions
 NEW_SESSION_PATIENCE = 3.0  # seconds for one to open
@@ -91,7 +94,7 @@ class Monitor:
         self._queue = Check(lambda: broker.depth(client))
         self._schema = Check(lambda: self._look_at_schema(schema_session))
         self._heartbeats = Check(lambda: heartbeat.ages(client))
-        self._phases = Check(lambda: boot.phases(boot.read(self._run_dir), time.time()))
+        self._phases = Check(lambda: progress.phases(progress.read(self._run_dir), time.time()))
 
     async def read(self) -> Health:
         """The state now; it takes little more than `PATIENCE` at worst."""
@@ -123,7 +126,7 @@ class Monitor:
         if self._scripts is None:
             with suppress(Exception):  # a broken revision may raise anything
                 self._scripts = schema.load_scripts()
-        boot_failed = boot.read(self._run_dir).get("migrations") == "failed"
+        boot_failed = progress.read(self._run_dir).get("migrations") == "failed"
         return schema.compare(self._scripts, self._current), boot_failed
 
 

@@ -6,8 +6,8 @@ import os
 import re
 import sys
 
-from app import words
-from app.startup import LISTENER, end_responder
+from app.boot import words
+from app.boot.startup import LISTENER, end_responder
 
 PORT = re.compile(r"\$(?:\{PORT\}|PORT(?!\w))", re.ASCII)  # as a shell reads it: $PORTAL is another
 

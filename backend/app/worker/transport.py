@@ -16,7 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.utils.json import dumps, loads
 
-from app.broker import TAKEN
+from app.worker.broker import TAKEN
 
 # Note what still is in the list as taken now. Whoever took it lives, and does the same in a moment;
 # or is dead, and after the visibility time-out the task goes back to its queue.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from app import worker
-from app.problems import UNREADABLE, Problem
-from app.scouting import Feed
+from app.api.problems import UNREADABLE, Problem
+from app.domain.scouting import Feed
+from app.worker.celery import scout
 
 router = APIRouter(prefix="/scouts", tags=["scouts"])
 
@@ -31,5 +31,5 @@ class ScoutSent(BaseModel):
     | {503: {"model": Problem, "description": "The task queue is away; try again"}},
 )
 def send_scout(wanted: ScoutRequest = ScoutRequest()) -> ScoutSent:  # noqa: B008  immutable
-    task = worker.scout.apply_async([wanted.feed], retry=False)
+    task = scout.apply_async([wanted.feed], retry=False)
     return ScoutSent(task_id=task.id, feed=wanted.feed)

@@ -10,9 +10,11 @@ from celery import Celery, bootsteps
 from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
-from app import broker, deals, heartbeat, scouting, transport
+from app import heartbeat
 from app.database import DATABASE_AWAY, transaction
+from app.domain import deals, scouting
 from app.settings import BadSetting, load
+from app.worker import broker, transport
 
 try:
     settings = load()
@@ -52,7 +54,7 @@ celery.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_pool_limit=40,  # as many as the API has threads, so that none waits for another
-    beat_scheduler="app.beat:Scheduler",
+    beat_scheduler="app.worker.beat:Scheduler",
     beat_schedule_filename=str(settings.run_dir / "beat-schedule"),
     beat_max_loop_interval=heartbeat.INTERVAL,
     beat_sync_every=1,

@@ -1,6 +1,6 @@
 """The database's schema revision against those in alembic/versions.
 
-`python -m app.schema` prints it as JSON: {"current", "head", "pending", "known"}, pending and all
+`python -m app.health.schema` prints it as JSON: {"current", "head", "pending", "known"}, pending and all
 known revisions oldest first.
 """
 

@@ -1,6 +1,6 @@
 """Ends an application that hangs, or has been unhealthy for long; whoever runs it starts it anew.
 
-    python -m app.watchdog      beside the application, until that ends
+    python -m app.boot.watchdog      beside the application, until that ends
 
 The entrypoint starts it just before it becomes the application. Docker by itself shows that a
 container is unhealthy and leaves it so (moby/moby#28400); docs/watchdog.md has the alternatives.
@@ -21,7 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app import boot, settings
+from app import settings
+from app.boot import progress
 from app.settings import Settings
 
 LOOK_EVERY = 5.0  # seconds between two looks; less when a limit is short
@@ -100,7 +101,7 @@ class Count:
             new.write_text(f"{count}\n", "utf-8")
             new.replace(self._file)
         except OSError as error:
-            boot.say(
+            progress.say(
                 f"WARNING: STATE_DIR {self._file.parent}: {error.strerror}. The watchdog forgets"
                 " that it restarted the application, and its limit does not double."
             )
@@ -148,11 +149,11 @@ def watch(judge: Judge, count: Count, see: Callable[[], Look], application: int)
         reason = judge.see(seen, now - last)
         last = now
         if known and not judge.restarts:
-            boot.say("Watchdog: healthy again.")
+            progress.say("Watchdog: healthy again.")
             count.write(0)
         if reason and os.getppid() == application:
             count.write(judge.restarts + 1)
-            boot.say(f"Watchdog: {reason}. Ending the application, to have it started anew.")
+            progress.say(f"Watchdog: {reason}. Ending the application, to have it started anew.")
             end(application)
             return
 
@@ -161,7 +162,7 @@ def end(application: int) -> None:
     """End our parent: with SIGTERM, and when it does not listen, with SIGKILL."""
     os.kill(application, signal.SIGTERM)
     if _sleep(GRACE, application):
-        boot.say(f"Watchdog: it did not end within {GRACE:g}s. Killing it.")
+        progress.say(f"Watchdog: it did not end within {GRACE:g}s. Killing it.")
         os.kill(application, signal.SIGKILL)
 
 
@@ -191,7 +192,7 @@ def main() -> int:
     count = Count(config.state_dir)
     judge = Judge(health, live, count.read(), min(LOOK_EVERY, *(limit / 4 for limit in limits)))
     if judge.restarts and health:
-        boot.say(
+        progress.say(
             f"Watchdog: restart {judge.restarts} without a healthy period;"
             f" /health may fail for {judge.health_limit:.0f}s until the next."
         )

@@ -9,8 +9,9 @@ import redis
 from celery.app.base import Celery
 from celery.beat import PersistentScheduler, ScheduleEntry
 
-from app import broker, heartbeat
+from app import heartbeat
 from app.settings import load
+from app.worker import broker
 
 LOCK = "deal-scout:beat"
 LOCK_SECONDS = 15  # three ticks

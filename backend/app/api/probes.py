@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import AwareDatetime, BaseModel, Field
 
-from app import metrics
-from app.health import Health
+from app.health import metrics
+from app.health.monitor import Health
 
 NO_STORE = {"Cache-Control": "no-store"}
 

@@ -1,6 +1,6 @@
 """Check the settings, listen on PORT, let the responder answer there, then become COMMAND.
 
-    python -m app.startup -- COMMAND...
+    python -m app.boot.startup -- COMMAND...
 
 COMMAND runs in this very process, with the listening socket as file descriptor 3.
 """
@@ -18,7 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from app import boot, settings, words
+from app import settings
+from app.boot import progress, words
 from app.settings import BadSetting, Settings
 
 LISTENER = 3  # the file descriptor, as in systemd's socket activation
@@ -40,12 +41,12 @@ def main(command: list[str]) -> int:
     except BadSetting as error:
         print(f"[entrypoint] {error}", file=sys.stderr)
         return 2
-    boot.begin(config.run_dir)
+    progress.begin(config.run_dir)
     lock = _lock_for_responder(config.run_dir)
     entrypoint = os.getpid()
     responder = os.fork()
     if responder == 0:
-        from app.responder import answer  # slow to import, and only this process needs it
+        from app.boot.responder import answer  # slow to import, and only this process needs it
 
         answer(listener, config, entrypoint)
         os._exit(0)  # without waiting for a check that hangs
@@ -107,7 +108,7 @@ def _lock_for_responder(run_dir: Path) -> str:
     try:
         file.unlink(missing_ok=True)  # an orphaned responder may still have the former one
         fcntl.flock(os.open(file, os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # boot.begin has said why
+    except OSError:  # progress.begin has said why
         return ""
     return str(file)
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, StringConstraints, ValidationError, WithJsonSchema
 
-from app.deals import NewDeal
-from app.fields import normal_url
+from app.domain.deals import NewDeal
+from app.domain.fields import normal_url
 
 SECONDS = 30.0  # for a whole download
 BYTES = 2_000_000

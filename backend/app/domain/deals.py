@@ -9,8 +9,8 @@ from sqlalchemy import literal_column
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app import models
-from app.fields import Currency, Instant, Price, Source, Title, Url
+from app.domain import models
+from app.domain.fields import Currency, Instant, Price, Source, Title, Url
 
 
 class NewDeal(BaseModel):

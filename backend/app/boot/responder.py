@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from app import VERSION, boot
-from app.check import PATIENCE, Check
+from app import VERSION
+from app.boot import progress
+from app.health.check import PATIENCE, Check
 from app.settings import Settings
 
 CONNECTION = 5.0  # seconds for a whole connection
@@ -132,7 +133,7 @@ class Responder:
 
     async def _health(self) -> dict[str, Any]:
         db, queue_depth = await asyncio.gather(self._db.result(), self._queue_depth.result())
-        state = boot.read(self._run_dir)
+        state = progress.read(self._run_dir)
         health = {
             "ok": bool(db) and queue_depth is not None,
             "db": bool(db),
@@ -144,30 +145,31 @@ class Responder:
             "phase": "migrating" if state.get("phase") in ("migrating", "serving") else "waiting",
             "migrations": MIGRATIONS.get(state.get("migrations", ""), "unknown"),
         }
-        return health | boot.attempt(state)
+        return health | progress.attempt(state)
 
     async def _overview(self) -> dict[str, Any]:
         health, heartbeats = await asyncio.gather(self._health(), self._heartbeats.result())
-        phases = boot.phases(boot.read(self._run_dir), time.time())
+        phases = progress.phases(progress.read(self._run_dir), time.time())
         return health | {"phases": [phase.body() for phase in phases], "heartbeats": heartbeats}
 
 
 def _select_one(settings: Settings) -> bool:
-    from app import postgres
+    from app.boot import postgres
 
     postgres.select_one(settings, PATIENCE)
     return True
 
 
 def _queue_depth(settings: Settings) -> int:
-    from app import broker
+    from app.worker import broker
 
     with broker.client(settings, PATIENCE) as client:
         return broker.depth(client)
 
 
 def _heartbeats(settings: Settings) -> dict[str, float | None]:
-    from app import broker, heartbeat
+    from app import heartbeat
+    from app.worker import broker
 
     with broker.client(settings, PATIENCE) as client:
         return heartbeat.ages(client)

@@ -1,7 +1,7 @@
 """Run ALEMBIC_CMD: one attempt of the entrypoint's, or one after another in the background.
 
-    python -m app.migrate          one attempt; ends with Alembic's code, 124 after MIGRATE_TIMEOUT
-    python -m app.migrate 64 6     after six attempts in vain: every 64 seconds until one succeeds
+    python -m app.boot.migrations          one attempt; ends with Alembic's code, 124 after MIGRATE_TIMEOUT
+    python -m app.boot.migrations 64 6     after six attempts in vain: every 64 seconds until one succeeds
 
 Alembic's output passes through as it comes. The cause of a failure is told in one line, once;
 errors and tracebacks of a later attempt that only repeat it are left out.
@@ -21,7 +21,8 @@ import sys
 import time
 from pathlib import Path
 
-from app import boot, settings, words
+from app import settings
+from app.boot import progress, words
 
 LOOK = 0.25  # seconds between two looks at the clock and the parent
 GRACE = 5.0  # from SIGTERM to SIGKILL
@@ -186,17 +187,17 @@ def _cause(outputs: list[bytes]) -> str:
 
 def _known_cause(run_dir: Path) -> str:
     with contextlib.suppress(OSError):
-        return boot.cause(run_dir).read_text("utf-8")
+        return progress.cause(run_dir).read_text("utf-8")
     return ""
 
 
 def _tell(run_dir: Path, cause: str, known: str) -> None:
     if cause == known:
-        boot.say("Cause: the same as before.")
+        progress.say("Cause: the same as before.")
         return
-    boot.say(f"Cause: {cause}")
+    progress.say(f"Cause: {cause}")
     with contextlib.suppress(OSError):
-        boot.cause(run_dir).write_text(cause, "utf-8")
+        progress.cause(run_dir).write_text(cause, "utf-8")
 
 
 def background(run_dir: Path, parent: Parent, delay: str, attempts: int) -> None:
@@ -206,12 +207,12 @@ def background(run_dir: Path, parent: Parent, delay: str, attempts: int) -> None
         code = attempt(run_dir, parent)
         if code == 0:
             with contextlib.suppress(OSError):
-                boot.add(run_dir, migrations="applied")
-            boot.say("✓ Migrations applied successfully.")
-            boot.say(f"It was attempt {attempts}, in the background.")
+                progress.add(run_dir, migrations="applied")
+            progress.say("✓ Migrations applied successfully.")
+            progress.say(f"It was attempt {attempts}, in the background.")
             return
         if parent.wants_us():
-            boot.say(
+            progress.say(
                 f"Attempt {attempts} in the background failed with code {code}. Next in {delay}s..."
             )
         again = time.monotonic() + float(delay)

@@ -1,0 +1,1 @@
+"""Deals, the tables they are in, and the feeds they come from."""

@@ -1,0 +1,1 @@
+"""Whether the backend has what it needs, for probes, operators and Prometheus."""
