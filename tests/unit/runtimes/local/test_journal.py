@@ -5,15 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from harness.servers import wait_until
+from harness.stacks import ROOT
 from invoke_stack.runtimes.local import collector, journal
 from tests.support.fakes import stamp
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from harness.stacks import ROOT
 from invoke_stack.cli import invokefile
 from invoke_stack.errors import BadInput
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import io
 from concurrent.futures import Future
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.console import Console
 from deal_scout_profile import PROFILE, checkout, commands
 from deal_scout_profile.checkout import Script
 from deal_scout_profile.services import Failing, next_attempt
+from harness.stacks import ROOT
 from invoke_stack import timestamps
 from invoke_stack.cli.screen.findings import findings_text
 from invoke_stack.errors import BadInput, OpsError, OutOfReach
@@ -682,5 +682,5 @@ def test_without_a_terminal_each_is_one_line():
 
 
 def test_every_check_stands_in_the_readme():
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
     assert [check.name for check in PROFILE.checks if f"`{check.name}`" not in readme] == []
