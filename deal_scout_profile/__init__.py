@@ -5,7 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 
-from deal_scout_profile import addresses, boot, checkout, commands, readiness, services
+from deal_scout_profile import (
+    addresses,
+    boot,
+    checkout,
+    commands,
+    readiness,
+    services,
+    variables,
+)
 from invoke_stack.judge import checks
 from invoke_stack.judge.checks.services import probes
 from invoke_stack.model import Finding
@@ -49,6 +57,7 @@ PROFILE = Profile(
     dependencies={"postgres": "db", "redis": "redis"},
     page="frontend",
     port_variables={"backend": "PORT", "frontend": "FRONTEND_PORT"},
+    variables=variables.CHECKS,
     passwords=("POSTGRES_PASSWORD", "REDIS_PASSWORD"),
     runs_locally=True,
     schema=Schema(

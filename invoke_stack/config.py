@@ -87,7 +87,7 @@ def load(
             f"stack.ready in invoke.yaml is {ready!r}",
             "use a path or an address: /healthz or http://127.0.0.1:8000/healthz",
         )
-    variables = stack_variables(root, environ, refuse)
+    variables = stack_variables(root, environ, profile, refuse)
     return Config(
         root,
         chosen,
@@ -144,20 +144,25 @@ def _phases(markers: Any) -> Script | None:
 
 
 def stack_variables(
-    root: Path, environ: Mapping[str, str], refuse: Callable[[BadInput], None] = _raise
+    root: Path,
+    environ: Mapping[str, str],
+    profile: Profile = UNKNOWN,
+    refuse: Callable[[BadInput], None] = _raise,
 ) -> dict[str, str]:
-    """The variables of `.env.example` that the environment or `.env` sets, the former first.
+    """Return the variables of `.env.example` that the environment or `.env` sets, the former first.
 
-    `refuse` is told of each value that cannot be used; if it returns, that value is left out.
+    `refuse` gets the error of each value that the profile's check refuses; if it returns, that
+    value is left out.
     """
     known = read_env_file(root / ".env.example", refuse=refuse)
     ours = read_env_file(root / ".env", environ, refuse)
     merged = {}
     for name, value in (ours | {n: environ[n] for n in known if n in environ}).items():
-        try:
-            _check(name, value, ".env" if name not in environ else "the environment")
-        except BadInput as problem:
-            refuse(problem)
+        check = profile.variables.get(name)
+        hint = check(value) if check and value else ""  # empty means: the default
+        if hint:
+            where = "the environment" if name in environ else ".env"
+            refuse(BadInput(f"{name} in {where} is {value!r}", hint))
         else:
             merged[name] = value
     return merged
@@ -191,29 +196,7 @@ def read_env_file(
     return {}
 
 
-def _check(name: str, value: str, where: str) -> None:
-    """Refuse a value that the services would only trip over later. Empty means: the default."""
-    if not value:
-        return
-    if name == "PORT" or name.endswith("_PORT"):
-        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 65535):
-            raise BadInput(f"{name} in {where} is {value!r}", "use a port from 1 to 65535: 8000")
-    elif name in _SECONDS and not _NUMBER.fullmatch(value):
-        raise BadInput(f"{name} in {where} is {value!r}", f"use seconds, such as: {_SECONDS[name]}")
-    elif name == "WEB_CONCURRENCY" and not re.fullmatch(r"[1-9]\d*", value, re.ASCII):
-        raise BadInput(f"{name} in {where} is {value!r}", "use a whole number of workers: 2")
-    elif name == "MIGRATE_DELAYS" and not all(_NUMBER.fullmatch(word) for word in value.split()):
-        raise BadInput(f"{name} in {where} is {value!r}", "use seconds: 2 4 8 16 32 64")
-
-
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
-_SECONDS = {
-    "DB_WAIT_TIMEOUT": "60",
-    "MIGRATE_TIMEOUT": "600",
-    "HEALTH_RESTART_AFTER": "300",
-    "LIVE_RESTART_AFTER": "30",
-    "SCOUT_INTERVAL": "300",
-}
 
 
 def count(flag: str, text: str) -> int:

@@ -81,6 +81,8 @@ class Profile:
     """By service: the key of the health body that is false while the main service lacks it."""
     page: str = ""  # the service that users open in a browser
     port_variables: Mapping[str, str] = field(default_factory=dict)  # by service, of its port
+    variables: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    """Checks of the stack's variables by name: each returns how to write a value that it refuses."""
     passwords: tuple[str, ...] = ()  # variables of .env.example that the first `up` fills in
     runs_locally: bool = False  # the runtime `local` knows how to start its programs
     schema: Schema | None = None

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from deal_scout_profile import variables
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -145,15 +147,14 @@ def variables_of_the_backend():
 
 
 def test_every_variable_stands_in_the_example_and_in_the_readme():
-    example = set(
-        re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE)
-    )
-    readme = (ROOT / "README.md").read_text("utf-8")
     # HOST, RUN_DIR and STATE_DIR belong to whoever runs the backend, not to the user.
     wanted = variables_of_the_backend() - {"HOST", "RUN_DIR", "STATE_DIR"}
     assert len(wanted) > 10
-    assert wanted <= example
-    assert all(f"`{name}`" in readme for name in wanted | example)
+    assert wanted <= variables.CHECKS.keys()
+    readme = (ROOT / "README.md").read_text("utf-8")
+    hint = "python -m deal_scout_profile.variables"
+    assert (ROOT / ".env.example").read_text("utf-8") == variables.env_example(), hint
+    assert variables.with_table(readme) == readme, hint
 
 
 @pytest.mark.parametrize(

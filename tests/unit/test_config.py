@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deal_scout_profile import PROFILE
 from invoke_stack import config
 from invoke_stack.errors import BadInput
 
@@ -14,7 +15,8 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
 def load(tmp_path, settings=None, environ=None, runtime=""):
-    return config.load(tmp_path, config.DEFAULTS | (settings or {}), environ or {}, runtime)
+    given = config.DEFAULTS | (settings or {})
+    return config.load(tmp_path, given, environ or {}, runtime, profile=PROFILE)
 
 
 def test_the_flag_wins_over_the_configuration(tmp_path):
@@ -58,6 +60,12 @@ def test_a_bad_value_is_named_with_one_that_works(tmp_path, name, value):
     assert name in caught.value.message
     assert ".env" in caught.value.message
     assert caught.value.hint
+
+
+def test_values_of_another_project_are_its_own_business(tmp_path):
+    (tmp_path / ".env").write_text("WEB_PORT=127.0.0.1:8080\nPORT=any\n")
+    found = config.load(tmp_path, config.DEFAULTS, {}).variables
+    assert found == {"WEB_PORT": "127.0.0.1:8080", "PORT": "any"}
 
 
 def test_a_line_that_is_no_assignment_is_named(tmp_path):

@@ -1,0 +1,210 @@
+"""The stack's variables: one table, from which `.env.example` and the README's table are made.
+
+`python -m deal_scout_profile.variables` writes both; a test compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[1]
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+
+
+def _port(value: str) -> str:
+    is_port = value.isascii() and value.isdigit() and 1 <= int(value) <= 65535
+    return "" if is_port else "use a port from 1 to 65535: 8000"
+
+
+def _seconds(example: str) -> Callable[[str], str]:
+    return lambda value: "" if _NUMBER.fullmatch(value) else f"use seconds, such as: {example}"
+
+
+def _delays(value: str) -> str:
+    is_list = all(_NUMBER.fullmatch(word) for word in value.split())
+    return "" if is_list else "use seconds: 2 4 8 16 32 64"
+
+
+def _workers(value: str) -> str:
+    is_count = re.fullmatch(r"[1-9]\d*", value, re.ASCII)
+    return "" if is_count else "use a whole number of workers: 2"
+
+
+def _any(_: str) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable. `check` returns how to write a value that it refuses; else an empty text."""
+
+    name: str
+    default: str = ""
+    check: Callable[[str], str] = _any
+
+
+@dataclass(frozen=True)
+class Row:
+    """Variables that belong together."""
+
+    variables: tuple[Variable, ...]
+    meaning: str  # for the README
+    comment: str = ""  # above them in .env.example
+    starts_section: bool = True  # with an empty line before it there
+
+
+ROWS = (
+    Row(
+        (Variable("DATABASE_URL"),),
+        "wins over the next five; percent-encode its password",
+        "Database connection. DATABASE_URL, if set, wins over the others; percent-encode its"
+        " password.\nThe stack's own database is postgres:5432, and starts in any case.",
+    ),
+    Row(
+        (Variable("DB_HOST", "postgres"), Variable("DB_PORT", "5432", _port)),
+        "where Postgres is",
+        starts_section=False,
+    ),
+    Row(
+        (
+            Variable("POSTGRES_USER", "scout"),
+            Variable("POSTGRES_PASSWORD"),
+            Variable("POSTGRES_DB", "deal_scout"),
+        ),
+        "who the backend is there",
+        starts_section=False,
+    ),
+    Row(
+        (Variable("REDIS_URL"),),
+        "wins over the next three",
+        "Broker. REDIS_URL, if set, wins over the others.",
+    ),
+    Row(
+        (
+            Variable("REDIS_HOST", "redis"),
+            Variable("REDIS_PORT", "6379", _port),
+            Variable("REDIS_PASSWORD"),
+        ),
+        "where Redis is",
+        starts_section=False,
+    ),
+    Row(
+        (Variable("PORT", "8000", _port), Variable("FRONTEND_PORT", "3000", _port)),
+        "where the backend and the page are published, on 127.0.0.1",
+        "Where the backend listens, and where the web page is published (on 127.0.0.1).",
+    ),
+    Row(
+        (Variable("ALEMBIC_CMD", "alembic upgrade head"),),
+        "what applies the migrations; empty: nothing does",
+        "Alembic migrations, applied at every start. Words with quotes, never a shell."
+        " Empty: none.",
+    ),
+    Row(
+        (Variable("MIGRATE_DELAYS", "2 4 8 16 32 64", _delays),),
+        "seconds after each failed attempt; as many attempts as numbers",
+        "Seconds after each failed attempt; as many attempts as numbers.",
+        starts_section=False,
+    ),
+    Row(
+        (Variable("MIGRATE_TIMEOUT", "600", _seconds("600")),),
+        "seconds for one attempt; `0`: no limit",
+        "Seconds for one attempt; 0: no limit.",
+        starts_section=False,
+    ),
+    Row(
+        (Variable("DB_WAIT_TIMEOUT", "60", _seconds("60")),),
+        "seconds to wait for Postgres",
+        "Seconds that the entrypoint waits for Postgres before it goes on without.",
+        starts_section=False,
+    ),
+    Row(
+        (Variable("HEALTH_RESTART_AFTER", "300", _seconds("300")),),
+        "seconds of failing `/health` after which the watchdog restarts the application, doubled"
+        " by each restart that did not help, up to an hour; `0`: never",
+        "The watchdog restarts the application when /health has failed for so many seconds"
+        " (doubled by\neach restart that did not help, up to an hour), or /live has not answered."
+        " 0: never.",
+    ),
+    Row(
+        (Variable("LIVE_RESTART_AFTER", "30", _seconds("30")),),
+        "the same for a `/live` that does not answer, never doubled",
+        starts_section=False,
+    ),
+    Row(
+        (Variable("UVICORN_CMD"),),
+        "another command for the application (rarely used)",
+        "Another command for the application (rarely used). Empty: uvicorn app.main:app on PORT.",
+    ),
+    Row(
+        (Variable("WEB_CONCURRENCY", "1", _workers),),
+        "Uvicorn worker processes in one backend",
+        "Uvicorn worker processes in one backend; each has its own connections to Postgres and"
+        " Redis.",
+        starts_section=False,
+    ),
+    Row(
+        (Variable("SCOUT_FEED", "sample"), Variable("SCOUT_INTERVAL", "300", _seconds("300"))),
+        "what beat has the worker scout, and every how many seconds",
+        "What beat has the worker scout, and every how many seconds: `sample`, or an http(s)"
+        " address.",
+    ),
+    Row(
+        (Variable("IMAGE_TAG"),),
+        "with Docker: the tag of the two images; empty: `latest`",
+        "Docker only: the tag of the two images that are built here. Empty: latest.",
+    ),
+    Row(
+        (Variable("CA_BUNDLE"),),
+        "with Docker: a file of certificates for the build behind a proxy that re-signs TLS",
+        "Docker only: a file of certificates for the build behind a proxy that re-signs TLS."
+        " Empty: none.",
+        starts_section=False,
+    ),
+)
+
+CHECKS = {variable.name: variable.check for row in ROWS for variable in row.variables}
+
+_HEAD = """\
+# The stack's variables. Copy this file to .env and fill in what is empty: cp .env.example .env
+# (`inv up` does that by itself when it uses Docker.) The `local` runtime needs none of it: it
+# makes its own database, broker, ports and passwords, and ignores DB_*, POSTGRES_*, REDIS_*,
+# DATABASE_URL, HOST and PORT.
+
+# A value with any of # $ " \\ goes into single quotes: POSTGRES_PASSWORD='s3cr$t #1'
+"""
+
+
+def env_example() -> str:
+    """Return the text of `.env.example`."""
+    lines = [_HEAD.rstrip("\n")]
+    for row in ROWS:
+        if row.starts_section:
+            lines.append("")
+        lines += [f"# {line}" for line in row.comment.splitlines()]
+        lines += [f"{variable.name}={variable.default}" for variable in row.variables]
+    return "\n".join(lines) + "\n"
+
+
+def readme_table() -> str:
+    """Return the table of the README."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for row in ROWS:
+        names = ", ".join(f"`{variable.name}`" for variable in row.variables)
+        defaults = ", ".join(f"`{v.default}`" if v.default else "" for v in row.variables)
+        lines.append(f"| {names} | {defaults.strip()} | {row.meaning} |".replace("|  |", "| |"))
+    return "\n".join(lines) + "\n"
+
+
+def with_table(readme: str) -> str:
+    """Return a README with its table of variables replaced by the present one."""
+    begin = readme.index("| variable | default | meaning |")
+    return readme[:begin] + readme_table() + readme[readme.index("\n\n", begin) + 1 :]
+
+
+if __name__ == "__main__":
+    (_ROOT / ".env.example").write_text(env_example(), "utf-8")
+    file = _ROOT / "README.md"
+    file.write_text(with_table(file.read_text("utf-8")), "utf-8")
