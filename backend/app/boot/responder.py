@@ -14,12 +14,11 @@ import resource
 import signal
 import socket
 import time
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from app import VERSION
 from app.boot import progress
+from app.health.body import health_body
 from app.health.check import PATIENCE, Check
 from app.settings import Settings
 
@@ -134,17 +133,13 @@ class Responder:
     async def _health(self) -> dict[str, Any]:
         db, queue_depth = await asyncio.gather(self._db.result(), self._queue_depth.result())
         state = progress.read(self._run_dir)
-        health = {
-            "ok": bool(db) and queue_depth is not None,
-            "db": bool(db),
-            "redis": queue_depth is not None,
-            "queue_depth": queue_depth,
-            "version": VERSION,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        health = health_body(
+            db=bool(db),
+            queue_depth=queue_depth,
             # While it is us who answer, the application does not serve, whatever was announced.
-            "phase": "migrating" if state.get("phase") in ("migrating", "serving") else "waiting",
-            "migrations": MIGRATIONS.get(state.get("migrations", ""), "unknown"),
-        }
+            phase="migrating" if state.get("phase") in ("migrating", "serving") else "waiting",
+            migrations=MIGRATIONS.get(state.get("migrations", ""), "unknown"),
+        )
         return health | progress.attempt(state)
 
     async def _overview(self) -> dict[str, Any]:

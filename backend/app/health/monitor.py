@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import psycopg2
 
-from app import VERSION, database, heartbeat
+from app import database, heartbeat
 from app.boot import progress
 from app.health import schema
+from app.health.body import health_body
 from app.health.check import PATIENCE, Check
 from app.settings import Settings
 from app.worker import broker
@@ -63,16 +63,9 @@ class Health:
         return "behind" if one_head and self.schema.pending else "unknown"
 
     def body(self) -> dict[str, object]:
-        return {
-            "ok": self.ok,
-            "db": self.db,
-            "redis": self.redis,
-            "queue_depth": self.queue_depth,
-            "version": VERSION,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "phase": "serving",
-            "migrations": self.migrations,
-        }
+        return health_body(
+            db=self.db, queue_depth=self.queue_depth, phase="serving", migrations=self.migrations
+        )
 
 
 class Monitor:
