@@ -45,24 +45,17 @@ class Engine:
     def start(self) -> None:
         (self.folder / "docker.pid").unlink(missing_ok=True)
         (self.folder / "daemon.json").write_text("{}")
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    # `ip netns exec` would hide the cgroups behind a /sys of its own.
-                    *("nsenter", f"--net=/run/netns/{self.name}", "dockerd"),
-                    *("--config-file", str(self.folder / "daemon.json")),
-                    *("--data-root", str(self.folder / "data")),
-                    *("--exec-root", str(self.folder / "exec")),
-                    *("--pidfile", str(self.folder / "docker.pid")),
-                    *("--host", self.host, "--group", "root"),
-                    *(("--host", self.tcp, "--tls=false") if self.tcp else ()),
-                ],
-                env=os.environ | {"PATH": path_of_dockerd()},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = launch_dockerd(
+            self.folder,
+            # `ip netns exec` would hide the cgroups behind a /sys of its own.
+            *("nsenter", f"--net=/run/netns/{self.name}", "dockerd"),
+            *("--config-file", str(self.folder / "daemon.json")),
+            *("--data-root", str(self.folder / "data")),
+            *("--exec-root", str(self.folder / "exec")),
+            *("--pidfile", str(self.folder / "docker.pid")),
+            *("--host", self.host, "--group", "root"),
+            *(("--host", self.tcp, "--tls=false") if self.tcp else ()),
+        )
         wait_until("the engine answers", self.answers, 60)
 
     def stop(self) -> None:
@@ -70,6 +63,19 @@ class Engine:
         assert self.process
         self.process.terminate()
         self.process.wait(60)
+
+
+def launch_dockerd(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start a command that becomes dockerd; it logs into `folder`."""
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            words,
+            env=os.environ | {"PATH": path_of_dockerd()},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 @contextlib.contextmanager

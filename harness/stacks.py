@@ -47,6 +47,22 @@ class Stack:
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "invoke", *words]
 
+    def begin(self, *words: str, **more: Any) -> subprocess.Popen[Any]:
+        """Start `inv`, with further arguments for Popen."""
+        return subprocess.Popen(self.command(*words), cwd=self.root, env=self.environment, **more)
+
+    def read_restart(self, marker: str) -> tuple[subprocess.Popen[str], str]:
+        """Restart the backend until a line with `marker` is shown; return the process and the text."""
+        process = self.begin(
+            "restart-backend", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        shown = ""
+        for line in process.stdout:
+            shown += line
+            if marker in line:
+                break
+        return process, shown
+
     def ok(self, *words: str, **more: Any) -> str:
         """Run `inv`, which must succeed; what it printed."""
         result = self.inv(*words, **more)

@@ -140,10 +140,8 @@ def test_a_backup_does_not_wait_for_ever_and_leaves_nothing_half(stack):
     server = stack.pids("postgres")[0]
     stack.signal(server, signal.SIGSTOP)
     try:
-        verb = subprocess.Popen(
-            stack.command("backup"),
-            cwd=stack.root,
-            env=stack.environment,
+        verb = stack.begin(
+            "backup",
             stderr=subprocess.DEVNULL,
         )
         wait_until("it has begun", lambda: list(folder.glob("*.partial")))

@@ -109,10 +109,10 @@ def test_status_for_programs(stack):
 
 def test_watching_for_programs_is_a_line_a_look(stack):
     for verb, key in (("status", "services"), ("health", "state")):
-        process = subprocess.Popen(
-            stack.command(verb, "--watch", "--json"),
-            cwd=stack.root,
-            env=stack.environment,
+        process = stack.begin(
+            verb,
+            "--watch",
+            "--json",
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -236,10 +236,13 @@ def test_logs_that_match_and_logs_since(stack):
 
 
 def test_logs_follow_across_a_restart_and_end_with_ctrl_c(stack):
-    process = subprocess.Popen(
-        stack.command("logs", "--follow", "--tail", "0", "--grep", "entrypoint"),
-        cwd=stack.root,
-        env=stack.environment,
+    process = stack.begin(
+        "logs",
+        "--follow",
+        "--tail",
+        "0",
+        "--grep",
+        "entrypoint",
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -35,10 +35,10 @@ def following(stack, *words):
     """`inv logs --follow` in the background: its lines so far, and its notices in the end."""
     out, err = stack.root / "followed", stack.root / "notices"
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(
-            stack.command("logs", *words, "--follow"),
-            cwd=stack.root,
-            env=stack.environment,
+        process = stack.begin(
+            "logs",
+            *words,
+            "--follow",
             stdout=stdout,
             stderr=stderr,
         )

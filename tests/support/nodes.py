@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness import dockerized
-from harness.engines import path_of_dockerd
+from harness.engines import launch_dockerd, path_of_dockerd
 from harness.servers import wait_until
 
 
@@ -80,19 +80,12 @@ class Node:
             f" --exec-root {self.folder}/exec --pidfile {self.folder}/docker.pid"
             f" --init-path /usr/bin/tini-static --host {self.host} --group root"
         )
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    # `ip netns exec` would hide the cgroups behind a /sys of its own.
-                    *("nsenter", f"--net=/run/netns/{self.netns}", "unshare", "--mount", "--uts"),
-                    *("--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", dockerd),
-                ],
-                env=os.environ | {"PATH": path_of_dockerd()},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = launch_dockerd(
+            self.folder,
+            # `ip netns exec` would hide the cgroups behind a /sys of its own.
+            *("nsenter", f"--net=/run/netns/{self.netns}", "unshare", "--mount", "--uts"),
+            *("--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", dockerd),
+        )
         wait_until(f"{self.name} answers", self.answers, 60)
 
     def _connect(self) -> None:

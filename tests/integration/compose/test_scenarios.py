@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 
 import httpx
 import pytest
@@ -37,22 +36,10 @@ def sql(stack, statement):
 def test_scenario_1_a_slow_postgres_is_waited_for(stack):
     stack.compose("pause", "postgres")
     try:
-        process = subprocess.Popen(
-            stack.command("restart-backend"),
-            cwd=stack.root,
-            env=stack.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        shown = []
-        for line in process.stdout:
-            shown.append(line)
-            if "Attempt 3/20... (waiting)" in line:
-                break
+        process, shown = stack.read_restart("Attempt 3/20... (waiting)")
     finally:
         stack.compose("unpause", "postgres")
-    text = "".join(shown) + process.stdout.read()
+    text = shown + process.stdout.read()
     assert process.wait(60) == 0, text
     assert "✓ backend is healthy" in text
     assert re.search(r"database +\d+\.\d s +\d+ attempts +answered", text)
@@ -63,19 +50,8 @@ def test_scenario_2_a_migration_that_fails_once_succeeds_on_the_second_attempt(s
     sql(stack, "DELETE FROM alembic_version WHERE version_num LIKE '0003%'")
     sql(stack, "INSERT INTO alembic_version VALUES ('0002_deals_checks')")
     with locked(stack, "alembic_version"):
-        process = subprocess.Popen(
-            stack.command("restart-backend"),
-            cwd=stack.root,
-            env=stack.environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        shown = []
-        for line in process.stdout:
-            shown.append(line)
-            if "✗ Alembic exited with code 1." in line:
-                break
-    text = "".join(shown) + process.stdout.read()
+        process, shown = stack.read_restart("✗ Alembic exited with code 1.")
+    text = shown + process.stdout.read()
     assert process.wait(60) == 0, text
     assert "✗ Alembic exited with code 1." in text
     assert "Retrying in 1s..." in text

@@ -121,21 +121,8 @@ def test_up_tells_of_a_degraded_backend_at_once(stack):
 
 def test_a_slow_database_is_waited_for(stack):
     with frozen(stack, "postgres"):
-        process = subprocess.Popen(
-            stack.command("restart-backend"),
-            cwd=stack.root,
-            env=stack.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        shown = []
-        for line in process.stdout:
-            shown.append(line)
-            if "Attempt 2/4... (waiting)" in line:
-                break
-    shown += process.stdout.readlines()
-    text = "".join(shown)
+        process, shown = stack.read_restart("Attempt 2/4... (waiting)")
+    text = shown + process.stdout.read()
     assert process.wait(60) == 0, text
     assert re.search(r"database +[2-5]\.\d s +[2-4] attempts +answered", text)
     assert "✓ backend is healthy" in text
