@@ -21,8 +21,10 @@ from invoke_stack.commands.up import is_ready
 from invoke_stack.config import Config, read_env_file
 from invoke_stack.errors import BadInput, OpsError
 from invoke_stack.judge import causes
+from invoke_stack.judge.checks import diagnosis_of
 from invoke_stack.judge.checks.place import NO_DOCKER
 from invoke_stack.model import Disk, Health, LogLine, Replica, Schema, State
+from invoke_stack.profile import Diagnosis
 from invoke_stack.profile.facts import Facts, NoAnswer, Settings, Skipped
 from invoke_stack.runtimes import machine, select
 from invoke_stack.runtimes.base import Runtime
@@ -120,7 +122,7 @@ def gather(
     replicas = fact("the services", lambda found: found.replicas(), runtime)
     looks = fact("its health", lambda *found: _looks(config, *found), runtime, replicas)
     ports = fact("the Compose file", lambda found: found.ports(), place)
-    main = _Main(config, runtime, replicas)
+    main, diagnosis = _Main(config, runtime, replicas), diagnosis_of(config.profile)
     here = [runtime, replicas]
     found: dict[str, Future[Any]] = {
         "context": fact("Docker's context", lambda: _context(environ)),
@@ -137,7 +139,10 @@ def gather(
         "looks": looks,
         "schema": fact("the schema", lambda _: _schema(config, main), replicas),
         "output": fact(
-            "the logs", lambda *known: _output(config, main, looks, *known), *here, after=[looks]
+            "the logs",
+            lambda *known: _output(config, diagnosis, main, looks, *known),
+            *here,
+            after=[looks],
         ),
         "stale": fact("the configuration", lambda found: found.staleness(config.service), runtime),
         "commands": fact("the processes", _commands, *here),
@@ -145,7 +150,7 @@ def gather(
     }
     more = {
         name: fact(each.title, functools.partial(each.find, main), after=each.asks_service * here)
-        for name, each in config.profile.facts.items()
+        for name, each in diagnosis.facts.items()
     }
     late = gathering.wait(limit, waiting)
     is_known = place.done() and not place.exception()
@@ -157,6 +162,7 @@ def gather(
         needs_docker=not (docker.done() and not docker.exception() and docker.result() is False),
         service=config.service,
         profile=config.profile,
+        diagnosis=diagnosis,
         now=datetime.now(UTC),
         late=late,
         settings=_settings(config, refused, environ),
@@ -230,6 +236,7 @@ def _schema(config: Config, main: _Main) -> Schema:
 
 def _output(
     config: Config,
+    diagnosis: Diagnosis,
     main: _Main,
     looks: Future[list[Health]],
     runtime: Runtime,
@@ -245,8 +252,8 @@ def _output(
         began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
         lines = logs.last(runtime, service, TAIL, timestamps.log_time(began) if began else None)
         output[service] = [line.text for line in (lines if began else causes.last_said(lines))]
-    if config.profile.causes and config.service in output:
-        output[config.service] += config.profile.causes(main, seen)
+    if config.service in output:
+        output[config.service] += diagnosis.causes(main, seen)
     return output
 
 

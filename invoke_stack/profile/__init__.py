@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from invoke_stack.model import Answer, Health, LogLine
-from invoke_stack.profile.facts import Check
 from invoke_stack.profile.phases import NO_PHASES, Script
 from invoke_stack.profile.readiness import Reading, by_status
+
+if TYPE_CHECKING:
+    from invoke_stack.profile.facts import Check
 
 
 class MainService(Protocol):
@@ -45,6 +47,21 @@ class Fact:
     title: str  # for "waiting for …"
     find: Callable[[MainService], object]  # may raise `OpsError`
     asks_service: bool = True  # False: it reads the checkout alone
+
+
+def _no_causes(main: MainService, looks: Sequence[Health]) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `doctor` knows about a project."""
+
+    checks: Sequence[Check]  # all of them, in their order
+    facts: Mapping[str, Fact] = field(default_factory=dict)  # by name, for the project's own checks
+    causes: Callable[[MainService, Sequence[Health]], Sequence[str]] = _no_causes
+    """Log lines that explain the health of the main service and may have been rotated away."""
+    remedies: Mapping[str, str] = field(default_factory=dict)  # by a part of a cause
 
 
 @dataclass(frozen=True)
@@ -87,11 +104,9 @@ class Profile:
     runs_locally: bool = False  # the runtime `local` knows how to start its programs
     schema: Schema | None = None
     database: Database | None = None
-    checks: Sequence[Check] | None = None  # of `doctor`, in their order; None: the general ones
-    facts: Mapping[str, Fact] = field(default_factory=dict)  # by name, for those checks
-    causes: Callable[[MainService, Sequence[Health]], Sequence[str]] | None = None
-    """Log lines that explain the health of the main service and may have been rotated away."""
-    remedies: Mapping[str, str] = field(default_factory=dict)  # by a part of a cause
+    diagnosis: Callable[[], Diagnosis] | None = None
+    """Returns what `doctor` does beyond the general checks; a function, so that it is imported only
+    when `doctor` runs."""
 
 
 UNKNOWN = Profile()

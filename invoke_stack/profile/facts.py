@@ -16,7 +16,7 @@ from invoke_stack.errors import OpsError
 from invoke_stack.model import About, Disk, Finding, Health, Replica, Schema
 
 if TYPE_CHECKING:
-    from invoke_stack.profile import Profile
+    from invoke_stack.profile import Diagnosis, Profile
 
 
 class Skipped(OpsError):
@@ -49,6 +49,7 @@ class Facts:
     needs_docker: bool  # whether it matters that Docker works
     service: str  # the main one
     profile: Profile
+    diagnosis: Diagnosis
     now: datetime
     late: Sequence[str]  # the names of what did not come in time
     settings: Settings

@@ -126,9 +126,11 @@ def test_nothing_shadows_alembic_or_the_tasks():
     assert not (ROOT / "tasks").exists()
 
 
-@pytest.mark.parametrize("heavy", ["docker", "httpx", "rich", "psutil"])
+@pytest.mark.parametrize(
+    "heavy", ["docker", "httpx", "rich", "psutil", "deal_scout_profile.diagnosis"]
+)
 def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
-    code = f"import invoke_stack.cli.namespace, sys; sys.exit('{heavy}' in sys.modules)"
+    code = f"import invoke_stack.cli.namespace, deal_scout_profile, sys; sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from invoke_stack.errors import OpsError
 from invoke_stack.judge.checks import place, services, settings
 from invoke_stack.model import Checkup, Finding
+from invoke_stack.profile import Diagnosis, Profile
 from invoke_stack.profile.facts import Check, Facts
 
 
@@ -46,8 +47,12 @@ CHECKS = (
 
 def examine(facts: Facts) -> list[Checkup]:
     """Make every check that applies to this project."""
-    checks = CHECKS if facts.profile.checks is None else facts.profile.checks
-    return [_result(check, facts) for check in checks]
+    return [_result(check, facts) for check in facts.diagnosis.checks]
+
+
+def diagnosis_of(profile: Profile) -> Diagnosis:
+    """Return what `doctor` knows about a project: by default the general checks."""
+    return profile.diagnosis() if profile.diagnosis else Diagnosis(CHECKS)
 
 
 def _result(check: Check, facts: Facts) -> Checkup:

@@ -161,7 +161,7 @@ def _consequence(facts: Facts, service: str) -> tuple[str, ...]:
 
 def remedy(facts: Facts, service: str, output: str) -> str:
     """Return what to do about what a service in trouble has printed."""
-    for sign, known_remedy in facts.profile.remedies.items():
+    for sign, known_remedy in facts.diagnosis.remedies.items():
         if sign in output:
             return without_build(facts, known_remedy)
     more = f"more of it: inv logs {service} --tail 200"

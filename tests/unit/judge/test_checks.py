@@ -9,6 +9,7 @@ from rich.console import Console
 
 from deal_scout_profile import PROFILE, checkout, commands
 from deal_scout_profile.checkout import Script
+from deal_scout_profile.diagnosis import DIAGNOSIS
 from deal_scout_profile.services import Failing, next_attempt
 from harness.stacks import ROOT
 from invoke_stack import timestamps
@@ -87,6 +88,7 @@ HEALTHY = but(
     needs_docker=True,
     service="backend",
     profile=PROFILE,
+    diagnosis=DIAGNOSIS,
     now=NOW,
     late=(),
     settings=SETTINGS,
@@ -141,7 +143,7 @@ def found(facts):
 def test_a_healthy_stack_has_no_findings_and_every_check_is_made():
     made = checks.examine(HEALTHY)
     assert {each.check: each.result for each in made if each.result is not Result.FINE} == {}
-    assert len(made) == len(PROFILE.checks) == len({each.name for each in PROFILE.checks})
+    assert len(made) == len(DIAGNOSIS.checks) == len({each.name for each in DIAGNOSIS.checks})
 
 
 DENIED = OutOfReach(
@@ -572,7 +574,11 @@ def test_no_finding_shows_a_password():
 
 def test_another_project_gets_no_checks_of_ours():
     facts = sick(
-        profile=UNKNOWN, service="web", replicas=(replica("web", health="unhealthy"),), looks=()
+        profile=UNKNOWN,
+        diagnosis=checks.diagnosis_of(UNKNOWN),
+        service="web",
+        replicas=(replica("web", health="unhealthy"),),
+        looks=(),
     )
     names = {each.check for each in checks.examine(facts)}
     assert names.isdisjoint({"schema", "heartbeats", "alembic-cmd", "entrypoint", "revisions"})
@@ -683,4 +689,4 @@ def test_without_a_terminal_each_is_one_line():
 
 def test_every_check_stands_in_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert [check.name for check in PROFILE.checks if f"`{check.name}`" not in readme] == []
+    assert [check.name for check in DIAGNOSIS.checks if f"`{check.name}`" not in readme] == []

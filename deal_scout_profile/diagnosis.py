@@ -1,0 +1,51 @@
+"""What `inv doctor` knows about deal-scout."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+from deal_scout_profile import addresses, checkout, commands, services
+from invoke_stack.judge import checks
+from invoke_stack.judge.checks.services import probes
+from invoke_stack.model import Finding
+from invoke_stack.profile import Diagnosis, Fact
+from invoke_stack.profile.facts import Check, Facts
+
+_REPLACED: dict[str, Callable[[Facts], Iterable[Finding]]] = {
+    "probes": functools.partial(probes, reported=services.REPORTED),
+    "health": services.health,
+}
+_MORE = {
+    "env": [Check("addresses", addresses.addresses)],
+    "clock": [
+        Check("entrypoint", checkout.entrypoint),
+        Check("revisions", checkout.revisions),
+        Check("alembic-cmd", commands.alembic),
+        Check("uvicorn-cmd", commands.uvicorn),
+    ],
+    "health": [Check("heartbeats", services.heartbeats), Check("schema", services.schema)],
+    "configuration": [Check("signals", services.signals), Check("grace", services.grace)],
+}
+"""By the general check that they follow."""
+
+
+def _checks() -> tuple[Check, ...]:
+    listed = []
+    for check in checks.CHECKS:
+        listed.append(Check(check.name, _REPLACED.get(check.name, check.find)))
+        listed += _MORE.get(check.name, ())
+    return tuple(listed)
+
+
+DIAGNOSIS = Diagnosis(
+    checks=_checks(),
+    facts={
+        "script": Fact("the entrypoint", checkout.read_entrypoint, asks_service=False),
+        "revisions": Fact("the migrations", checkout.read_revisions, asks_service=False),
+        "missing": Fact("the programs", commands.missing),
+        "failing": Fact("the schema", services.failing),
+    },
+    causes=services.remembered_causes,
+    remedies=services.REMEDIES,
+)
