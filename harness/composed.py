@@ -30,6 +30,10 @@ class ComposeStack(Stack):
             "compose", *words, ok=ok, timeout=timeout, cwd=self.root, env=self.environment
         )
 
+    def backend_port(self) -> int | None:
+        port = self.environment.get("PORT")
+        return int(port) if port else None
+
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "--all", "--quiet", service).stdout.split()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -76,7 +77,22 @@ class Stack:
         return next(s for s in self.json("status")["services"] if s["name"] == name)
 
     def is_healthy(self) -> bool:
-        return self.inv("health").returncode == 0
+        """Return True if the backend is ready. It is asked itself, because waits ask often."""
+        port = self.backend_port()
+        if port is None:
+            return self.inv("health").returncode == 0
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
+            connection.request("GET", "/ready")
+            return connection.getresponse().status == 200
+        return False
+
+    def backend_port(self) -> int | None:
+        """Return the port of this machine on which the backend answers; None if it is not known."""
+        return None
 
     @contextlib.contextmanager
     def setting(self, *lines: str) -> Iterator[None]:
@@ -128,6 +144,11 @@ class LocalStack(Stack):
     @property
     def state(self) -> Path:
         return self.root / ".local"
+
+    def backend_port(self) -> int | None:
+        with contextlib.suppress(FileNotFoundError):
+            return int(json.loads((self.state / "stack.json").read_text())["ports"]["backend"])
+        return None
 
     def pids(self, service: str) -> list[int]:
         from invoke_stack.runtimes.local.supervise import Supervisor
