@@ -20,8 +20,9 @@ from harness.servers import wait_until
 from harness.stacks import ROOT
 
 TASKS = """from pathlib import Path
+from deal_scout_profile import PROFILE
 from invoke_stack import namespace
-ns = namespace(root=Path(__file__).parent)
+ns = namespace(root=Path(__file__).parent, profile={profile})
 """
 
 
@@ -151,11 +152,16 @@ def path_of_dockerd() -> str:
     return os.pathsep.join([str(own / "sbin"), str(own / "bin"), os.environ["PATH"], "/usr/sbin"])
 
 
-def checkout(folder: Path, services: str, **variables: str) -> ComposeStack:
-    """A folder with these services (YAML) and our verbs; nothing is up. Its name is the project's."""
+def checkout(
+    folder: Path, services: str, *, profile: str = "None", **variables: str
+) -> ComposeStack:
+    """A folder with these services (YAML) and our verbs; nothing is up. Its name is the project's.
+
+    With the `profile` "PROFILE" it is what deal-scout is to the toolkit; else another project.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compose.yaml").write_text(services, "utf-8")
-    (folder / "tasks.py").write_text(TASKS, "utf-8")
+    (folder / "tasks.py").write_text(TASKS.format(profile=profile), "utf-8")
     (folder / "invoke.yaml").write_text('stack: {ready: ""}\n', "utf-8")
     environment = dockerized.environment(
         INVOKE_STACK_RUNTIME="compose", PYTHONPATH=str(ROOT), **variables
@@ -164,12 +170,14 @@ def checkout(folder: Path, services: str, **variables: str) -> ComposeStack:
 
 
 @contextlib.contextmanager
-def project(folder: Path, services: str, host: str = "") -> Iterator[ComposeStack]:
-    """A Compose project with these services (YAML) and our verbs; it is up, and goes away again."""
+def project(
+    folder: Path, services: str, host: str = "", *, profile: str = "None"
+) -> Iterator[ComposeStack]:
+    """A project as `checkout` makes it; it is up, and goes away again."""
     dockerized.find_engine()
     name = f"{dockerized.RUN}-{folder.name.replace('_', '-').lower()}"
     more = {"DOCKER_HOST": host} if host else {}
-    stack = checkout(folder, services, COMPOSE_PROJECT_NAME=name, **more)
+    stack = checkout(folder, services, profile=profile, COMPOSE_PROJECT_NAME=name, **more)
     try:
         stack.compose("up", "--detach")
         yield stack

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from invoke_stack.text import plain_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
     from invoke_stack.commands.session import Session
     from invoke_stack.config import Config
@@ -182,6 +184,12 @@ def terminal(*, stderr: bool = False) -> Console:
         color_system=None if environ.get("NO_COLOR") else "auto",
         _environ=environ,
     )
+
+
+def stop_status(status: Status) -> None:
+    """Stop a live line, also one that Ctrl-C has interrupted in the middle of its start."""
+    with suppress(IndexError):  # of Rich's stack of live displays
+        status.stop()
 
 
 def show_plan(steps: Sequence[Step], runtime: str, json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke_stack.commands.session import Session
 from invoke_stack.commands.up import wait_until_ready
-from invoke_stack.errors import BadInput
+from invoke_stack.errors import BadInput, OutOfReach
 from invoke_stack.runtimes.base import Scale
 
 
@@ -19,9 +19,14 @@ def scale_service(session: Session, service: str, count: int, *, timeout: float)
 
 
 def find_scale(session: Session, service: str, count: int) -> Scale:
-    """Return what scales a service. Raises `BadInput` with the way to do it elsewhere."""
+    """Return what scales a service.
+
+    Raises `BadInput` with the way to do it elsewhere, and `OutOfReach` for an unknown service.
+    """
     if scale := session.runtime.capabilities.scale:
         return scale
+    if service not in (known := session.runtime.wanted()):
+        raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(known)}")
     number = f"{service}={count}"
     raise BadInput(
         f"the runtime {session.runtime.name} cannot scale a service",

@@ -38,9 +38,11 @@ def checkout(folder):
     (folder / "quiet").mkdir()
     (folder / "quiet" / "Dockerfile").write_text(f"FROM {name}-base\n", "utf-8")
     (folder / "docker-compose.yml").write_text(PROJECT.format(image=f"{name}-quiet:1"), "utf-8")
-    (folder / ".env").touch()  # it needs no passwords
     return dockerized.environment(
-        COMPOSE_PROJECT_NAME=name, INVOKE_STACK_READY="", INVOKE_STACK_SERVICE="quiet"
+        COMPOSE_PROJECT_NAME=name,
+        INVOKE_STACK_READY="",
+        INVOKE_STACK_SERVICE="quiet",
+        POSTGRES_PASSWORD="unused",
     )
 
 

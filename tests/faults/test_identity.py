@@ -83,7 +83,7 @@ def refused(stack, words):
 
 def test_f39_every_verb_refuses_another_checkouts_stack(tmp_path, first, name, measured):
     before = identity(first)
-    second = engines.checkout(tmp_path / "two" / name, SERVICES)
+    second = engines.checkout(tmp_path / "two" / name, SERVICES, profile="PROFILE")
     for words in VERBS:
         message, hint = refused(second, words)
         assert message == f"the project {name!r} belongs to another checkout: {first.root}", words
@@ -184,8 +184,8 @@ def test_f39_anonymous_volumes_are_listed(tmp_path, name):
 
 def test_f39_a_lost_env_file_is_refused_with_a_way_that_deletes_nothing(tmp_path, name):
     services = SERVICES.replace("command:", 'environment: {P: "${POSTGRES_PASSWORD:?}"}, command:')
-    stack = engines.checkout(tmp_path / name, services)
-    (stack.root / "invoke.yaml").write_text("stack: {service: db}\n", "utf-8")  # as deal-scout's
+    stack = engines.checkout(tmp_path / name, services, profile="PROFILE")
+    (stack.root / "invoke.yaml").write_text("stack: {service: db}\n", "utf-8")
     (stack.root / ".env.example").write_text(EXAMPLE, "utf-8")
     # A name of its own, written before the first start, is kept.
     (stack.root / ".env").write_text("MINE=1", "utf-8")

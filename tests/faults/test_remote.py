@@ -89,7 +89,7 @@ def project(folder, host, port, image="python:3.11-slim", command=("python", "-c
     """A project on an engine elsewhere whose service `web` publishes a port there."""
     words = json.dumps([word.replace("$", "$$") for word in command])
     services = SERVICES.format(image=image, command=words, port=port)
-    with engines.project(folder, services, host) as stack:
+    with engines.project(folder, services, host, profile="PROFILE") as stack:
         configure(stack, "/ready")
         yield stack
 

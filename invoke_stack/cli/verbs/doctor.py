@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from invoke_stack.cli.glue import JSON, RUNTIME, Context, Exit, configure, terminal, verb
+from invoke_stack.cli.glue import (
+    JSON,
+    RUNTIME,
+    Context,
+    Exit,
+    configure,
+    stop_status,
+    terminal,
+    verb,
+)
 from invoke_stack.errors import BadInput, NotHealthy
 from invoke_stack.model import Result
 from invoke_stack.render import documents
@@ -66,4 +75,4 @@ def _telling() -> Iterator[Waiting]:
     try:
         yield waiting
     finally:
-        status.stop()
+        stop_status(status)

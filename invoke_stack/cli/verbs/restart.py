@@ -17,6 +17,7 @@ from invoke_stack.cli.glue import (
     say,
     show_plan,
     start,
+    stop_status,
     terminal,
     verb,
 )
@@ -155,7 +156,7 @@ class _Narrator:
 
     def __exit__(self, *_: object) -> None:
         if self.status:
-            self.status.stop()
+            stop_status(self.status)
 
     def line(self, line: LogLine) -> None:
         if self.left:

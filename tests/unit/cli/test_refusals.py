@@ -20,6 +20,7 @@ def checkout(tmp_path_factory):
         ("logs ,", 2, "',' names no service"),
         ("health --url=", 2, "--url is ''"),
         ("scale backend=3 --runtime local", 2, "local cannot scale a service"),
+        ("scale nosuch=3 --runtime local", 4, "there are: postgres, redis, backend"),
     ],
 )
 def test_it_is_refused_with_what_works(checkout, words, code, told):

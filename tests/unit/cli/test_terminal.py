@@ -47,3 +47,9 @@ def test_no_style_reaches_a_terminal_that_wants_none(monkeypatch, environ, style
     console.print("[dim]dim[/] [bold]bold[/] [red]red[/]")
     assert ("\x1b" in screen.written) is styled
     assert glue.coloured(console) is styled
+
+
+def test_stop_status_stops_one_that_was_interrupted_in_its_start():
+    status = glue.terminal().status("waiting")
+    status._live._started = True  # Ctrl-C came before Rich had noted the display
+    glue.stop_status(status)
