@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deal_scout_profile import boot, readiness, variables
+from deal_scout_profile import entrypoint, health_body, variables
 from invoke_stack.profile import Database, Diagnosis, Profile, Schema
 
 
@@ -15,9 +15,9 @@ def _diagnosis() -> Diagnosis:
 PROFILE = Profile(
     service="backend",
     ready="/ready",
-    read=readiness.read,
-    phases=boot.PHASES,
-    advice=boot.ADVICE,
+    read=health_body.read,
+    phases=entrypoint.PHASES,
+    advice=entrypoint.ADVICE,
     hopeless="migrations: failed",
     services=("postgres", "redis", "backend", "worker", "beat", "frontend"),
     dependencies={"postgres": "db", "redis": "redis"},

@@ -70,7 +70,7 @@ FAILING_NOW = State("local/failed", "health", "health --json", "status", "status
 
 def test_golden_local_failed(local: LocalStack) -> None:
     """A backend that ends as soon as it starts."""
-    module = local.root / "backend" / "app" / "startup.py"
+    module = local.root / "backend" / "app" / "boot" / "startup.py"
     before = module.read_text("utf-8")
     module.write_text('raise SystemExit("this backend cannot start")\n', "utf-8")
     try:

@@ -190,3 +190,15 @@ def test_scripts_keep_their_line_ends_and_their_executable_bit():
         mode, _, _, name = line.split(maxsplit=3)
         assert b"\r" not in (ROOT / name).read_bytes(), name
         assert mode == "100755" or name.startswith("tests/engine/"), name
+
+
+def test_defaults_of_the_backend_are_those_of_the_table():
+    table = {each.name: each.default for row in variables.ROWS for each in row.variables}
+    entrypoint = (ROOT / "backend" / "entrypoint.sh").read_text("utf-8")
+    settings = (ROOT / "backend" / "app" / "settings.py").read_text("utf-8")
+    found = dict(re.findall(r'^export ([A-Z_]+)="\$\{\1:-([^$}]+)\}"', entrypoint, re.MULTILINE))
+    found |= dict(re.findall(r'(?:text|number)\("([A-Z_]+)", "([^"]*)"', settings))
+    assert len(found.keys() & table.keys()) > 10
+    assert {name: table[name] for name in found if name in table} == {
+        name: default for name, default in found.items() if name in table
+    }

@@ -11,13 +11,13 @@ from pathlib import Path
 from invoke_stack.profile.readiness import Readiness
 from invoke_stack.runtimes import http
 from invoke_stack.runtimes.local import embedded
-from invoke_stack.runtimes.local.stack import Stack
+from invoke_stack.runtimes.local.stack import StackState
 
 TIMEOUT = 1.5  # seconds
 HEARTBEAT_AGE = 30.0  # seconds; the worker and beat touch their files every few
 
 
-def problem(service: str, stack: Stack, run: Path, ready: Readiness) -> str:
+def problem(service: str, stack: StackState, run: Path, ready: Readiness) -> str:
     """Return why a running service is not ready; empty if it is. `ready` is the backend's."""
     match service:
         case "postgres":

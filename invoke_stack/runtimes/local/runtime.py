@@ -101,7 +101,7 @@ class LocalRuntime:
         except BadInput:
             if probe:
                 raise
-            remembered = stack.Stack({}, "", "")  # what runs can be told without passwords
+            remembered = stack.StackState({}, "", "")  # what runs can be told without passwords
         events = Events.read(self.run / "supervisord.log")
 
         def look(name: str) -> Replica:
@@ -115,7 +115,7 @@ class LocalRuntime:
         self,
         name: str,
         process: Mapping[str, Any],
-        remembered: stack.Stack,
+        remembered: stack.StackState,
         events: Events,
         probe: bool,
     ) -> Replica:
@@ -307,7 +307,7 @@ class LocalRuntime:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.state / "redis").mkdir(mode=0o700, exist_ok=True)
 
-    def _remember(self, is_running: bool, say: Say) -> stack.Stack:
+    def _remember(self, is_running: bool, say: Say) -> stack.StackState:
         file = self.state / "stack.json"
         remembered = stack.load(file)
         if remembered is None:
@@ -327,7 +327,7 @@ class LocalRuntime:
             remembered.save(file)
         return remembered
 
-    def _move_ports(self, remembered: stack.Stack, say: Say) -> stack.Stack:
+    def _move_ports(self, remembered: stack.StackState, say: Say) -> stack.StackState:
         """Other ports for those that somebody else has taken meanwhile."""
         lost = [name for name, port in remembered.ports.items() if not machine.is_free(port)]
         if not lost:
@@ -336,11 +336,11 @@ class LocalRuntime:
         for name in lost:
             say(f"port {remembered.ports[name]} is taken: {name} moves to {fresh[name]}")
         ports = {name: fresh[name] if name in lost else p for name, p in remembered.ports.items()}
-        moved = stack.Stack(ports, remembered.postgres_password, remembered.redis_password)
+        moved = stack.StackState(ports, remembered.postgres_password, remembered.redis_password)
         moved.save(self.state / "stack.json")
         return moved
 
-    def _make_cluster(self, remembered: stack.Stack, say: Say) -> None:
+    def _make_cluster(self, remembered: stack.StackState, say: Say) -> None:
         data = self.state / "postgres"
         if not data.exists():
             say("creating the database cluster (about 2 s)")
@@ -351,7 +351,7 @@ class LocalRuntime:
                 database=stack.DATABASE,
             )
 
-    def _write(self, remembered: stack.Stack) -> None:
+    def _write(self, remembered: stack.StackState) -> None:
         """Write every file that the services start from; only their owner may read them."""
         programs = self._programs(remembered)
         pipes = self.run / "pipes"
@@ -374,7 +374,7 @@ class LocalRuntime:
             self.run / "supervisord.conf", supervisord_conf.configuration(self.run, programs)
         )
 
-    def _programs(self, remembered: stack.Stack) -> list[stack.Program]:
+    def _programs(self, remembered: stack.StackState) -> list[stack.Program]:
         return stack.programs(self.config.root, self.state, remembered, self.config.variables)
 
     def _known(self, service: str) -> str:
@@ -382,7 +382,7 @@ class LocalRuntime:
             raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(SERVICES)}")
         return service
 
-    def _stack(self) -> stack.Stack:
+    def _stack(self) -> stack.StackState:
         remembered = stack.load(self.state / "stack.json")
         if remembered is None:
             raise OutOfReach("the stack is not up", "start it with: inv up")

@@ -27,7 +27,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homeb
 
 
 @dataclass(frozen=True)
-class Stack:
+class StackState:
     """What the first `up` decided and every later one remembers."""
 
     ports: Mapping[str, int]
@@ -42,10 +42,10 @@ class Stack:
         new.replace(path)
 
 
-def load(path: Path) -> Stack | None:
-    """The remembered Stack; None before the first `up`. Raises `BadInput` when it is damaged."""
+def load(path: Path) -> StackState | None:
+    """The remembered StackState; None before the first `up`. Raises `BadInput` when it is damaged."""
     try:
-        return Stack(**json.loads(path.read_text()))
+        return StackState(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
@@ -55,9 +55,9 @@ def load(path: Path) -> Stack | None:
         ) from None
 
 
-def create() -> Stack:
+def create() -> StackState:
     """Free ports and new secrets."""
-    return Stack(free_ports(()), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+    return StackState(free_ports(()), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
 
 
 def free_ports(taken: Iterable[int]) -> dict[str, int]:
@@ -83,7 +83,7 @@ class Program:
     grace: int = 10  # seconds from the stop signal to SIGKILL
 
 
-def programs(root: Path, state: Path, stack: Stack, user: Mapping[str, str]) -> list[Program]:
+def programs(root: Path, state: Path, stack: StackState, user: Mapping[str, str]) -> list[Program]:
     """The services in the order they start. `user` holds the stack's variables that somebody set."""
     python = sys.executable
     own = {
@@ -173,7 +173,7 @@ def _ours(name: str) -> bool:
     return leads_elsewhere or name in ("DATABASE_URL", "HOST", "PORT", "RUN_DIR", "STATE_DIR")
 
 
-def redis_configuration(folder: Path, stack: Stack) -> str:
+def redis_configuration(folder: Path, stack: StackState) -> str:
     """A Valkey that has written down what it acknowledged before it says so."""
     return "\n".join(
         (

@@ -27,8 +27,8 @@ HOME = "ops.data"  # the label of the node that keeps the data
 GONE_WITHIN = 180  # seconds
 
 
-class Stack:
-    """The project's stack on the swarm of a manager."""
+class Deployment:
+    """The stack as it is deployed on the swarm of a manager."""
 
     def __init__(self, client: APIClient, project: Project, label: str) -> None:
         self.client = client

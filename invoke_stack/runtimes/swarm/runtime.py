@@ -20,7 +20,7 @@ from invoke_stack.runtimes.docker.project import say_orphans
 from invoke_stack.runtimes.docker.runtime import DockerRuntime
 from invoke_stack.runtimes.swarm import slots
 from invoke_stack.runtimes.swarm.cluster import Cluster
-from invoke_stack.runtimes.swarm.deploy import SCALED, Stack
+from invoke_stack.runtimes.swarm.deploy import SCALED, Deployment
 from invoke_stack.runtimes.swarm.reach import Reach
 from invoke_stack.runtimes.swarm.slots import Node, Service
 from invoke_stack.runtimes.swarm.stackfile import DIGEST
@@ -48,8 +48,8 @@ class SwarmRuntime(DockerRuntime):
         return f"com.docker.stack.namespace={self.project.name}"
 
     @functools.cached_property
-    def stack(self) -> Stack:
-        return Stack(self.client, self.project, self.label)
+    def deployment(self) -> Deployment:
+        return Deployment(self.client, self.project, self.label)
 
     @functools.cached_property
     def reach(self) -> Reach:
@@ -68,11 +68,11 @@ class SwarmRuntime(DockerRuntime):
 
     def wanted(self) -> tuple[str, ...]:
         self.cluster.every()  # raises if the manager is away, or the stack another checkout's
-        return self.stack.services()
+        return self.deployment.services()
 
     def orphans(self) -> tuple[str, ...]:
         services = self.cluster.every()
-        wanted = self.stack.services()
+        wanted = self.deployment.services()
         return tuple(name for name in services if name not in wanted)
 
     def data(self) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class SwarmRuntime(DockerRuntime):
 
     def staleness(self, service: str) -> str:
         known = self.cluster.services([service])[service]
-        wanted = self.stack.derive().content["services"].get(service)
+        wanted = self.deployment.derive().content["services"].get(service)
         if not wanted or wanted["deploy"]["labels"][DIGEST] == known["Spec"]["Labels"].get(DIGEST):
             return ""
         return "its image, the Compose files or .env has changed since it was created"
@@ -123,7 +123,7 @@ class SwarmRuntime(DockerRuntime):
     def ports(self) -> Mapping[str, tuple[int, ...]]:
         return {
             name: tuple(port["published"] for port in service.get("ports", ()))
-            for name, service in self.stack.derive().content["services"].items()
+            for name, service in self.deployment.derive().content["services"].items()
         }
 
     # What changes it
@@ -155,13 +155,13 @@ class SwarmRuntime(DockerRuntime):
         say_orphans(orphans, say, removed=remove_orphans)
         record.write(self.config.state, self.name)
         self.project.note_start()
-        self.stack.deploy(build=build, prune=remove_orphans, say=say)
+        self.deployment.deploy(build=build, prune=remove_orphans, say=say)
 
     def down(self, *, volumes: bool, say: Say) -> None:
         orphans = self.orphans()  # raises for another checkout's
         names = self.data() if volumes else None
         say_orphans(orphans, say)
-        self.stack.remove(kept=orphans, volumes=names, say=say)
+        self.deployment.remove(kept=orphans, volumes=names, say=say)
 
     def _container(self, service: str) -> str:
         return self.reach.container_here(service)

@@ -134,7 +134,7 @@ def test_python(block: Block):
 
 @pytest.mark.parametrize("block", of("log"), ids=str)
 def test_log_lines_are_those_that_the_backend_writes(block: Block):
-    sources = [*(ROOT / "backend" / "app").glob("*.py"), ROOT / "backend" / "entrypoint.sh"]
+    sources = [*(ROOT / "backend" / "app").rglob("*.py"), ROOT / "backend" / "entrypoint.sh"]
     written = "".join(path.read_text("utf-8") for path in sources)
     for line in block.text.splitlines():
         words = line.removeprefix("[entrypoint] ").removeprefix("Watchdog: ")

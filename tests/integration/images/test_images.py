@@ -87,7 +87,7 @@ def test_what_is_in_the_image() -> None:
 def test_a_code_change_makes_one_new_layer(tmp_path: Path) -> None:
     root = copy_checkout(tmp_path / "checkout")
     before = layers(build_image("backend", root))
-    with (root / "backend" / "app" / "words.py").open("a") as module:
+    with (root / "backend" / "app" / "boot" / "words.py").open("a") as module:
         module.write("# changed\n")
     build_image.cache_clear()
     after = layers(build_image("backend", root))

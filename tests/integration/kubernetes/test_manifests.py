@@ -173,7 +173,7 @@ def test_grace_periods_fit_the_drain(manifests: Manifests) -> None:
     (uvicorn,) = re.findall(r"--timeout-graceful-shutdown (\d+)", text)
     nginx = (ROOT / "frontend" / "nginx.conf.template").read_text("utf-8")
     (read,) = re.findall(r"proxy_read_timeout (\d+)s", nginx)
-    worker = (ROOT / "backend" / "app" / "worker.py").read_text("utf-8")
+    worker = (ROOT / "backend" / "app" / "worker" / "celery.py").read_text("utf-8")
     (task,) = re.findall(r"task_time_limit=(\d+)", worker)
     for name, drain in (("backend", uvicorn), ("frontend", read), ("worker", task), ("beat", "5")):
         pod = template(manifests, name)["spec"]
@@ -290,7 +290,7 @@ def test_nobody_but_the_autoscaler_sets_the_number_of_workers() -> None:
     scaler = manifests.get("HorizontalPodAutoscaler", "worker")["spec"]
     assert scaler["scaleTargetRef"]["name"] == "worker"
     metric = scaler["metrics"][0]["external"]["metric"]["name"]
-    assert f'"{metric}"' in (ROOT / "backend" / "app" / "metrics.py").read_text("utf-8")
+    assert f'"{metric}"' in (ROOT / "backend" / "app" / "health" / "metrics.py").read_text("utf-8")
 
 
 # docs/scaling.md

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deal_scout_profile.boot import PHASES
+from deal_scout_profile.entrypoint import PHASES
 from invoke_stack.judge import boot
 from invoke_stack.model import Phase
 from tests.support.fakes import line, stamp
