@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 
 from deal_scout_profile import addresses, checkout, commands, services
 from invoke_stack.judge import checks
-from invoke_stack.judge.checks.services import probes
 from invoke_stack.model import Finding
 from invoke_stack.profile import Diagnosis, Fact
 from invoke_stack.profile.facts import Check, Facts
 
 _REPLACED: dict[str, Callable[[Facts], Iterable[Finding]]] = {
-    "probes": functools.partial(probes, reported=services.REPORTED),
+    "probes": services.probes,
     "health": services.health,
 }
 _MORE = {

@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from invoke_stack import timestamps
 from invoke_stack.errors import OpsError
 from invoke_stack.judge.causes import cause
-from invoke_stack.judge.checks.services import of_look, remedy
+from invoke_stack.judge.checks.services import of_look, remedy, unhealthy
 from invoke_stack.model import Finding, Health, LogLine, State
 from invoke_stack.profile import MainService
 from invoke_stack.profile.facts import Facts, Skipped
 
 HEARTBEATS = ("worker", "beat")
-REPORTED = (*HEARTBEATS, "backend")  # whose health checks are reported here
 WORK = {"worker": 60, "backend": 10}  # by service: seconds that a started task may take
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox")
 
@@ -40,6 +39,11 @@ def heartbeats(facts: Facts) -> Iterator[Finding]:
             evidence = (replica.reason, *cause(output, has_ended=not replica.running))
             what = f"{replica.replica} is silent"
             yield Finding(what, tuple(filter(None, evidence)), f"inv restart {replica.service}")
+
+
+def probes(facts: Facts) -> Iterator[Finding]:
+    """The health checks succeed of those services that no check below reports."""
+    return unhealthy(facts, reported=(*HEARTBEATS, facts.service))
 
 
 def health(facts: Facts) -> Iterator[Finding]:
@@ -129,7 +133,7 @@ _LAST_CAUSE = 'cat "${RUN_DIR:-/tmp}/migration-cause"'
 
 def failing(backend: MainService) -> Failing | None:
     """Return what keeps the migrations from being applied; None if nothing does."""
-    phases = backend.get("/overview").get("phases") or ()
+    phases = [each for body in backend.answers("/overview") for each in body.get("phases") or ()]
     if any(each["name"] == "migrations" and each["outcome"] == "failed" for each in phases):
         output = backend.execute("sh", "-c", f"{_LAST_STATE}; {_LAST_CAUSE}")
         state, _, reason = output.partition("\n")

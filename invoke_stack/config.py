@@ -48,9 +48,8 @@ class Config:
     @property
     def readiness(self) -> Readiness:
         """Where the main service says whether it is ready; only the profile's own body is read."""
-        if self.ready == self.profile.ready:
-            return Readiness(self.ready, self.profile.read)
-        return Readiness(self.ready)
+        own = self.profile.readiness
+        return own if self.ready == own.url else Readiness(self.ready)
 
     @property
     def state(self) -> Path:
@@ -81,7 +80,7 @@ def load(
     service = profile.service if settings["service"] is None else str(settings["service"])
     if not service:
         raise BadInput("stack.service in invoke.yaml is empty", "name a service, such as: backend")
-    ready = profile.ready if settings["ready"] is None else str(settings["ready"])
+    ready = profile.ready if settings["ready"] is None else str(settings["ready"] or "")
     if ready and not re.fullmatch(r"(https?://[^/?#\s]+)?(/\S*)?", ready):
         raise BadInput(
             f"stack.ready in invoke.yaml is {ready!r}",

@@ -15,6 +15,7 @@ import psutil
 
 from bench.measure import Action, Goal, Row
 from bench.place import LIMIT, Place, inv, seconds
+from deal_scout_profile import PROFILE
 from harness.servers import clean_environment, wait_until
 from harness.stacks import LocalStack, Stack, copy_checkout
 from invoke_stack import config
@@ -63,7 +64,7 @@ def _one_by_one(local: LocalStack) -> float:
             )
 
             def is_ready(name: str = program.name) -> bool:
-                return not probes.problem(name, remembered, run)
+                return not probes.problem(name, remembered, run, PROFILE.readiness)
 
             wait_until(f"{program.name} is ready", is_ready, 60)
             total += time.perf_counter() - begin

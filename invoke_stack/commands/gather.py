@@ -146,7 +146,8 @@ def gather(
         ),
         "stale": fact("the configuration", lambda found: found.staleness(config.service), runtime),
         "commands": fact("the processes", _commands, *here),
-        "disks": fact("the disks", lambda: _disks(config, runtime, client, replicas), after=here),
+        "disk": fact("the disk", lambda: machine.disk(config.root)),
+        "disks": fact("the disks", lambda *known: _disks(config, client, *known), *here),
     }
     more = {
         name: fact(each.title, functools.partial(each.find, main), after=each.asks_service * here)
@@ -181,11 +182,12 @@ class _Main:
         self._service = config.service
         self._runtime, self._replicas = runtime, replicas
 
-    def get(self, path: str) -> Mapping[str, Any]:
-        for each in self._replicas.result():
-            if each.service == self._service and each.running:
-                return self._runtime.result().get(each, path, PROBE).body
-        raise Skipped(f"{self._service} does not run")
+    def answers(self, path: str) -> list[Mapping[str, Any]]:
+        replicas = self._replicas.result()
+        running = [each for each in replicas if each.service == self._service and each.running]
+        if not running:
+            raise Skipped(f"{self._service} does not run")
+        return [self._runtime.result().get(each, path, PROBE).body for each in running]
 
     def execute(self, *words: str) -> str:
         return self._runtime.result().execute(self._service, words, PROBE)
@@ -231,7 +233,7 @@ def _looks(config: Config, runtime: Runtime, replicas: Sequence[Replica]) -> lis
 def _schema(config: Config, main: _Main) -> Schema:
     if not config.profile.schema:
         raise Skipped("the project is not known to have one")
-    return schema_of(main.get(config.profile.schema.path))
+    return schema_of(main.answers(config.profile.schema.path)[0])
 
 
 def _output(
@@ -284,23 +286,23 @@ def _holder(client: engine.Client, port: int) -> str:
 
 def _disks(
     config: Config,
-    runtime: Future[Runtime],
     client: Future[engine.Client],
-    replicas: Future[list[Replica]],
+    runtime: Runtime,
+    replicas: Sequence[Replica],
 ) -> list[Disk]:
-    disks = [machine.disk(config.root)]
-    if runtime.exception() or not runtime.result().capabilities.containers:
-        return disks
+    """Return the disks that the services are on, but for that of the checkout."""
+    if not runtime.capabilities.containers:
+        return []
     about = engine.describe(client.result())
     folder = Path(about.folder)
     if about.is_here and folder.exists():
         is_same = folder.stat().st_dev == config.root.stat().st_dev
-        return disks if is_same else [*disks, machine.disk(folder)]
-    for each in () if replicas.exception() else replicas.result():
+        return [] if is_same else [machine.disk(folder)]
+    for each in replicas:
         with suppress(OpsError, ValueError, IndexError):
-            output = runtime.result().execute(each.service, ("df", "-Pk", "/"), PROBE)
-            return [*disks, machine.read_df(f"the disk of {each.node}", output)]
-    return disks
+            output = runtime.execute(each.service, ("df", "-Pk", "/"), PROBE)
+            return [machine.read_df(f"the disk of {each.node}", output)]
+    return []
 
 
 def _settings(config: Config, refused: Sequence[BadInput], environ: Mapping[str, str]) -> Settings:

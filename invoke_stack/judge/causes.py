@@ -15,7 +15,7 @@ _LAST = timedelta(minutes=1)  # in which what has ended tells why
 _LONGEST = 200  # characters
 # The first of these that matches anything tells most; of its matches the last one counts.
 _TELLING = (
-    re.compile(r"^(?:\[\w+\] )?Cause: (?!the same as before)(.+)"),
+    re.compile(r"^\[\w+\] Cause: (?!the same as before)(.+)"),
     re.compile(r"^ *FAILED: (.+)"),
     # What clients are told meanwhile is no cause.
     re.compile(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from invoke_stack.model import Answer, Health, LogLine
 from invoke_stack.profile.phases import NO_PHASES, Script
-from invoke_stack.profile.readiness import Reading, by_status
+from invoke_stack.profile.readiness import Readiness, Reading, by_status
 
 if TYPE_CHECKING:
     from invoke_stack.profile.facts import Check
@@ -24,10 +24,10 @@ class MainService(Protocol):
     root: Path  # the checkout
     variables: Mapping[str, str]  # the stack's, as set in the environment or in .env
 
-    def get(self, path: str) -> Mapping[str, Any]:
-        """Return the JSON body that its first running replica answers; empty if it has none.
+    def answers(self, path: str) -> Sequence[Mapping[str, Any]]:
+        """Return the JSON body that each running replica answers; empty if it has none.
 
-        Raises `OutOfReach` if none is running.
+        Raises `OpsError` if none is running.
         """
         ...
 
@@ -107,6 +107,11 @@ class Profile:
     diagnosis: Callable[[], Diagnosis] | None = None
     """Returns what `doctor` does beyond the general checks; a function, so that it is imported only
     when `doctor` runs."""
+
+    @property
+    def readiness(self) -> Readiness:
+        """Where the main service says that it is ready, whatever `stack.ready` says."""
+        return Readiness(self.ready, self.read)
 
 
 UNKNOWN = Profile()

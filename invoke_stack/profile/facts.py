@@ -66,7 +66,8 @@ class Facts:
     output: Future[Mapping[str, Sequence[str]]]  # the last log lines of each service in trouble
     stale: Future[str]  # why the main service is not what `up` would start
     commands: Future[Mapping[str, str]]  # each replica's main command line
-    disks: Future[Sequence[Disk]]
+    disk: Future[Disk]  # that of the checkout
+    disks: Future[Sequence[Disk]]  # further ones, that the services are on
     more: Mapping[str, Future[Any]] = field(default_factory=dict)  # by name, of the profile
 
     def replicas_of(self, service: str) -> list[Replica]:

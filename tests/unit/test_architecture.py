@@ -85,7 +85,7 @@ def test_toolkit_does_not_know_deal_scout():
     for path in (ROOT / "invoke_stack").rglob("*.py"):
         if "runtimes" not in path.parts:  # `local` starts the programs of deal-scout
             text = path.read_text("utf-8")
-            assert not re.search(r"== \"local\"|\[entrypoint\]|app\.schema|/migrations", text), path
+            assert not re.search(r"== \"local\"|\[entrypoint\]|app\.health|/migrations", text), path
 
 
 def test_nothing_but_tests_imports_tests():

@@ -67,7 +67,8 @@ def restart_backend(
     Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
     the stack is not up, or somebody else changes it.
     """
-    shown = _Output(config.count("--tail", tail) if logs else 0, json, dry_run)
+    lines = config.count("--tail", tail)
+    shown = _Output(lines if logs else 0, json, dry_run)
     _restart(context, runtime, None, config.seconds("--timeout", timeout), shown)
 
 
@@ -96,7 +97,8 @@ def restart(
     """
     if not services:
         raise BadInput("restart needs the name of a service", "for example: inv restart worker")
-    shown = _Output(config.count("--tail", tail) if logs else 0, json, dry_run)
+    lines = config.count("--tail", tail)
+    shown = _Output(lines if logs else 0, json, dry_run)
     _restart(context, runtime, services, config.seconds("--timeout", timeout), shown)
 
 

@@ -101,7 +101,8 @@ def _another(facts: Facts, service: str, port: int) -> str:
 
 def disks(facts: Facts) -> Iterator[Finding]:
     """There is room on the disks."""
-    for disk in facts.disks.result():
+    others = () if facts.disks.exception() else facts.disks.result()
+    for disk in (facts.disk.result(), *others):
         if disk.free < FREE and disk.free < disk.total * FREE_PART:
             what = f"the disk is nearly full: {disk.name}"
             evidence = (f"{disk.free >> 20} MiB of {disk.total >> 20} MiB are free",)

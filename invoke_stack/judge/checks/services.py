@@ -30,8 +30,8 @@ def running(facts: Facts) -> Iterator[Finding]:
         what = f"there is no service {facts.service!r}, which stack.service names"
         listed = f"there are: {', '.join(sorted(services))}"
         yield Finding(what, (listed,), "correct it in invoke.yaml or INVOKE_STACK_SERVICE")
-    for service in wanted:
-        if service in facts.profile.services and service not in present:
+    for service in wanted if facts.profile.services else ():
+        if service not in present:
             yield Finding(f"{service} is absent", _consequence(facts, service), "inv up")
     for replica in replicas:
         if replica.running or _ran_out(replica) or _loops(replica, facts):
@@ -94,8 +94,13 @@ def _ran_out(replica: Replica) -> bool:
     return OUT_OF_MEMORY in replica.reason
 
 
-def probes(facts: Facts, reported: Collection[str] = ()) -> Iterator[Finding]:
-    """The health check of every service succeeds, but for those that another check reports."""
+def probes(facts: Facts) -> Iterator[Finding]:
+    """The health check of every service succeeds."""
+    return unhealthy(facts, ())
+
+
+def unhealthy(facts: Facts, reported: Collection[str]) -> Iterator[Finding]:
+    """Find the services whose health check fails, but for those that another check reports."""
     for replica in facts.replicas.result():
         if replica.service in reported or replica.health != "unhealthy" or _ran_out(replica):
             continue

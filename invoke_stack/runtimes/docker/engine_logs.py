@@ -71,7 +71,7 @@ def follow(
     since: str | None,
     say: Say,
 ) -> Iterator[LogLine | None]:
-    """First the lines up to now, then what comes; see `Runtime.logs`.
+    """First the lines up to now, then what comes; see `Runtime.follow`.
 
     `find` lists the containers; it is asked again and again, for restarts may replace them.
     """

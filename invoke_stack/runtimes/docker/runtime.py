@@ -44,7 +44,10 @@ class DockerRuntime(ABC):
 
     @abstractmethod
     def _sources(self, services: Sequence[str], say: Say) -> list[Source]:
-        """Return what the lines of these services are read from."""
+        """Return what the lines of these services are read from.
+
+        `say` gets what cannot be read; the same text twice is shown once.
+        """
 
     @abstractmethod
     def _container(self, service: str) -> str:
@@ -75,14 +78,16 @@ class DockerRuntime(ABC):
     def history(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine]:
-        sources = self._sources(services, say)
+        sources = self._sources(services, _once(say))
         return engine_logs.history(self.client, sources, tail=tail, since=since)
 
     def follow(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine | None]:
+        tell = _once(say)
+
         def find() -> list[Source]:
-            return self._sources(services, say)
+            return self._sources(services, tell)
 
         return engine_logs.follow(self.client, find, tail=tail, since=since, say=say)
 
@@ -102,3 +107,14 @@ class DockerRuntime(ABC):
         sink: BinaryIO | None = None,
     ) -> None:
         inside.pipe(self._container(service), words, source=source, sink=sink)
+
+
+def _once(say: Say) -> Say:
+    said: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return tell

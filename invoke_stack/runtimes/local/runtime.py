@@ -126,7 +126,7 @@ class LocalRuntime:
         reason = events.last_exit.get(name, "") if not running else ""
         verdict = None
         if running and probe:
-            reason = probes.problem(name, remembered, self.run, self.config.readiness)
+            reason = probes.problem(name, remembered, self.run, self.config.profile.readiness)
             verdict = "healthy" if not reason else "starting" if young else "unhealthy"
         port = remembered.ports.get(name)
         return Replica(

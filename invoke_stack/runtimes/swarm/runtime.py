@@ -10,7 +10,6 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from invoke_stack.config import Config
 from invoke_stack.errors import BadInput, OutOfReach
 from invoke_stack.model import Answer, Presence, Replica
 from invoke_stack.runtimes import record
@@ -30,10 +29,6 @@ class SwarmRuntime(DockerRuntime):
     """Implements `runtimes.base.Runtime` on a swarm."""
 
     name = "swarm"
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self._reported: set[str] = set()  # nodes that are down
 
     @functools.cached_property
     def capabilities(self) -> Capabilities:
@@ -178,16 +173,16 @@ class SwarmRuntime(DockerRuntime):
             return replica
         with engine.errors():
             inspected = self.client.inspect_container(container)
-        return slots.explained(engine.with_probe(replica, inspected), self.config.readiness)
+        return slots.explained(engine.with_probe(replica, inspected), self.config.profile.readiness)
 
     def _sources(self, services: Sequence[str], say: Say) -> list[engine_stream.Source]:
         nodes = self.cluster.nodes()
         sources: list[engine_stream.Source] = []
         for name, known in self.cluster.services(services).items():
             sources += self._sources_of(name, known, nodes)
-        for node in {each.name for each in nodes.values() if not each.is_up} - self._reported:
-            self._reported.add(node)
-            say(f"{node} is down: what it has logged is out of reach")
+        for node in nodes.values():
+            if not node.is_up:
+                say(f"{node.name} is down: what it has logged is out of reach")
         return sources
 
     def _sources_of(

@@ -153,6 +153,8 @@ def why(task: Task) -> str:
 
 def explained(replica: Replica, readiness: Readiness) -> Replica:
     """Return it with a reason in words where its health check has printed a readiness body."""
+    if not readiness.url:
+        return replica
     try:
         body = json.loads(replica.reason)
     except ValueError:

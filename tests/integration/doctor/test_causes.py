@@ -186,6 +186,7 @@ def test_an_engine_that_hangs_holds_up_nothing(checkout):
     assert time.monotonic() - begin < 5
     assert facts.late == ["Docker Engine"]
     assert "Docker Engine" in waited
+    assert facts.disk.result().free
     assert facts.more["revisions"].result()  # what does not need it is known
     wrong = {each.check for each in checks.examine(facts) if each.findings}
     assert "answers" in wrong

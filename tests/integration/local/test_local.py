@@ -263,6 +263,12 @@ def test_a_changed_variable_recreates_only_what_it_concerns(stack):
     stack.ok("up")
 
 
+@pytest.mark.parametrize("ready", ["", "/openapi.json", "http://127.0.0.1:1/other"])
+def test_the_backend_is_probed_whatever_stack_ready_says(stack, ready):
+    services = stack.json("status", env={"INVOKE_STACK_READY": ready})["services"]
+    assert {each["health"] for each in services} == {"healthy"}
+
+
 def test_variables_of_somebody_elses_stack_are_ignored(stack):
     stray = {
         "DATABASE_URL": "postgresql://u:p@192.0.2.1/prod",

@@ -107,7 +107,8 @@ HEALTHY = but(
     stale="",
     commands={"backend": "python -m uvicorn app.main:app --fd 3", "worker": "python celery"},
     missing=(),
-    disks=(Disk("/", 100 << 30, 50 << 30),),
+    disk=Disk("/", 100 << 30, 50 << 30),
+    disks=(),
     script=Script(has_crlf=False, is_executable=True),
     revisions=REVISIONS,
 )
@@ -570,6 +571,21 @@ def test_no_finding_shows_a_password():
         said = found(but(variables(**{name: text, "DB_HOST": "x"}), missing=(name,)))
         assert said
         assert "sentinel" not in str(said)
+
+
+def test_a_service_that_users_have_added_is_missed_too():
+    added = sick(wanted=(*SERVICES, "mailer"))
+    assert found(added) == {"running": ["mailer is absent | inv up"]}
+
+
+def test_an_unhealthy_backend_is_reported_whatever_the_main_service_is():
+    ill = but(with_replica("backend", health="unhealthy"), service="frontend", looks=(look(),))
+    assert list(found(ill)) == ["probes"]
+
+
+def test_a_full_disk_is_reported_while_no_engine_answers():
+    full = sick(disk=Disk("/", 100 << 30, 400 << 20), disks=DENIED, engine=DENIED, replicas=DENIED)
+    assert "nearly full: /" in found(full)["disk"][0]
 
 
 def test_another_project_gets_no_checks_of_ours():

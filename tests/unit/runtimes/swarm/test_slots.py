@@ -6,10 +6,10 @@ import pytest
 
 from deal_scout_profile import PROFILE
 from invoke_stack.model import Replica, Status
-from invoke_stack.profile.readiness import Readiness
+from invoke_stack.profile import UNKNOWN
 from invoke_stack.runtimes.swarm.slots import Node, explained, is_current, replicas_of
 
-READY = Readiness("/ready", PROFILE.read)
+READY = PROFILE.readiness
 NODES = {"n1": Node("one", "10.0.0.1", True), "n2": Node("two", "10.0.0.2", False)}
 SPEC = {"ContainerSpec": {"Image": "web:1"}, "ForceUpdate": 0}
 
@@ -132,6 +132,12 @@ def test_what_the_probe_printed_is_told_in_words(said, means):
     printed = json.dumps({"db": True, "redis": True} | said)
     seen = explained(Replica("web", "web", "one", Status.RUNNING, reason=printed), READY)
     assert seen.reason == means
+
+
+def test_what_a_probe_printed_stays_as_it_is_in_a_project_without_a_profile():
+    printed = json.dumps({"db": False})
+    replica = Replica("web", "web", "one", Status.RUNNING, reason=printed)
+    assert explained(replica, UNKNOWN.readiness).reason == printed
 
 
 @pytest.mark.parametrize("printed", ["PONG", "1", "", '{"cut": '])
