@@ -2,7 +2,8 @@
 # Starts the backend: waits for Postgres, applies the migrations, becomes Uvicorn.
 #
 # This is the order of things; what needs a socket, a clock or quotes is in app/boot/: startup,
-# database_wait, migrations, watchdog and serve. Failures delay the application, they never prevent it.
+# database_wait, migrations, watchdog and serve. Failures delay the application, they never
+# prevent it.
 # Its lines on stdout are an interface: `inv restart-backend` reads them, and people's greps do.
 set -f
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deal_scout_profile import entrypoint, health_body, variables
-from invoke_stack.profile import Database, Diagnosis, Profile, Schema
+from invoke_stack.profile import Database, Diagnosis, Profile, SchemaAccess
 
 
 def _diagnosis() -> Diagnosis:
@@ -26,7 +26,7 @@ PROFILE = Profile(
     variables=variables.CHECKS,
     passwords=("POSTGRES_PASSWORD", "REDIS_PASSWORD"),
     runs_locally=True,
-    schema=Schema(
+    schema=SchemaAccess(
         path="/migrations",
         report=("python", "-m", "app.health.schema"),
         upgrade=("sh", "-c", "exec alembic upgrade head 2>&1"),

@@ -31,12 +31,8 @@ def program(text: str) -> str:
 
 def missing(backend: MainService) -> list[str]:
     """Return the variables that name a program which does not exist beside the backend."""
-    missing = []
-    for name in VARIABLES:
-        word = program(backend.variables.get(name, ""))
-        if word and not _exists(backend, word):
-            missing.append(name)
-    return missing
+    programs = {name: program(backend.variables.get(name, "")) for name in VARIABLES}
+    return [name for name, word in programs.items() if word and not _exists(backend, word)]
 
 
 def _exists(backend: MainService, word: str) -> bool:
@@ -90,7 +86,7 @@ def _unusable(facts: Facts, name: str, text: str, remedy: str) -> Iterator[Findi
         yield Finding(
             f"{name} holds {operators[0][-2:]!r}", (told,), f"put it into a script, or {remedy}"
         )
-    missing = facts.more["missing"]
-    if not missing.exception() and name in missing.result():
+    unknown = facts.more["missing"]
+    if not unknown.exception() and name in unknown.result():
         what = f"{name} names a program that does not exist: {program(text)}"
         yield Finding(what, (), f"correct its name in .env, or {remedy}")

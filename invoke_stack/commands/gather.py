@@ -154,13 +154,14 @@ def gather(
         for name, each in diagnosis.facts.items()
     }
     late = gathering.wait(limit, waiting)
-    is_known = place.done() and not place.exception()
-    if place.done() and place.exception():
+    place, docker = gathering.in_time(place), gathering.in_time(docker)
+    if place.exception():
         found["replicas"] = place  # its error says what to do
+    chosen = None if place.exception() else place.result()
     return Facts(
-        runtime=place.result().name if is_known else config.runtime,
-        in_containers=place.result().capabilities.containers if is_known else True,
-        needs_docker=not (docker.done() and not docker.exception() and docker.result() is False),
+        runtime=chosen.name if chosen else config.runtime,
+        in_containers=chosen.capabilities.containers if chosen else True,
+        needs_docker=bool(docker.exception()) or docker.result(),
         service=config.service,
         profile=config.profile,
         diagnosis=diagnosis,

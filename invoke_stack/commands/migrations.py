@@ -7,7 +7,7 @@ from typing import Any
 
 from invoke_stack.commands.session import Session
 from invoke_stack.errors import BadInput, CommandFailed, NotHealthy
-from invoke_stack.profile import Schema
+from invoke_stack.profile import SchemaAccess
 
 
 def read_schema(session: Session) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def read_schema(session: Session) -> dict[str, Any]:
     return dict(json.loads(output))
 
 
-def _schema(session: Session) -> Schema:
+def _schema(session: Session) -> SchemaAccess:
     if schema := session.config.profile.schema:
         return schema
     raise BadInput(

@@ -177,7 +177,9 @@ class _Restart:
         if self._is_answered():
             needs_own_check = not self._criteria.readiness.url
             for replica in self._runtime.replicas(self._service, probe=needs_own_check):
-                judge = self._judges.setdefault(replica.replica, self._judge(None))
+                if replica.replica not in self._judges:
+                    self._judges[replica.replica] = self._judge(None)
+                judge = self._judges[replica.replica]
                 if judge.add_replica(replica, self._clock.monotonic()):
                     readiness = self._criteria.readiness
                     found = check_replica(self._runtime, replica, HEALTH_TIMEOUT, readiness)

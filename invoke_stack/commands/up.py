@@ -29,9 +29,10 @@ def bring_up(
 
 
 def wait_until_ready(session: Session, *, timeout: float, clock: Clock = time) -> list[Replica]:
-    """Wait until every service of the stack is ready; returns its replicas, without orphans.
+    """Wait until every service is ready by its own health check; return the replicas.
 
-    The main service is judged by its readiness URL, the others by the runtime's own probe. Raises `NotHealthy` after `timeout` seconds, and at once for what waiting will not mend.
+    Orphans are left out. Raises `NotHealthy` after `timeout` seconds, and at once for what waiting
+    will not fix.
     """
     runtime, say = session.runtime, session.say
     wanted, undone = runtime.wanted(), runtime.capabilities.undone

@@ -11,9 +11,9 @@ from invoke_stack.model import Boot, LogLine, Phase
 from invoke_stack.profile.phases import Marker, Says, Script
 
 
-def read(lines: Iterable[LogLine], told_by: Script) -> Boot:
+def read(lines: Iterable[LogLine], script: Script) -> Boot:
     """The last boot that these lines, in order of time, tell of."""
-    story = BootStory(told_by)
+    story = BootStory(script)
     for line in lines:
         story.add(line)
     return story.boot()
@@ -22,8 +22,8 @@ def read(lines: Iterable[LogLine], told_by: Script) -> Boot:
 class BootStory:
     """Reads a boot line by line. When its first phase begins again, a new story starts."""
 
-    def __init__(self, told_by: Script) -> None:
-        self.script = told_by
+    def __init__(self, script: Script) -> None:
+        self.script = script
         self._begin()
 
     def _begin(self) -> None:

@@ -65,7 +65,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Schema:
+class SchemaAccess:
     """How to ask for and upgrade the schema of the project's database."""
 
     path: str  # of the main service; answers with the keys current, head and pending
@@ -102,7 +102,7 @@ class Profile:
     """Checks of the stack's variables by name: each returns how to write a value that it refuses."""
     passwords: tuple[str, ...] = ()  # variables of .env.example that the first `up` fills in
     runs_locally: bool = False  # the runtime `local` knows how to start its programs
-    schema: Schema | None = None
+    schema: SchemaAccess | None = None
     database: Database | None = None
     diagnosis: Callable[[], Diagnosis] | None = None
     """Returns what `doctor` does beyond the general checks; a function, so that it is imported only

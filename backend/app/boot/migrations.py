@@ -1,7 +1,9 @@
 """Run ALEMBIC_CMD: one attempt of the entrypoint's, or one after another in the background.
 
-    python -m app.boot.migrations          one attempt; ends with Alembic's code, 124 after MIGRATE_TIMEOUT
-    python -m app.boot.migrations 64 6     after six attempts in vain: every 64 seconds until one succeeds
+    python -m app.boot.migrations         one attempt; ends with Alembic's code, or 124 after
+                                          MIGRATE_TIMEOUT
+    python -m app.boot.migrations 64 6    after six failed attempts: every 64 seconds until one
+                                          succeeds
 
 Alembic's output passes through as it comes. The cause of a failure is told in one line, once;
 errors and tracebacks of a later attempt that only repeat it are left out.

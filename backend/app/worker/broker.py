@@ -8,7 +8,7 @@ from redis.retry import Retry
 
 from app.settings import Settings
 
-# What nobody has finished waits in the queue, is on its way to a worker (see `app.worker.transport`), or
+# An unfinished task waits in the queue, is on its way to a worker (see `app.worker.transport`), or
 # was noted by the worker that has it.
 QUEUE = "celery"
 TAKEN = "taken"

@@ -33,20 +33,17 @@ def running(facts: Facts) -> Iterator[Finding]:
     for service in wanted if facts.profile.services else ():
         if service not in present:
             yield Finding(f"{service} is absent", _consequence(facts, service), "inv up")
+    always_on = (*facts.profile.services, facts.service)
     for replica in replicas:
         if replica.running or _ran_out(replica) or _loops(replica, facts):
             continue
         if any(sign in replica.reason for sign in _PORT_TAKEN) and _lacks_port(facts, replica):
             continue  # another check tells by whom
-        if replica.exit_code == 0 and replica.service not in _always_on(facts):
+        if replica.exit_code == 0 and replica.service not in always_on:
             continue  # a job that is done
         evidence = (replica.reason, *_cause(facts, replica), *_consequence(facts, replica.service))
         told = tuple(dict.fromkeys(filter(None, evidence)))
         yield Finding(f"{replica.replica} does not run ({replica.status})", told, "inv up")
-
-
-def _always_on(facts: Facts) -> tuple[str, ...]:
-    return (*facts.profile.services, facts.service)
 
 
 def _lacks_port(facts: Facts, replica: Replica) -> bool:
