@@ -10,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from harness import fork_client
 from harness.servers import clean_environment
 
 ROOT = Path(__file__).parents[1]
@@ -31,18 +32,20 @@ class Stack:
     environment: dict[str, str] = field(default_factory=clean_environment)
 
     def inv(
-        self, *words: str, timeout: float = 180, **more: Any
+        self, *words: str, timeout: float = 180, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `inv` as a user does; its output is no terminal."""
+        environment = {**self.environment, **(env or {})}
+        if fork_client.can_run(environment):
+            return fork_client.run(words, self.root, environment, timeout)
         return subprocess.run(
             self.command(*words),
             cwd=self.root,
-            env=self.environment | more.pop("env", {}),
+            env=environment,
             capture_output=True,
             text=True,
             timeout=timeout,
             stdin=subprocess.DEVNULL,
-            **more,
         )
 
     def command(self, *words: str) -> list[str]:

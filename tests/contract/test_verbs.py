@@ -236,27 +236,27 @@ def test_logs_that_match_and_logs_since(stack):
 
 
 def test_logs_follow_across_a_restart_and_end_with_ctrl_c(stack):
+    grep = ("--tail", "2000", "--grep", "entrypoint")
+    before = stack.ok("logs", *grep)
+    starts, served = (before.count(text) for text in ("Waiting for Postgres", "Starting Uvicorn"))
     process = stack.begin(
-        "logs",
-        "--follow",
-        "--tail",
-        "0",
-        "--grep",
-        "entrypoint",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        "logs", "--follow", *grep, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     seen: list[str] = []
     reader = threading.Thread(target=lambda: seen.extend(process.stdout))
     reader.start()
+
+    def shown(text: str) -> int:
+        return sum(text in line for line in seen)
+
+    wait_until("the starts so far", lambda: len(seen) >= len(before.splitlines()))
     stack.ok("restart-backend", "--no-logs")
-    wait_until("the new start", lambda: any("Starting Uvicorn" in line for line in seen))
+    wait_until("the new start", lambda: shown("Starting Uvicorn") > served)
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     reader.join()
     assert "Traceback" not in process.stderr.read()
-    assert sum("Waiting for Postgres" in line for line in seen) == 1
+    assert shown("Waiting for Postgres") == starts + 1
 
 
 def test_a_reader_that_has_enough_is_no_error(stack):
