@@ -7,30 +7,32 @@ from __future__ import annotations
 
 import re
 
-from invoke_stack.profile.phases import Marker, Says, Script
+from invoke_stack.profile.phases import Marker, MarkerKind, PhaseMarkers
 
 DATABASE, MIGRATIONS, APPLICATION = "database", "migrations", "application"
 
 
-def _marker(phase: str, says: Says, pattern: str, outcome: str = "", attempts: int = 1) -> Marker:
+def _marker(
+    phase: str, says: MarkerKind, pattern: str, outcome: str = "", attempts: int = 1
+) -> Marker:
     return Marker(phase, says, re.compile(pattern, re.IGNORECASE), outcome, attempts)
 
 
-PHASES = Script(
+PHASES = PhaseMarkers(
     prefix="[entrypoint]",
     markers=(
-        _marker(DATABASE, Says.BEGINS, r"Waiting for Postgres\b"),
-        _marker(DATABASE, Says.COUNTS, r"Attempt (\d+)/\d+"),
-        _marker(DATABASE, Says.EXPLAINS, r"(Postgres can be reached, but not used: .+)"),
-        _marker(DATABASE, Says.EXPLAINS, r"(DB_HOST \S+ is not found: .+)"),
-        _marker(DATABASE, Says.ENDS, r"✓ DB connectivity check complete", "answered"),
-        _marker(MIGRATIONS, Says.BEGINS, r"Running database migrations", attempts=0),
-        _marker(MIGRATIONS, Says.COUNTS, r"Alembic attempt (\d+)/\d+"),
-        _marker(MIGRATIONS, Says.EXPLAINS, r"Cause: (?!the same as before)(.+)"),
-        _marker(MIGRATIONS, Says.ENDS, r"✓ Migrations applied successfully", "applied"),
-        _marker(MIGRATIONS, Says.ENDS, r".*migrations skipped", "skipped"),
-        _marker(MIGRATIONS, Says.ENDS, r".*Migrations did not complete", "failed"),
-        _marker(APPLICATION, Says.BEGINS, r"Starting Uvicorn application"),
+        _marker(DATABASE, MarkerKind.BEGINS, r"Waiting for Postgres\b"),
+        _marker(DATABASE, MarkerKind.COUNTS, r"Attempt (\d+)/\d+"),
+        _marker(DATABASE, MarkerKind.EXPLAINS, r"(Postgres can be reached, but not used: .+)"),
+        _marker(DATABASE, MarkerKind.EXPLAINS, r"(DB_HOST \S+ is not found: .+)"),
+        _marker(DATABASE, MarkerKind.ENDS, r"✓ DB connectivity check complete", "answered"),
+        _marker(MIGRATIONS, MarkerKind.BEGINS, r"Running database migrations", attempts=0),
+        _marker(MIGRATIONS, MarkerKind.COUNTS, r"Alembic attempt (\d+)/\d+"),
+        _marker(MIGRATIONS, MarkerKind.EXPLAINS, r"Cause: (?!the same as before)(.+)"),
+        _marker(MIGRATIONS, MarkerKind.ENDS, r"✓ Migrations applied successfully", "applied"),
+        _marker(MIGRATIONS, MarkerKind.ENDS, r".*migrations skipped", "skipped"),
+        _marker(MIGRATIONS, MarkerKind.ENDS, r".*Migrations did not complete", "failed"),
+        _marker(APPLICATION, MarkerKind.BEGINS, r"Starting Uvicorn application"),
     ),
     overtaken={DATABASE: "timed out", MIGRATIONS: "skipped"},
     served=re.compile(r"INFO: +Application startup complete"),  # printed by Uvicorn

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from invoke_stack import timestamps
-from invoke_stack.errors import OpsError
+from invoke_stack.errors import StackError
 from invoke_stack.judge.causes import cause
 from invoke_stack.judge.checks.services import of_look, remedy, unhealthy
 from invoke_stack.model import Finding, Health, LogLine, State
@@ -48,7 +48,7 @@ def probes(facts: Facts) -> Iterator[Finding]:
 
 def health(facts: Facts) -> Iterator[Finding]:
     """The backend answers, and has what it needs."""
-    looks = facts.looks.result()
+    looks = facts.healths.result()
     if not looks:
         raise Skipped(f"{facts.service} does not run")
     for look in looks:
@@ -157,14 +157,14 @@ def next_attempt(lines: Sequence[LogLine], now: datetime) -> datetime | None:
 def remembered_causes(backend: MainService, looks: Sequence[Health]) -> list[str]:
     """Return the line that explains failed migrations, as the entrypoint has kept it."""
     if any(look.body.get("migrations") == "failed" for look in looks):
-        with suppress(OpsError):
+        with suppress(StackError):
             return [f"[entrypoint] Cause: {backend.execute('sh', '-c', _LAST_CAUSE).strip()}"]
     return []
 
 
 def schema(facts: Facts) -> Iterator[Finding]:
     """The database's schema is that of the code."""
-    looks, schema = facts.looks.result(), facts.schema.result()
+    looks, schema = facts.healths.result(), facts.schema.result()
     if any(look.body.get("db") is False for look in looks):
         raise Skipped("the database does not answer")
     states = {str(look.body.get("migrations")) for look in looks}
@@ -205,7 +205,7 @@ def _failed(
 
 def signals(facts: Facts) -> Iterator[Finding]:
     """No shell stands between a service and the signal to stop."""
-    looks = facts.looks.result()
+    looks = facts.healths.result()
     booting = {look.replica for look in looks if look.body.get("phase") != "serving"}
     for replica in facts.replicas.result():
         command = facts.commands.result().get(replica.replica, "")

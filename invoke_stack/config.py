@@ -12,8 +12,8 @@ from typing import Any
 
 from invoke_stack import env_file, timestamps
 from invoke_stack.errors import BadInput
-from invoke_stack.profile import UNKNOWN, Profile
-from invoke_stack.profile.phases import NO_PHASES, Script, script
+from invoke_stack.profile import DEFAULT_PROFILE, Profile
+from invoke_stack.profile.phases import NO_PHASES, PhaseMarkers, compile_markers
 from invoke_stack.profile.readiness import Readiness
 
 RUNTIMES = ("auto", "compose", "local", "swarm")
@@ -42,8 +42,8 @@ class Config:
     ready: str = ""  # its path or address that says 2xx when ready; empty: its own health check
     port: int = 0  # its container port, if it publishes several; 0: its PORT or the first one
     stable: float = 0.0  # seconds that it must stay ready after a start; 0: what suits its checks
-    phases: Script = NO_PHASES  # which of its lines begin and end the phases of its start
-    profile: Profile = UNKNOWN
+    phases: PhaseMarkers = NO_PHASES  # which of its lines begin and end the phases of its start
+    profile: Profile = DEFAULT_PROFILE
 
     @property
     def readiness(self) -> Readiness:
@@ -67,7 +67,7 @@ def load(
     environ: Mapping[str, str],
     runtime: str = "",
     refuse: Callable[[BadInput], None] = _raise,
-    profile: Profile = UNKNOWN,
+    profile: Profile = DEFAULT_PROFILE,
 ) -> Config:
     """Build the Config. `runtime` is the flag and wins. Raises `BadInput` naming what is wrong.
 
@@ -120,7 +120,7 @@ def _stable(value: Any) -> float:
     return float(text or 0)
 
 
-def _phases(markers: Any) -> Script | None:
+def _phases(markers: Any) -> PhaseMarkers | None:
     """Return the phases of a start from `name: BEGIN` or `name: [BEGIN, END]`; None if unset."""
     if not markers:
         return None
@@ -139,13 +139,13 @@ def _phases(markers: Any) -> Script | None:
         for text in patterns:
             pattern(f"stack.phases.{name} in invoke.yaml", text)
         named[name] = (patterns[0], patterns[1] if len(patterns) == 2 else "")
-    return script(named)
+    return compile_markers(named)
 
 
 def stack_variables(
     root: Path,
     environ: Mapping[str, str],
-    profile: Profile = UNKNOWN,
+    profile: Profile = DEFAULT_PROFILE,
     refuse: Callable[[BadInput], None] = _raise,
 ) -> dict[str, str]:
     """Return the variables of `.env.example` that the environment or `.env` sets, the former first.

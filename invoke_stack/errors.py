@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class OpsError(Exception):
+class StackError(Exception):
     """Something that the user can act on: `message` says what, `hint` what to do now."""
 
     exit_code = 1
@@ -19,19 +19,19 @@ class OpsError(Exception):
         self.hint = hint
 
 
-class BadInput(OpsError):
+class BadInput(StackError):
     """A flag, `.env` or `invoke.yaml` holds a value that cannot be used."""
 
     exit_code = 2
 
 
-class NotHealthy(OpsError):
+class NotHealthy(StackError):
     """The stack answered, but it is not healthy, or not ready in time."""
 
     exit_code = 3
 
 
-class OutOfReach(OpsError):
+class OutOfReach(StackError):
     """No engine, the stack is not up, or there is no such service."""
 
     exit_code = 4
@@ -41,7 +41,7 @@ class Unavailable(OutOfReach):
     """No engine answers where the stack would run, or it refuses to."""
 
 
-class LeftBehind(OutOfReach):
+class Unsupervised(OutOfReach):
     """Nobody watches over the stack any more, while some of its processes still run."""
 
 

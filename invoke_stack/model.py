@@ -83,7 +83,7 @@ class Answer:
     body: Mapping[str, Any]
     seconds: float
     problem: str = ""
-    asked: bool = True  # False: nothing says anything about the endpoint, `problem` is the reason
+    was_sent: bool = True  # False: the request could not be sent, `problem` says why
     through_engine: bool = False  # asked from inside a container, where 127.0.0.1 is that container
 
 
@@ -212,7 +212,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True)
-class Checkup:
+class CheckResult:
     """What one check of `doctor` found."""
 
     check: str
@@ -227,7 +227,7 @@ class Checkup:
 
 
 @dataclass(frozen=True)
-class Glance:
+class Snapshot:
     """The stack at one moment."""
 
     runtime: str
@@ -248,7 +248,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class About:
+class EngineInfo:
     """What an engine tells of itself."""
 
     version: str

@@ -19,8 +19,8 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from invoke_stack import config
-from invoke_stack.errors import BadInput, OpsError
-from invoke_stack.profile import UNKNOWN
+from invoke_stack.errors import BadInput, StackError
+from invoke_stack.profile import DEFAULT_PROFILE
 from invoke_stack.text import plain_lines
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
             sys.excepthook = _plainly
             try:
                 body(context, **flags)
-            except OpsError as error:
+            except StackError as error:
                 if _debugging():
                     raise
                 message = error.message + (f"\n  {error.hint}" if error.hint else "")
@@ -141,7 +141,7 @@ def configure(
     """The Config; `refuse` as in `config.load`."""
     root = Path(context.config.stack.get("root") or os.getcwd())  # noqa: PTH109
     more = {"refuse": refuse} if refuse else {}
-    profile = context.config.stack.get("profile") or UNKNOWN
+    profile = context.config.stack.get("profile") or DEFAULT_PROFILE
     return config.load(root, context.config.stack, os.environ, runtime, profile=profile, **more)
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from invoke_stack.cli.glue import Exit, say, terminal
 from invoke_stack.cli.keys import Pressed, keyboard
-from invoke_stack.commands.sight import Sight
-from invoke_stack.errors import OpsError
+from invoke_stack.commands.poll_state import PollState
+from invoke_stack.errors import StackError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ Seen = TypeVar("Seen", contravariant=True)
 class View(Protocol[Seen]):
     """What becomes of the looks."""
 
-    def take(self, found: Seen | OpsError, at: datetime) -> None:
+    def take(self, found: Seen | StackError, at: datetime) -> None:
         """Take what a look that began `at` has found."""
         ...
 
@@ -49,52 +49,52 @@ class View(Protocol[Seen]):
 def watch(look: Callable[[], T], title: str, view: View[T]) -> None:
     """Look every second until `q` or a signal, and show the view; on a terminal in place.
 
-    A look that fails with `OpsError` is told, and they go on. Raises `KeyboardInterrupt`.
+    A look that fails with `StackError` is told, and they go on. Raises `KeyboardInterrupt`.
     """
     console = terminal()
     if not console.is_terminal or console.is_dumb_terminal or console.legacy_windows:
         for found, at in _looks(look):
             view.take(found, at)
             _print(console, found, view)
-    sight: Sight[T] = Sight()
+    poll_state: PollState[T] = PollState()
     looker = _Looker(look)
     looker.start()
     with _signals() as caught:
-        while _show(console, looker, title, sight, view, caught) is _SUSPEND:
+        while _show(console, looker, title, poll_state, view, caught) is _SUSPEND:
             _suspend(caught)
     _leave(looker, caught)
 
 
-def watch_json(look: Callable[[], T], dumps: Callable[[T | OpsError], str]) -> None:
+def watch_json(look: Callable[[], T], dumps: Callable[[T | StackError], str]) -> None:
     """One line of JSON a look; what keeps a look from seeing anything is told on stderr, once."""
     away = False
     for found, _ in _looks(look):
-        if isinstance(found, OpsError) and not away:
+        if isinstance(found, StackError) and not away:
             say(f"out of reach: {found.message}; still looking")
-        elif away and not isinstance(found, OpsError):
+        elif away and not isinstance(found, StackError):
             say("back")
-        away = isinstance(found, OpsError)
+        away = isinstance(found, StackError)
         print(dumps(found), flush=True)
 
 
-def _looks(look: Callable[[], T]) -> Iterator[tuple[T | OpsError, datetime]]:
+def _looks(look: Callable[[], T]) -> Iterator[tuple[T | StackError, datetime]]:
     while True:
         begin, at = time.monotonic(), datetime.now(UTC)
         yield _attempt(look), at
         time.sleep(max(0.0, EVERY - (time.monotonic() - begin)))
 
 
-def _attempt(look: Callable[[], T]) -> T | OpsError:
+def _attempt(look: Callable[[], T]) -> T | StackError:
     try:
         return look()
-    except OpsError as error:
+    except StackError as error:
         return error
 
 
-def _print(console: Console, found: T | OpsError, view: View[T]) -> None:
+def _print(console: Console, found: T | StackError, view: View[T]) -> None:
     now = datetime.now(UTC)
     console.print(f"at {now:%H:%M:%S} UTC")
-    if isinstance(found, OpsError):
+    if isinstance(found, StackError):
         console.print(f"out of reach: {found.message}", markup=False)
     else:
         for line in view.news(now, console.width):
@@ -111,7 +111,7 @@ def _show(
     console: Console,
     looker: _Looker[T],
     title: str,
-    sight: Sight[T],
+    poll_state: PollState[T],
     view: View[T],
     caught: list[int],
 ) -> str:
@@ -126,13 +126,13 @@ def _show(
         how = "q quits" if pressed else "Ctrl-C quits"
         while not caught:
             for found, at in looker.found():
-                sight.take(found, at)
+                poll_state.take(found, at)
                 view.take(found, at)
             now = datetime.now(UTC)
             shown = frame.screen(
                 console,
                 title,
-                sight,
+                poll_state,
                 view.lines(now, console.width),
                 now=now,
                 asked_at=looker.asked_at,
@@ -200,11 +200,11 @@ class _Looker(threading.Thread, Generic[T]):
             self.asked_at = None
             self.ended.wait(max(0.0, EVERY - (time.monotonic() - begin)))
 
-    def found(self) -> Iterator[tuple[T | OpsError, datetime]]:
+    def found(self) -> Iterator[tuple[T | StackError, datetime]]:
         """What the looks since the last call have found. Raises what nobody foresaw."""
         while not self.looks.empty():
             found, at = self.looks.get()
-            if isinstance(found, Exception) and not isinstance(found, OpsError):
+            if isinstance(found, Exception) and not isinstance(found, StackError):
                 raise found
             yield found, at
 

@@ -12,7 +12,7 @@ from invoke.main import program
 from invoke.tasks import Task
 
 from invoke_stack import config
-from invoke_stack.cli import bare_words, invokefile
+from invoke_stack.cli import invokefile, service_arguments
 from invoke_stack.cli.glue import Verb, speak_utf8
 from invoke_stack.cli.verbs import (
     backup,
@@ -63,7 +63,7 @@ def namespace(*more: Task[Any], root: Path, profile: Profile | None = None) -> C
 
 
 def _name_services(collection: Collection) -> None:
-    """Let services be bare words; see `bare_words`."""
+    """Let services be bare words; see `service_arguments`."""
     parsed = getattr(program, "core", None)
     if not parsed:  # not run by `inv`
         return
@@ -73,7 +73,7 @@ def _name_services(collection: Collection) -> None:
         # A project's own tasks would forget the help of their flags when they are asked for them.
         if isinstance(task, Verb) and any("services" in arg.names for arg in task.get_arguments())
     }
-    parsed.unparsed[:] = bare_words.name_services(parsed.unparsed, takers)
+    parsed.unparsed[:] = service_arguments.name_services(parsed.unparsed, takers)
 
 
 def _flags(names: tuple[str, ...]) -> list[str]:

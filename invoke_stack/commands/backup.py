@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from invoke_stack.commands.migrations import apply_pending, read_schema
 from invoke_stack.commands.session import Session
 from invoke_stack.commands.up import wait_until_ready
-from invoke_stack.errors import BadInput, CommandFailed, NotHealthy, OpsError
+from invoke_stack.errors import BadInput, CommandFailed, NotHealthy, StackError
 from invoke_stack.model import Step
 from invoke_stack.profile import Database
 from invoke_stack.runtimes.base import Runtime, Say
@@ -60,7 +60,7 @@ class Server:
 
 
 def back_up(session: Session, now: datetime) -> Archive:
-    """Save the database under the stack's lock, as `save` does. Raises `OpsError`."""
+    """Save the database under the stack's lock, as `save` does. Raises `StackError`."""
     server = find_server(session)
     # A stack that is not up is reported before the lock is taken.
     session.runtime.replicas(server.database.service, probe=False)
@@ -89,7 +89,7 @@ def find_server(session: Session) -> Server:
 def save(server: Server, folder: Path, now: datetime, say: Say) -> Archive:
     """Write the database to a new file in `folder`, for its owner only, and read it back.
 
-    The file has its final name only once it was read back and is on the disk. Raises `OpsError`.
+    The file has its final name only once it was read back and is on the disk. Raises `StackError`.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left in folder.glob("*.partial"):  # by one that was killed: only one runs at a time
@@ -186,7 +186,7 @@ def refuse_unknown(archive: Archive, known: Sequence[str]) -> None:
 
 
 def restore_steps(server: Server, archive: Archive, head: str, now: datetime) -> list[Step]:
-    """What `restore` would do, and what comes after it. Raises `OpsError`."""
+    """What `restore` would do, and what comes after it. Raises `StackError`."""
     name, new, kept = _names(server, now)
     planned = [
         Step("create", new, f"{archive.path} is restored into it, while {name} goes on serving"),
@@ -222,7 +222,7 @@ def check_archive(session: Session, path: Path) -> tuple[Archive, dict[str, Any]
 def put_back(session: Session, archive: Archive, head: str, now: datetime) -> None:
     """Put an archive in the place of the database, migrate it to `head`, and wait until all is ready.
 
-    Raises `OpsError`; what was there stays under another name.
+    Raises `StackError`; what was there stays under another name.
     """
     with session.changing("restore"):
         kept = replace_database(find_server(session), archive, now, session.say)
@@ -239,7 +239,7 @@ def replace_database(server: Server, archive: Archive, now: datetime, say: Say) 
     """Put the archive in the place of the database; returns the name under which that one stays.
 
     It is restored beside the present database, which goes on serving, and takes its place in one
-    transaction. Whatever fails before leaves the present database as it is. Raises `OpsError`.
+    transaction. Whatever fails before leaves the present database as it is. Raises `StackError`.
     """
     name, new, kept = _names(server, now)
     say(f"restoring into the new database {new}")
@@ -267,12 +267,12 @@ def replace_database(server: Server, archive: Archive, now: datetime, say: Say) 
                 f'BEGIN; ALTER DATABASE "{name}" RENAME TO "{kept}";'
                 f' ALTER DATABASE "{new}" RENAME TO "{name}"; COMMIT',
             )
-        except OpsError:
+        except StackError:
             _sql(server, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             raise
         _sql(server, f'ALTER DATABASE "{kept}" ALLOW_CONNECTIONS true')
     except BaseException:
-        with suppress(OpsError):
+        with suppress(StackError):
             _sql(server, f'DROP DATABASE IF EXISTS "{new}" WITH (FORCE)')
         raise
     return kept

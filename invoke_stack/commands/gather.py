@@ -19,10 +19,10 @@ from invoke_stack.commands import logs
 from invoke_stack.commands.health import check_replica, schema_of
 from invoke_stack.commands.up import is_ready
 from invoke_stack.config import Config, read_env_file
-from invoke_stack.errors import BadInput, OpsError
+from invoke_stack.errors import BadInput, StackError
 from invoke_stack.judge import causes
 from invoke_stack.judge.checks import diagnosis_of
-from invoke_stack.judge.checks.place import NO_DOCKER
+from invoke_stack.judge.checks.environment import NO_DOCKER
 from invoke_stack.model import Disk, Health, LogLine, Replica, Schema, State
 from invoke_stack.profile import Diagnosis
 from invoke_stack.profile.facts import Facts, NoAnswer, Settings, Skipped
@@ -42,7 +42,7 @@ PROBE = 3.0  # seconds for one answer of a service
 TAIL = 1000  # lines of a service in trouble
 
 
-class Gathering:
+class FactGatherer:
     """Facts that are being found out, each on a thread of its own."""
 
     def __init__(self) -> None:
@@ -68,12 +68,12 @@ class Gathering:
             futures.wait(self._needed[future])
             try:
                 future.set_result(find(*(each.result() for each in inputs)))
-            except OpsError as error:
+            except StackError as error:
                 future.set_exception(error)
             except Exception as error:
                 # A machine in trouble answers in unforeseen ways; the other checks go on.
                 what = f"unexpected: {type(error).__name__}: {error}"
-                future.set_exception(OpsError(what))
+                future.set_exception(StackError(what))
 
         # A daemon, so that one that hangs does not keep the command from ending.
         threading.Thread(target=work, daemon=True).start()
@@ -113,9 +113,9 @@ def gather(
     `refused` is what was wrong with the stack's variables when the Config was made.
     """
     engine.load()
-    gathering = Gathering()
+    gathering = FactGatherer()
     fact = gathering.add
-    place = fact("the runtime", lambda: select.to_examine(config))
+    place = fact("the runtime", lambda: select.select_for_doctor(config))
     docker = fact("the runtime", lambda found: _needs_docker(found, config, environ), place)
     client = fact("Docker Engine", lambda needed: _connect(needed, environ), docker)
     runtime = fact("Docker Engine", lambda found: _reachable(found, client), place)
@@ -133,10 +133,12 @@ def gather(
             *("who has the ports", lambda listed: _holders(listed, client, replicas), ports),
             after=[client, replicas],
         ),
-        "writes_env": fact("the volumes", lambda found: found.writes_env(), runtime),
-        "wanted": fact("the Compose file", lambda found: found.wanted(), runtime),
+        "will_write_env": fact("the volumes", lambda found: found.will_write_env(), runtime),
+        "expected_services": fact(
+            "the Compose file", lambda found: found.expected_services(), runtime
+        ),
         "replicas": replicas,
-        "looks": looks,
+        "healths": looks,
         "schema": fact("the schema", lambda _: _schema(config, main), replicas),
         "output": fact(
             "the logs",
@@ -300,7 +302,7 @@ def _disks(
         is_same = folder.stat().st_dev == config.root.stat().st_dev
         return [] if is_same else [machine.disk(folder)]
     for each in replicas:
-        with suppress(OpsError, ValueError, IndexError):
+        with suppress(StackError, ValueError, IndexError):
             output = runtime.execute(each.service, ("df", "-Pk", "/"), PROBE)
             return [machine.read_df(f"the disk of {each.node}", output)]
     return []

@@ -16,7 +16,7 @@ from invoke_stack.runtimes import http
 from invoke_stack.runtimes.base import Runtime
 
 
-def look_at_service(session: Session, timeout: float) -> Sequence[Health]:
+def check_service(session: Session, timeout: float) -> Sequence[Health]:
     """Look at each replica of the main service once, within `timeout` seconds. Raises `OutOfReach`."""
     readiness = session.config.readiness
     replicas = session.runtime.replicas(session.config.service, probe=not readiness.url)
@@ -27,13 +27,13 @@ def look_at_service(session: Session, timeout: float) -> Sequence[Health]:
         )
 
 
-def look_at_address(config: Config, base: str, timeout: float) -> Sequence[Health]:
+def check_address(config: Config, base: str, timeout: float) -> Sequence[Health]:
     """Look at the main service at another address, `base`, within `timeout` seconds."""
     answer = http.fetch(base + (urlsplit(config.ready).path or "/ready"), timeout)
     return [read_health(answer, _anywhere(config), config.readiness)]
 
 
-def lost(config: Config, reason: str) -> Health:
+def unreachable_health(config: Config, reason: str) -> Health:
     """Return the health of the main service while nothing can be seen, for this `reason`."""
     return read_health(Answer("", None, {}, 0.0, reason), _anywhere(config), config.readiness)
 
@@ -57,7 +57,7 @@ def check_replica(
     elif is_loopback(url) and not runtime.is_here():
         reason = f"{url} is an address of this machine, and {replica.service} runs elsewhere"
         hint = f"set stack.ready in invoke.yaml to a path: {urlsplit(url).path or '/ready'}"
-        answer = Answer("", None, {}, 0.0, f"{reason}; {hint}", asked=False)
+        answer = Answer("", None, {}, 0.0, f"{reason}; {hint}", was_sent=False)
     else:
         answer = http.fetch(url, timeout)
     return read_health(answer, replica, readiness)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from invoke_stack.commands.session import Session
-from invoke_stack.errors import OpsError
+from invoke_stack.errors import StackError
 from invoke_stack.model import LogLine
 from invoke_stack.runtimes.base import Runtime
 from invoke_stack.text import plain
@@ -40,7 +40,7 @@ def read_logs(session: Session, options: LogOptions) -> Iterator[LogLine | None]
 def last(runtime: Runtime, service: str, tail: int, since: str | None = None) -> list[LogLine]:
     """Return the last lines of a service; none where they cannot be had."""
     found: list[LogLine] = []
-    with suppress(OpsError):
+    with suppress(StackError):
         lines = runtime.history([service], tail=tail, since=since, say=lambda _: None)
         found.extend(line for line in select(lines, None) if line)
     return found

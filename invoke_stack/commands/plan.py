@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from invoke_stack.commands.scale import find_scale
 from invoke_stack.commands.session import Session
-from invoke_stack.errors import LeftBehind, OutOfReach
+from invoke_stack.errors import OutOfReach, Unsupervised
 from invoke_stack.model import Replica, Step
 from invoke_stack.runtimes.base import Runtime
 
@@ -15,14 +15,14 @@ from invoke_stack.runtimes.base import Runtime
 def up(session: Session, *, build: bool, remove_orphans: bool) -> list[Step]:
     """The steps of `up`. Raises `OutOfReach` when it could not begin."""
     runtime = session.runtime
-    wanted = runtime.wanted()
+    wanted = runtime.expected_services()
     steps = []
     try:
         present = _present(runtime)
-    except LeftBehind as error:
+    except Unsupervised as error:
         present = []
         steps.append(Step("end", "what was left", error.message))
-    if runtime.writes_env():
+    if runtime.will_write_env():
         steps.append(Step("write", ".env", "with new passwords"))
     if build:
         steps.append(Step("build", "the images", "what uses one that changed is recreated"))
@@ -49,13 +49,13 @@ def _for_service(runtime: Runtime, name: str, present: Sequence[Replica]) -> Ste
 def down(session: Session, *, volumes: bool) -> list[Step]:
     """The steps of `down`. Raises `OutOfReach` when it could not begin."""
     runtime = session.runtime
-    runtime.wanted()
+    runtime.expected_services()
     try:
         steps = [
             Step("stop" if each.running else "remove", each.replica, f"it is {each.status}")
             for each in _present(runtime)
         ]
-    except LeftBehind as error:
+    except Unsupervised as error:
         steps = [Step("end", "what was left", error.message)]
     if volumes:
         steps += [Step("delete", name, "for good") for name in runtime.data()]
@@ -90,7 +90,7 @@ def _present(runtime: Runtime) -> list[Replica]:
     """What there is, running or not; the place has answered before."""
     try:
         return runtime.replicas(probe=False)
-    except LeftBehind:
+    except Unsupervised:
         raise
     except OutOfReach:  # the stack is not up
         return []

@@ -21,7 +21,7 @@ HEALTH_TIMEOUT = 2.0  # seconds
 LAST_LINES = 1.0  # seconds to wait for the first line of a start that has failed
 
 
-class Audience(Protocol):
+class Reporter(Protocol):
     """Who is shown what happens meanwhile."""
 
     def line(self, line: LogLine) -> None:
@@ -59,7 +59,7 @@ class Restarted:
 
 
 def restart_service(
-    session: Session, service: str, *, timeout: float, audience: Audience
+    session: Session, service: str, *, timeout: float, reporter: Reporter
 ) -> Restarted:
     """Restart a service under the stack's lock, and judge as `restart_and_judge` does."""
     config = session.config
@@ -72,7 +72,7 @@ def restart_service(
     with session.changing(f"restart {service}"), ThreadPoolExecutor(1) as beside:
         stale = beside.submit(session.runtime.staleness, service)
         verdicts = restart_and_judge(
-            session.runtime, service, criteria, timeout=timeout, audience=audience
+            session.runtime, service, criteria, timeout=timeout, reporter=reporter
         )
         return Restarted(verdicts, stale.result())
 
@@ -83,7 +83,7 @@ def restart_and_judge(
     criteria: Criteria,
     *,
     timeout: float,
-    audience: Audience,
+    reporter: Reporter,
     clock: Clock = time,
 ) -> list[Verdict]:
     """Restart a service and judge the new start of each replica, within `timeout` seconds.
@@ -91,7 +91,7 @@ def restart_and_judge(
     Raises `OutOfReach`.
     """
     begin = clock.monotonic()
-    restart = _Restart(runtime, service, criteria, audience, clock)
+    restart = _Restart(runtime, service, criteria, reporter, clock)
     restart.request()
     while not restart.is_decided():
         restart.read_lines()
@@ -100,7 +100,7 @@ def restart_and_judge(
         if restart.is_poll_due():
             restart.poll_replicas()
             restart.notice_rollback()
-            audience.waiting(restart.waits_for(), clock.monotonic() - begin, timeout)
+            reporter.waiting(restart.waits_for(), clock.monotonic() - begin, timeout)
     restart.raise_failed_request()
     restart.wait_for_last_lines()
     return restart.verdicts(begin, timeout)
@@ -114,17 +114,17 @@ class _Restart:
         runtime: Runtime,
         service: str,
         criteria: Criteria,
-        audience: Audience,
+        reporter: Reporter,
         clock: Clock,
     ) -> None:
         self._runtime, self._service, self._criteria = runtime, service, criteria
-        self._audience, self._clock = audience, clock
+        self._audience, self._clock = reporter, clock
         self._judges: dict[str, StartJudge] = {}
         for old in runtime.replicas(service, probe=False):
             self._judges[old.replica] = self._judge(old)
         self._next_poll = clock.monotonic()
         self._lines: Iterator[LogLine | None] = runtime.follow(
-            [service], tail=0, since=None, say=audience.say
+            [service], tail=0, since=None, say=reporter.say
         )
         next(self._lines)  # all earlier lines are passed: from here on none is missed
 

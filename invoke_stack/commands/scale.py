@@ -25,7 +25,7 @@ def find_scale(session: Session, service: str, count: int) -> Scale:
     """
     if scale := session.runtime.capabilities.scale:
         return scale
-    if service not in (known := session.runtime.wanted()):
+    if service not in (known := session.runtime.expected_services()):
         raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(known)}")
     number = f"{service}={count}"
     raise BadInput(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from invoke_stack.commands import lock
 from invoke_stack.config import Config
-from invoke_stack.errors import BadInput, OpsError
+from invoke_stack.errors import BadInput, StackError
 from invoke_stack.runtimes import select
 from invoke_stack.runtimes.base import Runtime, Say
 
@@ -32,11 +32,11 @@ def begin(config: Config, say: Say, refused: Sequence[BadInput] = ()) -> Session
     """Pick the runtime. `say` gets which one, and why, where that was left open.
 
     `refused` is what is wrong with the stack's variables. It is only told where nothing is asked
-    through them, and raised elsewhere. Raises `OpsError`.
+    through them, and raised elsewhere. Raises `StackError`.
     """
     try:
-        runtime = select.pick(config, say)
-    except OpsError:
+        runtime = select.select_runtime(config, say)
+    except StackError:
         if refused:
             raise refused[0] from None
         raise

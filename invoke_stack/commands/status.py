@@ -10,20 +10,20 @@ from invoke_stack import timestamps
 from invoke_stack.commands.health import schema_of
 from invoke_stack.commands.session import Session
 from invoke_stack.judge import boot
-from invoke_stack.model import Boot, Glance, LogLine, Replica, Schema
+from invoke_stack.model import Boot, LogLine, Replica, Schema, Snapshot
 
 SCHEMA_TIMEOUT = 2.0  # seconds
 LINES = 2000  # of the log, in which the last boot is looked for: the last ones, or from its start
 
 
-class Glances:
+class StatusPoller:
     """Looks at a stack, once or again and again. A boot that is over is read only once."""
 
     def __init__(self, session: Session) -> None:
         self.runtime, self.config = session.runtime, session.config
         self.known: dict[tuple[str, datetime | None], Boot] = {}
 
-    def look(self) -> Glance:
+    def look(self) -> Snapshot:
         """The stack as it is now. Raises `OutOfReach`."""
         replicas = self.runtime.replicas()
         main = [each for each in replicas if each.service == self.config.service]
@@ -34,7 +34,7 @@ class Glances:
             if running:
                 answer = self.runtime.get(running[0], known.path, SCHEMA_TIMEOUT)
                 schema = schema_of(answer.body)
-        return Glance(
+        return Snapshot(
             runtime=self.runtime.name,
             services=self.runtime.services(),
             replicas=tuple(replicas),

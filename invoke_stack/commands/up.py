@@ -35,7 +35,7 @@ def wait_until_ready(session: Session, *, timeout: float, clock: Clock = time) -
     will not fix.
     """
     runtime, say = session.runtime, session.say
-    wanted, undone = runtime.wanted(), runtime.capabilities.undone
+    wanted, undone = runtime.expected_services(), runtime.capabilities.undone
     begin = told = clock.monotonic()
     ready: set[str] = set()
     before: dict[str, int] = {}  # restarts of each replica when we first saw it

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from invoke_stack import timestamps
 from invoke_stack.model import Boot, LogLine, Phase
-from invoke_stack.profile.phases import Marker, Says, Script
+from invoke_stack.profile.phases import Marker, MarkerKind, PhaseMarkers
 
 
-def read(lines: Iterable[LogLine], script: Script) -> Boot:
+def read(lines: Iterable[LogLine], markers: PhaseMarkers) -> Boot:
     """The last boot that these lines, in order of time, tell of."""
-    story = BootStory(script)
+    story = BootStory(markers)
     for line in lines:
         story.add(line)
     return story.boot()
@@ -22,8 +22,8 @@ def read(lines: Iterable[LogLine], script: Script) -> Boot:
 class BootStory:
     """Reads a boot line by line. When its first phase begins again, a new story starts."""
 
-    def __init__(self, script: Script) -> None:
-        self.script = script
+    def __init__(self, markers: PhaseMarkers) -> None:
+        self.markers = markers
         self._begin()
 
     def _begin(self) -> None:
@@ -33,42 +33,42 @@ class BootStory:
 
     def add(self, line: LogLine) -> None:
         """Take one line; lines that are no markers change nothing."""
-        prefix = self.script.prefix
+        prefix = self.markers.prefix
         if not line.text.startswith(prefix):
-            served = self.script.served
+            served = self.markers.served
             if served and self._serving_since and served.match(line.text):
-                self._close(self.script.last, line.time, "serving")
+                self._close(self.markers.last, line.time, "serving")
             return
         self._last = line.time
         text = line.text[len(prefix) :].strip()
-        for marker in self.script.markers:
+        for marker in self.markers.markers:
             if match := marker.pattern.match(text):
                 self._take(marker, match, line.time)
                 return
 
     def _take(self, marker: Marker, match: re.Match[str], time: str) -> None:
-        if marker.says is Says.COUNTS:
+        if marker.says is MarkerKind.COUNTS:
             if phase := self._find(marker.phase):
                 phase.attempts = int(match[1])
-        elif marker.says is Says.EXPLAINS:
+        elif marker.says is MarkerKind.EXPLAINS:
             if phase := self._find(marker.phase):
                 phase.cause = match[1]
-        elif marker.says is Says.ENDS:
+        elif marker.says is MarkerKind.ENDS:
             self._close(marker.phase, time, marker.outcome)
         else:
             self._open(marker.phase, time, marker.attempts)
 
     def _open(self, name: str, time: str, attempts: int) -> None:
-        if name == self.script.first:
+        if name == self.markers.first:
             # Whatever was told before belongs to a boot that ended without a word.
             self._begin()
             self._last = time
         elif self._find(name):
             return
-        for earlier, outcome in self.script.overtaken.items():
+        for earlier, outcome in self.markers.overtaken.items():
             self._close(earlier, time, outcome)
         self._phases.append(_Open(name, time, attempts))
-        if name == self.script.last:
+        if name == self.markers.last:
             self._serving_since = time
 
     def boot(self, served_after: float | None = None, until: str = "") -> Boot:
@@ -78,7 +78,7 @@ class BootStory:
         it was seen to serve. By default a phase that lasts does so until the last marker.
         """
         phases = [phase.frozen(max(self._last, until)) for phase in self._phases]
-        if served_after is not None and phases and phases[-1].name == self.script.last:
+        if served_after is not None and phases and phases[-1].name == self.markers.last:
             phases[-1] = replace(phases[-1], seconds=served_after, outcome="serving")
         return Boot(tuple(phases), self._serving_since)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from invoke_stack import timestamps
 from invoke_stack.judge import boot
 from invoke_stack.model import Health, LogLine, Outcome, Phase, Replica, State, Status, Verdict
-from invoke_stack.profile.phases import NO_PHASES, Script
+from invoke_stack.profile.phases import NO_PHASES, PhaseMarkers
 from invoke_stack.profile.readiness import Readiness
 
 STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
@@ -28,7 +28,7 @@ class Criteria:
     """What the start of a service is judged by."""
 
     readiness: Readiness
-    phases: Script = NO_PHASES
+    phases: PhaseMarkers = NO_PHASES
     advice: Mapping[str, str] = field(default_factory=dict)  # by phase: what to do if it fails
     stable: float = 0.0  # seconds that it must stay ready; 0: what suits its checks
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from invoke_stack.model import Answer, Health, LogLine
-from invoke_stack.profile.phases import NO_PHASES, Script
+from invoke_stack.profile.phases import NO_PHASES, PhaseMarkers
 from invoke_stack.profile.readiness import Readiness, Reading, by_status
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class MainService(Protocol):
     def answers(self, path: str) -> Sequence[Mapping[str, Any]]:
         """Return the JSON body that each running replica answers; empty if it has none.
 
-        Raises `OpsError` if none is running.
+        Raises `StackError` if none is running.
         """
         ...
 
@@ -45,7 +45,7 @@ class Fact:
     """What a project's own checks need to know beyond the general facts."""
 
     title: str  # for "waiting for …"
-    find: Callable[[MainService], object]  # may raise `OpsError`
+    find: Callable[[MainService], object]  # may raise `StackError`
     asks_service: bool = True  # False: it reads the checkout alone
 
 
@@ -90,7 +90,7 @@ class Profile:
     service: str = "backend"  # default of stack.service
     ready: str = ""  # default of stack.ready
     read: Callable[[Answer], Reading] = by_status  # what an answer of that address means
-    phases: Script = NO_PHASES  # default of stack.phases
+    phases: PhaseMarkers = NO_PHASES  # default of stack.phases
     advice: Mapping[str, str] = field(default_factory=dict)  # by phase: what to do if it fails
     hopeless: str = ""  # a reason of the main service's health check that waiting does not change
     services: tuple[str, ...] = ()  # those that must always run; others may be jobs that end
@@ -114,5 +114,5 @@ class Profile:
         return Readiness(self.ready, self.read)
 
 
-UNKNOWN = Profile()
+DEFAULT_PROFILE = Profile()
 """The profile of a project of which nothing is known."""

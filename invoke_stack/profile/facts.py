@@ -1,7 +1,7 @@
 """What the checks of `doctor` decide on, and what a check is.
 
 Each fact that somebody has to be asked for is a Future that is done: `result()` returns it or
-raises the `OpsError` that explains why it is not known.
+raises the `StackError` that explains why it is not known.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from invoke_stack.errors import OpsError
-from invoke_stack.model import About, Disk, Finding, Health, Replica, Schema
+from invoke_stack.errors import StackError
+from invoke_stack.model import Disk, EngineInfo, Finding, Health, Replica, Schema
 
 if TYPE_CHECKING:
     from invoke_stack.profile import Diagnosis, Profile
 
 
-class Skipped(OpsError):
+class Skipped(StackError):
     """A check does not apply, or another one reports what keeps it from being made."""
 
 
-class NoAnswer(OpsError):
+class NoAnswer(StackError):
     """A fact did not come in time."""
 
 
@@ -32,7 +32,7 @@ class Settings:
     """The stack's variables, and what is wrong with how they were written down."""
 
     variables: Mapping[str, str]  # of the environment and of `.env`, those that can be used
-    refused: tuple[OpsError, ...] = ()
+    refused: tuple[StackError, ...] = ()
     file_exists: bool = True  # `.env`
     required: tuple[str, ...] = ()  # what the Compose file requires
     lacking: tuple[str, ...] = ()  # those of them that nothing sets
@@ -54,14 +54,14 @@ class Facts:
     late: Sequence[str]  # the names of what did not come in time
     settings: Settings
     context: Future[str]  # the engine's address or context
-    engine: Future[About]
+    engine: Future[EngineInfo]
     compose: Future[str]  # the version of the Compose plugin
     ports: Future[Mapping[str, Sequence[int]]]  # that each service needs on this machine
     holders: Future[Mapping[int, str]]  # who uses a port of these; empty text: not known
-    writes_env: Future[bool]  # whether `up` would write passwords; else why it would refuse
-    wanted: Future[Sequence[str]]  # the services that `up` would start
+    will_write_env: Future[bool]  # whether `up` would write passwords; else why it would refuse
+    expected_services: Future[Sequence[str]]  # the services that `up` would start
     replicas: Future[Sequence[Replica]]
-    looks: Future[Sequence[Health]]  # at the running replicas of the main service
+    healths: Future[Sequence[Health]]  # at the running replicas of the main service
     schema: Future[Schema]
     output: Future[Mapping[str, Sequence[str]]]  # the last log lines of each service in trouble
     stale: Future[str]  # why the main service is not what `up` would start

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-class Says(Enum):
+class MarkerKind(Enum):
     """What a marker says of its phase."""
 
     BEGINS = 1
@@ -22,14 +22,14 @@ class Marker:
     """A line of a start that says something of one phase."""
 
     phase: str
-    says: Says
+    says: MarkerKind
     pattern: re.Pattern[str]
     outcome: str = ""  # of a phase that ends
     attempts: int = 1  # of a phase that begins: 0 when each attempt is announced
 
 
 @dataclass(frozen=True)
-class Script:
+class PhaseMarkers:
     """How a start tells its story. The last phase is the one in which it begins to serve."""
 
     markers: tuple[Marker, ...] = ()
@@ -46,19 +46,19 @@ class Script:
         return self.markers[-1].phase if self.markers else ""
 
 
-NO_PHASES = Script()
+NO_PHASES = PhaseMarkers()
 """For a start that no line tells of."""
 
 
-def script(phases: Mapping[str, tuple[str, str]]) -> Script:
-    """Return the Script for phases in their order, each with what begins it and what ends it.
+def compile_markers(phases: Mapping[str, tuple[str, str]]) -> PhaseMarkers:
+    """Return the PhaseMarkers for phases in their order, each with what begins it and what ends it.
 
     Both are regular expressions, found anywhere in a line; without an end, a phase ends where the
     next one begins. Raises `re.error`.
     """
     markers = []
     for name, (begin, end) in phases.items():
-        markers.append(Marker(name, Says.BEGINS, re.compile(f".*?(?:{begin})")))
+        markers.append(Marker(name, MarkerKind.BEGINS, re.compile(f".*?(?:{begin})")))
         if end:
-            markers.append(Marker(name, Says.ENDS, re.compile(f".*?(?:{end})"), "done"))
-    return Script(tuple(markers), overtaken=dict.fromkeys(phases, "done"))
+            markers.append(Marker(name, MarkerKind.ENDS, re.compile(f".*?(?:{end})"), "done"))
+    return PhaseMarkers(tuple(markers), overtaken=dict.fromkeys(phases, "done"))

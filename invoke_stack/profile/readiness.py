@@ -40,7 +40,7 @@ OWN_CHECK = Readiness("")
 
 def read_health(answer: Answer, replica: Replica, readiness: Readiness) -> Health:
     """Return what the answer of its readiness address says about a replica."""
-    if not answer.asked:
+    if not answer.was_sent:
         reading = Reading(State.UNKNOWN, answer.problem)
     elif answer.status is None:
         reading = Reading(State.UNREACHABLE, answer.problem or "no answer")

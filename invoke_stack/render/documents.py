@@ -10,13 +10,13 @@ from typing import Any
 
 from invoke_stack import timestamps
 from invoke_stack.model import (
-    Checkup,
-    Glance,
+    CheckResult,
     Health,
     LogLine,
     Phase,
     Replica,
     Schema,
+    Snapshot,
     State,
     Step,
     Verdict,
@@ -106,7 +106,7 @@ def line_json(line: LogLine) -> str:
     return json.dumps(told, ensure_ascii=False)
 
 
-def status_json(seen: Glance) -> dict[str, Any]:
+def status_json(seen: Snapshot) -> dict[str, Any]:
     """As the contract has it; the top level of a service is the worst of its replicas.
 
     `problem` is there only under --watch, when nothing could be seen.
@@ -160,18 +160,18 @@ def schema_json(schema: Schema) -> dict[str, Any]:
     return {"current": schema.current, "head": schema.head, "pending": pending}
 
 
-def checkups_json(checkups: Sequence[Checkup], runtime: str) -> dict[str, Any]:
+def check_results_json(check_results: Sequence[CheckResult], runtime: str) -> dict[str, Any]:
     """The findings of all checks in a row, then what became of each check."""
     return {
         "runtime": runtime,
         "findings": [
             {"check": each.check}
             | {"what": finding.what, "evidence": finding.evidence, "remedy": finding.remedy}
-            for each in checkups
+            for each in check_results
             for finding in each.findings
         ],
         "checks": [
             {"name": each.check, "result": each.result, "skipped": each.skipped or None}
-            for each in checkups
+            for each in check_results
         ],
     }

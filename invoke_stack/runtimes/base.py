@@ -53,7 +53,7 @@ class Runtime(Protocol):
         """The names of the services that the stack consists of, in the order they start."""
         ...
 
-    def wanted(self) -> tuple[str, ...]:
+    def expected_services(self) -> tuple[str, ...]:
         """The names of the services that `up` would have run, whether they do or not."""
         ...
 
@@ -113,7 +113,7 @@ class Runtime(Protocol):
         """Why what runs is not what `up` would start now, in a few words; empty if it is."""
         ...
 
-    def writes_env(self) -> bool:
+    def will_write_env(self) -> bool:
         """Return True if `up` would write new passwords into `.env`.
 
         Raises `OutOfReach` if data exists that was made with passwords which `.env` lacks.

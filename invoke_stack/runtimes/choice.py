@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from invoke_stack.errors import OpsError, OutOfReach, Unavailable
+from invoke_stack.errors import OutOfReach, StackError, Unavailable
 from invoke_stack.model import Presence
 
 
@@ -13,7 +13,7 @@ from invoke_stack.model import Presence
 class Facts:
     """What is known of this project in each runtime."""
 
-    presence: Mapping[str, Presence | OpsError]
+    presence: Mapping[str, Presence | StackError]
     """By runtime, the preferred one first; the error where that could not be found out."""
     compose_obstacle: Callable[[], str]  # why `up` cannot work there; asking may take seconds
     local_obstacle: str = ""  # the same for local; empty if nothing is in the way
@@ -62,7 +62,7 @@ def _last_presence(facts: Facts) -> Presence:
             f"this checkout used {facts.last_used} last, and {presence.message}",
             f"{presence.hint}{other}",
         )
-    if isinstance(presence, OpsError):
+    if isinstance(presence, StackError):
         raise presence
     return presence
 
@@ -94,11 +94,11 @@ def _start(facts: Facts) -> Choice:
         if facts.is_engine_named or facts.local_obstacle:
             raise compose
         return Choice("local", compose.message)
-    if isinstance(compose, OpsError):
+    if isinstance(compose, StackError):
         raise compose
     try:
         obstacle = facts.compose_obstacle()
-    except OpsError as error:
+    except StackError as error:
         if facts.local_obstacle:
             raise
         obstacle = error.message

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from invoke_stack.config import Config
-from invoke_stack.errors import OpsError, Unavailable
+from invoke_stack.errors import StackError, Unavailable
 from invoke_stack.model import Presence
 from invoke_stack.runtimes import choice, record
 from invoke_stack.runtimes.base import Runtime, Say
 from invoke_stack.runtimes.docker import engine
 
 
-def pick(config: Config, say: Say) -> Runtime:
+def select_runtime(config: Config, say: Say) -> Runtime:
     """Return the runtime that the flag or the configuration names, else the one that `auto` means.
 
     `say` gets which one that is, and why.
@@ -26,11 +26,11 @@ def pick(config: Config, say: Say) -> Runtime:
     return runtimes[chosen.runtime]
 
 
-def to_examine(config: Config) -> Runtime:
+def select_for_doctor(config: Config) -> Runtime:
     """Return the runtime to examine when something may be wrong, for whatever `up` would need.
 
     As `pick`, but one that does not answer is returned as well, and no registry is asked. Raises
-    `OpsError` when even that is not clear.
+    `StackError` when even that is not clear.
     """
     if config.runtime != "auto":
         return _make(config.runtime, config)
@@ -49,11 +49,11 @@ def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
     local = LocalRuntime(config)
     runtimes: dict[str, Runtime] = {"local": local}
 
-    def presence(name: str) -> Presence | OpsError:
+    def presence(name: str) -> Presence | StackError:
         try:
             runtimes[name] = _make(name, config)
             return runtimes[name].presence()
-        except OpsError as error:
+        except StackError as error:
             return error
 
     def compose_obstacle() -> str:

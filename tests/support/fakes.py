@@ -99,7 +99,7 @@ class ScriptedRuntime:
         if not said or said[-1] is None:
             return Answer("http://x/ready", None, {}, 0.0, "connection refused")
         if isinstance(said[-1], str):
-            return Answer("", None, {}, 0.0, said[-1], asked=False)
+            return Answer("", None, {}, 0.0, said[-1], was_sent=False)
         return Answer("http://x/ready", said[-1][0], said[-1][1], 0.001)
 
     def follow(

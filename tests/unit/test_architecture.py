@@ -116,7 +116,7 @@ def test_pure_layers_do_nothing_but_compute():
         toolkit / "timestamps.py",
         toolkit / "runtimes" / "choice.py",
     ]
-    paths += [toolkit / "commands" / "history.py", toolkit / "commands" / "sight.py"]
+    paths += [toolkit / "commands" / "history.py", toolkit / "commands" / "poll_state.py"]
     for path in paths:
         assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), path
 

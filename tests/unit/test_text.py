@@ -21,7 +21,7 @@ from invoke_stack.cli import glue
 from invoke_stack.cli.screen import cards, frame, pulse, table
 from invoke_stack.cli.screen.console import PlainConsole
 from invoke_stack.commands.history import History
-from invoke_stack.commands.sight import Sight
+from invoke_stack.commands.poll_state import PollState
 from invoke_stack.errors import OutOfReach
 from invoke_stack.render import documents, palette
 
@@ -78,17 +78,17 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
     schema = model.Schema(text, f"{text}x", (text,))
     phases = (model.Phase(text, 1.0, 1, text, text),)
     boots = {text: model.Boot(phases)}
-    seen = model.Glance(text, ("s",), (replica(text),), schema, boots)
+    seen = model.Snapshot(text, ("s",), (replica(text),), schema, boots)
     history = History()
     history.add([look(text)])
-    sight = Sight()
-    sight.take(OutOfReach(text, text), NOW)
+    poll_state = PollState()
+    poll_state.take(OutOfReach(text, text), NOW)
     shown = [
         *table.status_lines(seen, NOW, 10_000),
         *pulse.pulse_lines(history, [look(text)], NOW, 10_000),
         *pulse.news_lines(history, [look(text)], NOW),
     ]
-    for line in frame.screen(out, text, sight, shown, now=NOW, asked_at=NOW, how_to_end="q"):
+    for line in frame.screen(out, text, poll_state, shown, now=NOW, asked_at=NOW, how_to_end="q"):
         out.print(line)
     cards.health_text(out, look(text), "local")
     cards.verdict_text(
@@ -103,7 +103,7 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
 
 def test_what_looks_like_markup_is_shown_as_it_is():
     out = console()
-    seen = model.Glance("local", ("s",), (replica("\x1b[red]:smile:[/]"),))
+    seen = model.Snapshot("local", ("s",), (replica("\x1b[red]:smile:[/]"),))
     for line in table.status_lines(seen, NOW, 10_000):
         out.print(line)
     assert "[red]:smile:[/]" in shown_by(out)

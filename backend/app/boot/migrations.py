@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 from app import settings
-from app.boot import progress, words
+from app.boot import command_line, progress
 
 LOOK = 0.25  # seconds between two looks at the clock and the parent
 GRACE = 5.0  # from SIGTERM to SIGKILL
@@ -102,7 +102,7 @@ class Relay:
 def attempt(run_dir: Path, parent: Parent) -> int:
     """Run ALEMBIC_CMD to its end; its exit code, counted as a shell does."""
     known = _known_cause(run_dir)
-    command = words.split("ALEMBIC_CMD")
+    command = command_line.split("ALEMBIC_CMD")
     limit = float(os.environ["MIGRATE_TIMEOUT"]) or math.inf
     try:
         process = subprocess.Popen(

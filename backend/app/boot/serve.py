@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-from app.boot import words
+from app.boot import command_line
 from app.boot.startup import LISTENER, end_responder
 
 PORT = re.compile(r"\$(?:\{PORT\}|PORT(?!\w))", re.ASCII)  # as a shell reads it: $PORTAL is another
@@ -14,7 +14,7 @@ PORT = re.compile(r"\$(?:\{PORT\}|PORT(?!\w))", re.ASCII)  # as a shell reads it
 
 def main() -> int:
     # No shell is there to do it, and people write it.
-    command = [PORT.sub(os.environ["PORT"], word) for word in words.split("UVICORN_CMD")]
+    command = [PORT.sub(os.environ["PORT"], word) for word in command_line.split("UVICORN_CMD")]
     if not any(word == "--fd" or word.startswith("--fd=") for word in command):
         # It binds PORT itself: free it, at the price of a moment in which nobody listens.
         os.close(LISTENER)

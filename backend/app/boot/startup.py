@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from app import settings
-from app.boot import progress, words
+from app.boot import command_line, progress
 from app.settings import BadSetting, Settings
 
 LISTENER = 3  # the file descriptor, as in systemd's socket activation
@@ -128,8 +128,8 @@ def _check_entrypoint() -> None:
         value = os.environ[name]
         if not re.fullmatch(pattern, value, re.ASCII):
             raise BadSetting(f"{name} is {value!r}: it must be {form}")
-    words.split("ALEMBIC_CMD")
-    if not words.split("UVICORN_CMD"):
+    command_line.split("ALEMBIC_CMD")
+    if not command_line.split("UVICORN_CMD"):
         raise BadSetting(
             "UVICORN_CMD is blank: it must be a command, such as uvicorn app.main:app --fd 3"
         )

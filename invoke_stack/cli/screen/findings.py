@@ -9,34 +9,34 @@ from rich.columns import Columns
 from rich.markup import escape
 from rich.table import Table
 
-from invoke_stack.model import Checkup, Result
+from invoke_stack.model import CheckResult, Result
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def findings_text(
-    console: Console, checkups: Sequence[Checkup], runtime: str, seconds: float
+    console: Console, check_results: Sequence[CheckResult], runtime: str, seconds: float
 ) -> None:
     """Each problem in two to four lines, then the checks in few columns."""
-    for checkup in checkups:
-        for finding in checkup.findings:
+    for check_result in check_results:
+        for finding in check_result.findings:
             _row(console, "[bold red]✗[/]", f"[bold]{escape(finding.what)}[/]")
             for line in finding.evidence:
                 _row(console, " ", f"[dim]{escape(line)}[/]")
             if finding.remedy:
                 _row(console, "[cyan]→[/]", escape(finding.remedy))
-    wrong = [each for each in checkups if each.result is Result.WRONG]
+    wrong = [each for each in check_results if each.result is Result.WRONG]
     count = sum(len(each.findings) for each in wrong)
-    told = f"{len(checkups)} checks in {seconds:.1f} s, {runtime}"
+    told = f"{len(check_results)} checks in {seconds:.1f} s, {runtime}"
     if wrong:
         console.print()
         console.print(f"[red]{count} problem{'s' if count > 1 else ''}[/] [dim]({told})[/]")
     else:
         console.print(f"[green]✓ nothing is wrong[/] [dim]({told})[/]")
-    fine = [each.check for each in checkups if each.result is Result.FINE]
+    fine = [each.check for each in check_results if each.result is Result.FINE]
     _names(console, [f"[green]✓[/] {name}" for name in fine])
-    for why, names in _skipped(checkups):
+    for why, names in _skipped(check_results):
         _row(console, "[dim]-[/]", f"[dim]{', '.join(names)}: {escape(why)}[/]")
 
 
@@ -54,10 +54,10 @@ def _names(console: Console, names: Sequence[str]) -> None:
     console.print(Columns(names, equal=True, padding=(0, 2)))
 
 
-def _skipped(checkups: Iterable[Checkup]) -> list[tuple[str, list[str]]]:
+def _skipped(check_results: Iterable[CheckResult]) -> list[tuple[str, list[str]]]:
     """The names of the checks that were not made, by the reason."""
     reasons: dict[str, list[str]] = {}
-    for each in checkups:
+    for each in check_results:
         if each.result is Result.SKIPPED:
             reasons.setdefault(each.skipped, []).append(each.check)
     return list(reasons.items())

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from invoke_stack.cli.screen import grid
 from invoke_stack.cli.screen.console import plain
-from invoke_stack.commands.sight import Sight
+from invoke_stack.commands.poll_state import PollState
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,7 @@ SLOW = 2.0  # seconds after which a look that lasts is told of
 def screen(
     console: Console,
     title: str,
-    sight: Sight[Any],
+    poll_state: PollState[Any],
     body: Sequence[Text],
     *,
     now: datetime,
@@ -36,12 +36,12 @@ def screen(
     """
     width, height = console.size
     top = [_apart(plain(Text(title, "bold")), Text(f"{now:%H:%M:%S} UTC"), width)]
-    for line in _news(sight, now):
+    for line in _news(poll_state, now):
         top += _wrapped(plain(line), console)
     shown: list[Text] = []
     for line in body:
         shown += _wrapped(line, console)
-    if sight.problem:  # what is shown is no longer so
+    if poll_state.problem:  # what is shown is no longer so
         for line in shown:
             line.style = "dim"
     room = height - len(top) - 2
@@ -49,7 +49,7 @@ def screen(
         hidden = len(shown) - max(0, room - 1)
         shown = [*shown[: max(0, room - 1)], Text(f"… {hidden} more lines: the window is small")]
     below = [Text()] * max(1, height - len(top) - len(shown) - 1)
-    lines = [*top, *shown, *below, _foot(sight, now, asked_at, how_to_end, width)]
+    lines = [*top, *shown, *below, _foot(poll_state, now, asked_at, how_to_end, width)]
     for line in lines[:height]:
         line.truncate(width)
     return lines[:height]
@@ -63,32 +63,36 @@ def _wrapped(line: Text, console: Console) -> list[Text]:
     return [first, *(Text(_INDENT).append_text(each) for each in rest)]
 
 
-def _news(sight: Sight[Any], now: datetime) -> list[Text]:
-    if sight.problem and sight.away_since:
-        away = grid.span((now - sight.away_since).total_seconds())
-        told = f" out of reach since {sight.away_since:%H:%M:%S} ({away}): {sight.problem.message}"
+def _news(poll_state: PollState[Any], now: datetime) -> list[Text]:
+    if poll_state.problem and poll_state.failing_since:
+        away = grid.span((now - poll_state.failing_since).total_seconds())
+        told = f" out of reach since {poll_state.failing_since:%H:%M:%S} ({away}): {poll_state.problem.message}"
         lines = [Text.assemble(("✗", "red"), told)]
-        if sight.problem.hint:
-            lines.append(Text(f"  {sight.problem.hint}"))
-        if sight.seen_at:
+        if poll_state.problem.hint:
+            lines.append(Text(f"  {poll_state.problem.hint}"))
+        if poll_state.value_at:
             lines.append(
-                Text(f"  still looking; below is what was seen at {sight.seen_at:%H:%M:%S}")
+                Text(f"  still looking; below is what was seen at {poll_state.value_at:%H:%M:%S}")
             )
         return [*lines, Text()]
-    if sight.back_at and (now - sight.back_at).total_seconds() < BACK_FOR:
-        told = f" back since {sight.back_at:%H:%M:%S}, after {grid.span(sight.away_for)}"
+    if poll_state.recovered_at and (now - poll_state.recovered_at).total_seconds() < BACK_FOR:
+        told = f" back since {poll_state.recovered_at:%H:%M:%S}, after {grid.span(poll_state.outage_seconds)}"
         return [Text.assemble(("✓", "green"), told), Text()]
     return [Text()]
 
 
 def _foot(
-    sight: Sight[Any], now: datetime, asked_at: datetime | None, how_to_end: str, width: int
+    poll_state: PollState[Any],
+    now: datetime,
+    asked_at: datetime | None,
+    how_to_end: str,
+    width: int,
 ) -> Text:
     lasts = (now - asked_at).total_seconds() if asked_at else 0.0
     if lasts >= SLOW:
         told = f"looking for {grid.span(lasts)} now"
-    elif sight.looked_at:
-        told = f"looked at {sight.looked_at:%H:%M:%S}, every second"
+    elif poll_state.polled_at:
+        told = f"looked at {poll_state.polled_at:%H:%M:%S}, every second"
     else:
         told = "looking"
     return _apart(Text(told, "dim"), Text(how_to_end, "dim"), width)

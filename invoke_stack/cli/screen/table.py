@@ -10,10 +10,10 @@ from rich.text import Text
 
 from invoke_stack.cli.screen import grid
 from invoke_stack.cli.screen.console import plain
-from invoke_stack.model import FAILURES, Boot, Glance, Phase, Replica, Schema, Status, Step
+from invoke_stack.model import FAILURES, Boot, Phase, Replica, Schema, Snapshot, Status, Step
 
 
-def status_lines(seen: Glance, now: datetime, width: int) -> list[Text]:
+def status_lines(seen: Snapshot, now: datetime, width: int) -> list[Text]:
     """All of it, in lines of at most `width` cells where that is possible."""
     several = len({replica.node for replica in seen.replicas}) > 1
     # What is dropped first where there is little room stands last.

@@ -51,13 +51,13 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
     refused: list[BadInput] = []
     configured = configure(context, runtime, refused.append)
     with _telling() as waiting:
-        runtime_name, checkups = examine(configured, refused, os.environ, waiting)
+        runtime_name, check_results = examine(configured, refused, os.environ, waiting)
     if json:
-        print(documents.dumps(documents.checkups_json(checkups, runtime_name)))
+        print(documents.dumps(documents.check_results_json(check_results, runtime_name)))
     else:
         seconds = time.monotonic() - begin
-        findings.findings_text(terminal(), checkups, runtime_name, seconds)
-    if any(each.result is Result.WRONG for each in checkups):
+        findings.findings_text(terminal(), check_results, runtime_name, seconds)
+    if any(each.result is Result.WRONG for each in check_results):
         raise Exit(code=NotHealthy.exit_code)
 
 

@@ -19,7 +19,7 @@ from invoke_stack.cli.glue import (
     terminal,
     verb,
 )
-from invoke_stack.errors import NotHealthy, OpsError
+from invoke_stack.errors import NotHealthy, StackError
 from invoke_stack.model import Health, State, worst
 from invoke_stack.render import documents
 
@@ -60,19 +60,19 @@ def health(
     Exit codes: 0 healthy, or q under --watch; 3 starting, degraded, unhealthy or
     unknown; 4 unreachable; 130 Ctrl-C.
     """
-    from invoke_stack.commands.health import look_at_address, look_at_service
+    from invoke_stack.commands.health import check_address, check_service
 
     limit = config.seconds("--timeout", timeout)
     if url is not None:
         base = config.base_url("--url", url)
         configured = configure(context, runtime, lambda _: None)  # an address needs no variable
-        look = functools.partial(look_at_address, configured, base, limit)
+        look = functools.partial(check_address, configured, base, limit)
         # Nobody looks there which runtime it is.
         runtime_name = "" if configured.runtime == "auto" else configured.runtime
     else:
         session = start(context, runtime, needs_variables=False)
         configured, runtime_name = session.config, session.runtime.name
-        look = functools.partial(look_at_service, session, limit)
+        look = functools.partial(check_service, session, limit)
     if watch:
         _watch(look, configured, runtime_name, json)
         return
@@ -101,11 +101,11 @@ def _watch(
     look: Callable[[], Sequence[Health]], configured: Config, runtime: str, json: bool
 ) -> None:
     from invoke_stack.cli import live
-    from invoke_stack.commands.health import lost
+    from invoke_stack.commands.health import unreachable_health
 
-    def dumps(found: Sequence[Health] | OpsError) -> str:
-        if isinstance(found, OpsError):
-            found = [lost(configured, found.message)]
+    def dumps(found: Sequence[Health] | StackError) -> str:
+        if isinstance(found, StackError):
+            found = [unreachable_health(configured, found.message)]
         return documents.dumps(documents.health_json(found, worst(found), runtime))
 
     if json:
@@ -123,9 +123,9 @@ class _View:
         self.history = History()
         self.looks: Sequence[Health] = []
 
-    def take(self, found: Sequence[Health] | OpsError, at: datetime) -> None:
+    def take(self, found: Sequence[Health] | StackError, at: datetime) -> None:
 
-        if isinstance(found, OpsError):
+        if isinstance(found, StackError):
             self.looks = []
             self.history.lose(at, found.message)
         else:

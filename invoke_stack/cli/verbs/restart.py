@@ -124,7 +124,7 @@ def _restart(
         return
     out = terminal(stderr=shown.json)
     with _Narrator(out, shown.lines, session.config.phases.prefix) as narrator:
-        done = restart_service(session, name, timeout=timeout, audience=narrator)
+        done = restart_service(session, name, timeout=timeout, reporter=narrator)
     if done.stale:
         say(f"note: {done.stale}; a restart does not take that over, inv up does")
     if shown.json:

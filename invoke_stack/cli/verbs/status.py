@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, Context, Exit, start, terminal, verb
 from invoke_stack.errors import NotHealthy
-from invoke_stack.model import Glance
+from invoke_stack.model import Snapshot
 from invoke_stack.render import documents
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from invoke_stack.commands.session import Session
-    from invoke_stack.errors import OpsError
+    from invoke_stack.errors import StackError
 
 
 @verb(json=JSON, watch=WATCH, runtime=RUNTIME)
@@ -45,9 +45,9 @@ def status(context: Context, json: bool = False, watch: bool = False, runtime: s
 
 def show_status(session: Session, json: bool, services: Collection[str] | None = None) -> None:
     """Show the stack, and exit with 3 if one of `services`, by default of all, is not healthy."""
-    from invoke_stack.commands.status import Glances
+    from invoke_stack.commands.status import StatusPoller
 
-    seen = Glances(session).look()
+    seen = StatusPoller(session).look()
     if json:
         print(documents.dumps(documents.status_json(seen)))
     else:
@@ -63,13 +63,13 @@ def show_status(session: Session, json: bool, services: Collection[str] | None =
 
 def _watch(session: Session, json: bool) -> None:
     from invoke_stack.cli import live
-    from invoke_stack.commands.status import Glances
+    from invoke_stack.commands.status import StatusPoller
 
-    glances = Glances(session)
+    glances = StatusPoller(session)
     runtime = session.runtime.name
 
-    def dumps(found: Glance | OpsError) -> str:
-        seen = found if isinstance(found, Glance) else Glance(runtime, problem=found.message)
+    def dumps(found: Snapshot | StackError) -> str:
+        seen = found if isinstance(found, Snapshot) else Snapshot(runtime, problem=found.message)
         return documents.dumps(documents.status_json(seen))
 
     if json:
@@ -82,14 +82,14 @@ class _View:
     """The stack as it was last seen."""
 
     def __init__(self, runtime: str) -> None:
-        self.seen = Glance(runtime)
-        self.away_since: datetime | None = None
+        self.seen = Snapshot(runtime)
+        self.failing_since: datetime | None = None
 
-    def take(self, found: Glance | OpsError, at: datetime) -> None:
-        if isinstance(found, Glance):
-            self.seen, self.away_since = found, None
+    def take(self, found: Snapshot | StackError, at: datetime) -> None:
+        if isinstance(found, Snapshot):
+            self.seen, self.failing_since = found, None
         else:
-            self.away_since = self.away_since or at
+            self.failing_since = self.failing_since or at
 
     def lines(self, now: datetime, width: int) -> Sequence[Text]:
         from invoke_stack.cli.screen import table
@@ -97,6 +97,6 @@ class _View:
         if not self.seen.services:
             return []
         # What is out of reach grows no older before our eyes.
-        return table.status_lines(self.seen, self.away_since or now, width)
+        return table.status_lines(self.seen, self.failing_since or now, width)
 
     news = lines

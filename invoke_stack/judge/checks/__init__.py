@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from invoke_stack.errors import OpsError
-from invoke_stack.judge.checks import place, services, settings
-from invoke_stack.model import Checkup, Finding
+from invoke_stack.errors import StackError
+from invoke_stack.judge.checks import env_file, environment, services
+from invoke_stack.model import CheckResult, Finding
 from invoke_stack.profile import Diagnosis, Profile
 from invoke_stack.profile.facts import Check, Facts
 
@@ -26,15 +26,15 @@ def punctual(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check("context", place.context),
-    Check("engine", place.engine),
-    Check("compose", place.compose),
+    Check("context", environment.context),
+    Check("engine", environment.engine),
+    Check("compose", environment.compose),
     Check("answers", punctual),
-    Check("env", settings.env),
-    Check("project", place.project),
-    Check("ports", place.ports),
-    Check("disk", place.disks),
-    Check("clock", place.clock),
+    Check("env", env_file.env),
+    Check("project", environment.project),
+    Check("ports", environment.ports),
+    Check("disk", environment.disks),
+    Check("clock", environment.clock),
     Check("running", services.running),
     Check("memory", services.memory),
     Check("restarts", services.restarts),
@@ -45,7 +45,7 @@ CHECKS = (
 """Those that make sense for every project, causes before their effects."""
 
 
-def examine(facts: Facts) -> list[Checkup]:
+def examine(facts: Facts) -> list[CheckResult]:
     """Make every check that applies to this project."""
     return [_result(check, facts) for check in facts.diagnosis.checks]
 
@@ -55,8 +55,8 @@ def diagnosis_of(profile: Profile) -> Diagnosis:
     return profile.diagnosis() if profile.diagnosis else Diagnosis(CHECKS)
 
 
-def _result(check: Check, facts: Facts) -> Checkup:
+def _result(check: Check, facts: Facts) -> CheckResult:
     try:
-        return Checkup(check.name, tuple(check.find(facts)))
-    except OpsError as error:
-        return Checkup(check.name, skipped=error.message)
+        return CheckResult(check.name, tuple(check.find(facts)))
+    except StackError as error:
+        return CheckResult(check.name, skipped=error.message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from invoke_stack.errors import OpsError
+from invoke_stack.errors import StackError
 from invoke_stack.judge.causes import cause
 from invoke_stack.model import OUT_OF_MEMORY, Finding, Health, Replica, State, Status
 from invoke_stack.profile.facts import Facts, NoAnswer, Skipped
@@ -17,7 +17,7 @@ _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are
 def running(facts: Facts) -> Iterator[Finding]:
     """The stack is up, and every service of it runs."""
     error = facts.replicas.exception()
-    if isinstance(error, OpsError):
+    if isinstance(error, StackError):
         docker_is_away = facts.in_containers and facts.engine.exception()
         if docker_is_away or isinstance(error, NoAnswer):
             raise error
@@ -25,7 +25,7 @@ def running(facts: Facts) -> Iterator[Finding]:
         return
     replicas = facts.replicas.result()
     present = {replica.service for replica in replicas}
-    wanted = () if facts.wanted.exception() else facts.wanted.result()
+    wanted = () if facts.expected_services.exception() else facts.expected_services.result()
     if (services := present.union(wanted)) and facts.service not in services:
         what = f"there is no service {facts.service!r}, which stack.service names"
         listed = f"there are: {', '.join(sorted(services))}"
@@ -112,7 +112,7 @@ def unhealthy(facts: Facts, reported: Collection[str]) -> Iterator[Finding]:
 
 def health(facts: Facts) -> Iterator[Finding]:
     """The main service is healthy."""
-    looks = facts.looks.result()
+    looks = facts.healths.result()
     if not looks:
         raise Skipped(f"{facts.service} does not run")
     for look in looks:
@@ -155,7 +155,7 @@ def _cause(facts: Facts, replica: Replica) -> tuple[str, ...]:
 def _consequence(facts: Facts, service: str) -> tuple[str, ...]:
     """What it means for the main service that one of its dependencies is in trouble."""
     key = facts.profile.dependencies.get(service)
-    looks = () if facts.looks.exception() else facts.looks.result()
+    looks = () if facts.healths.exception() else facts.healths.result()
     if key and any(look.body.get(key) is False for look in looks):
         return (f"{facts.service} gets no answer from it",)
     return ()

@@ -16,7 +16,13 @@ from invoke_stack.errors import OutOfReach
 from invoke_stack.model import Answer, Presence, Replica
 from invoke_stack.runtimes import http, record
 from invoke_stack.runtimes.base import Capabilities, Say
-from invoke_stack.runtimes.docker import compose_labels, engine, engine_stream, images, inside
+from invoke_stack.runtimes.docker import (
+    compose_labels,
+    container_exec,
+    engine,
+    engine_stream,
+    images,
+)
 from invoke_stack.runtimes.docker.compose_labels import LABEL
 from invoke_stack.runtimes.docker.project import say_orphans
 from invoke_stack.runtimes.docker.runtime import DockerRuntime
@@ -62,7 +68,7 @@ class ComposeRuntime(DockerRuntime):
         names = [_service(container) for container in self._containers()]
         return tuple(dict.fromkeys(names))
 
-    def wanted(self) -> tuple[str, ...]:
+    def expected_services(self) -> tuple[str, ...]:
         self._containers()  # raises if the engine is away, or the stack another checkout's
         return tuple(self.project.services())
 
@@ -109,13 +115,15 @@ class ComposeRuntime(DockerRuntime):
             inspected = self.client.inspect_container(replica.identity)
         if (status := inspected["State"]["Status"]) != "running":
             return Answer("", None, {}, 0.0, f"its container is {status}")
-        port = configured or inside.port(inspected)
+        port = configured or container_exec.port(inspected)
         published = engine.published_address(inspected, port)
         if published and self.is_here():
             return http.fetch(f"http://{published}{path}", timeout)
         if address := engine.reachable_address(self.client, inspected):
             return http.fetch(f"http://{address}:{port}{path}", timeout)
-        return inside.get(self.client, inspected["Id"], f"http://127.0.0.1:{port}{path}", timeout)
+        return container_exec.get(
+            self.client, inspected["Id"], f"http://127.0.0.1:{port}{path}", timeout
+        )
 
     # What changes it
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from invoke_stack import timestamps
 from invoke_stack.errors import Unavailable
-from invoke_stack.model import OUT_OF_MEMORY, About, Replica, Status
+from invoke_stack.model import OUT_OF_MEMORY, EngineInfo, Replica, Status
 from invoke_stack.runtimes import machine
 from invoke_stack.runtimes.docker import engine_host
 
@@ -167,13 +167,13 @@ def _reason(text: str) -> str:
     return text.splitlines()[0][:120] if text else "unknown error"
 
 
-def describe(client: APIClient) -> About:
+def describe(client: APIClient) -> EngineInfo:
     """Ask an engine about itself."""
     begin = datetime.now(UTC)
     with errors():
         told = client.info()
     took = (datetime.now(UTC) - begin) / 2
-    return About(
+    return EngineInfo(
         version=told["ServerVersion"],
         clock_ahead=(timestamps.parse(told["SystemTime"]) - begin - took).total_seconds(),
         clock_error=took.total_seconds(),

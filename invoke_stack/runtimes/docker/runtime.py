@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 from invoke_stack.config import Config
-from invoke_stack.errors import OpsError
+from invoke_stack.errors import StackError
 from invoke_stack.model import Answer, LogLine, Replica
 from invoke_stack.runtimes.base import Say
-from invoke_stack.runtimes.docker import engine, engine_logs, inside
+from invoke_stack.runtimes.docker import container_exec, engine, engine_logs
 from invoke_stack.runtimes.docker.engine_stream import Source
 from invoke_stack.runtimes.docker.project import Project
 
@@ -40,7 +40,7 @@ class DockerRuntime(ABC):
 
     @abstractmethod
     def _ask(self, replica: Replica, path: str, timeout: float) -> Answer:
-        """As `get`, but raises `OpsError` where the engine cannot be asked."""
+        """As `get`, but raises `StackError` where the engine cannot be asked."""
 
     @abstractmethod
     def _sources(self, services: Sequence[str], say: Say) -> list[Source]:
@@ -60,20 +60,20 @@ class DockerRuntime(ABC):
     def is_here(self) -> bool:
         return engine.publishes_here(self.client)
 
-    def writes_env(self) -> bool:
+    def will_write_env(self) -> bool:
         self.services()  # raises for another checkout's
         return self.project.lacks_passwords(self.client, self.label)
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        limit = timeout + inside.START_LIMIT
+        limit = timeout + container_exec.START_LIMIT
         try:
             # The client's own limit for an engine that hangs is much longer.
-            return inside.within(limit, lambda: self._ask(replica, path, timeout))
+            return container_exec.within(limit, lambda: self._ask(replica, path, timeout))
         except TimeoutError:
             reason = f"the engine did not answer within {limit:g} s"
-            return Answer("", None, {}, 0.0, reason, asked=False)
-        except OpsError as error:
-            return Answer("", None, {}, 0.0, error.message, asked=False)
+            return Answer("", None, {}, 0.0, reason, was_sent=False)
+        except StackError as error:
+            return Answer("", None, {}, 0.0, error.message, was_sent=False)
 
     def history(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
@@ -96,7 +96,7 @@ class DockerRuntime(ABC):
         return engine.main_command(self.client, container) if container else ""
 
     def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return inside.execute(self.client, self._container(service), words, timeout)
+        return container_exec.execute(self.client, self._container(service), words, timeout)
 
     def pipe(
         self,
@@ -106,7 +106,7 @@ class DockerRuntime(ABC):
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
     ) -> None:
-        inside.pipe(self._container(service), words, source=source, sink=sink)
+        container_exec.pipe(self._container(service), words, source=source, sink=sink)
 
 
 def _once(say: Say) -> Say:

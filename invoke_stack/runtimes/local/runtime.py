@@ -88,7 +88,7 @@ class LocalRuntime:
     def services(self) -> tuple[str, ...]:
         return SERVICES
 
-    def wanted(self) -> tuple[str, ...]:
+    def expected_services(self) -> tuple[str, ...]:
         if lacking := self.lacks():
             raise OutOfReach(lacking, "install Docker, and use: --runtime compose")
         return SERVICES
@@ -197,7 +197,7 @@ class LocalRuntime:
                     return ".env or the environment has changed since it was created"
         return ""
 
-    def writes_env(self) -> bool:
+    def will_write_env(self) -> bool:
         return False  # its passwords are in stack.json
 
     def orphans(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from invoke_stack.errors import LeftBehind, OutOfReach
+from invoke_stack.errors import OutOfReach, Unsupervised
 from invoke_stack.runtimes.local import orphans
 
 COLLECTOR = "logs"  # the collector's name among the programs
@@ -69,7 +69,7 @@ class Supervisor:
         if (self.run / "supervisord.pid").exists():
             left = orphans.processes(self.run.parent)
         if left:
-            return LeftBehind(
+            return Unsupervised(
                 f"supervisord does not answer, and {len(left)} processes of the stack still run",
                 "take them over with: inv up, or end them with: inv down",
             )

@@ -7,7 +7,7 @@ from typing import Any
 from invoke_stack.config import Config
 from invoke_stack.errors import OutOfReach
 from invoke_stack.model import Answer, Replica
-from invoke_stack.runtimes.docker import engine, inside
+from invoke_stack.runtimes.docker import container_exec, engine
 from invoke_stack.runtimes.swarm import slots
 from invoke_stack.runtimes.swarm.cluster import Cluster
 from invoke_stack.runtimes.swarm.slots import Task
@@ -57,7 +57,7 @@ class Reach:
         port = configured or self._port(task)
         if container := self._here(task):
             url = f"http://127.0.0.1:{port}{path}"
-            return inside.get(self.client, container, url, timeout)
+            return container_exec.get(self.client, container, url, timeout)
         if not slots.is_running(task):
             return Answer("", None, {}, 0.0, replica.reason or task["Status"]["State"])
         # Any container of the stack on this node sees the others in their common network.
@@ -65,11 +65,11 @@ class Reach:
         for messenger in self._messengers(replica.service):
             for network in addresses.keys() & _addresses(messenger).keys():
                 url = f"http://{addresses[network]}:{port}{path}"
-                answer = inside.get(self.client, self._here(messenger), url, timeout)
-                if answer.asked:
+                answer = container_exec.get(self.client, self._here(messenger), url, timeout)
+                if answer.was_sent:
                     return answer
         reason = f"no container here reaches {replica.node}"
-        return Answer("", None, {}, 0.0, reason, asked=False)
+        return Answer("", None, {}, 0.0, reason, was_sent=False)
 
     def _messengers(self, service: str) -> list[Task]:
         """Tasks on the node that answers, from where others can be asked; the service's own first."""
@@ -88,7 +88,7 @@ class Reach:
             if self.client.images(spec["Image"], quiet=True):
                 image = self.client.inspect_image(spec["Image"])
                 exposed = image["Config"].get("ExposedPorts") or {}
-        return inside.port({"Config": {"Env": spec.get("Env"), "ExposedPorts": exposed}})
+        return container_exec.port({"Config": {"Env": spec.get("Env"), "ExposedPorts": exposed}})
 
 
 def _addresses(task: Task) -> dict[str, str]:

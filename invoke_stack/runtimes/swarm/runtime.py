@@ -61,7 +61,7 @@ class SwarmRuntime(DockerRuntime):
     def services(self) -> tuple[str, ...]:
         return tuple(self.cluster.every())
 
-    def wanted(self) -> tuple[str, ...]:
+    def expected_services(self) -> tuple[str, ...]:
         self.cluster.every()  # raises if the manager is away, or the stack another checkout's
         return self.deployment.services()
 

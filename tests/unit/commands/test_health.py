@@ -99,7 +99,7 @@ def test_loopback_addresses_are_recognised(url, is_loopback):
 
 
 def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
-    answer = Answer("", None, {}, 0.0, "no program", asked=False)
+    answer = Answer("", None, {}, 0.0, "no program", was_sent=False)
     look = readiness.read_health(answer, WEB, readiness.Readiness("/healthz"))
     assert (look.state, look.reason) == (State.UNKNOWN, "no program")
 
@@ -114,6 +114,6 @@ def test_what_could_not_be_asked_is_unknown_and_not_unreachable():
     ],
 )
 def test_unknown_is_worse_than_good_and_better_than_known_to_be_bad(other, worst):
-    answer = Answer("", None, {}, 0.0, asked=False)
+    answer = Answer("", None, {}, 0.0, was_sent=False)
     unknown = readiness.read_health(answer, WEB, readiness.Readiness("/healthz"))
     assert model.worst([unknown, replace(unknown, state=other)]).state is worst

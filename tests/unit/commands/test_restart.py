@@ -45,7 +45,7 @@ def play(timeout=600.0, readiness=READINESS, **script):
         *(runtime, "backend"),
         Criteria(readiness, PROFILE.phases, PROFILE.advice),
         timeout=timeout,
-        audience=listener,
+        reporter=listener,
         clock=clock,
     )
     assert runtime.asked == 1
@@ -269,6 +269,6 @@ def test_a_restart_that_cannot_be_asked_for_is_an_error():
             "backend",
             Criteria(READINESS),
             timeout=10,
-            audience=Listener(),
+            reporter=Listener(),
             clock=clock,
         )

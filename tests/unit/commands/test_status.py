@@ -44,7 +44,7 @@ class Said:
 
 def glances(runtime):
     configured = config.load(Path("nowhere"), config.DEFAULTS, {}, profile=PROFILE)
-    return status.Glances(Session(configured, runtime, print))
+    return status.StatusPoller(Session(configured, runtime, print))
 
 
 def test_a_boot_that_is_over_is_read_once():

@@ -14,12 +14,12 @@ from deal_scout_profile.services import Failing, next_attempt
 from harness.stacks import ROOT
 from invoke_stack import timestamps
 from invoke_stack.cli.screen.findings import findings_text
-from invoke_stack.errors import BadInput, OpsError, OutOfReach
+from invoke_stack.errors import BadInput, OutOfReach, StackError
 from invoke_stack.judge import causes, checks
 from invoke_stack.model import (
-    About,
-    Checkup,
+    CheckResult,
     Disk,
+    EngineInfo,
     Finding,
     Health,
     LogLine,
@@ -29,7 +29,7 @@ from invoke_stack.model import (
     State,
     Status,
 )
-from invoke_stack.profile import UNKNOWN
+from invoke_stack.profile import DEFAULT_PROFILE
 from invoke_stack.profile.facts import Facts, Settings
 from invoke_stack.runtimes.machine import read_df
 from tests.support.fakes import body, moment
@@ -56,14 +56,14 @@ def look(state=State.HEALTHY, problem="", **more):
 SERVICES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
 SETTINGS = Settings({"PORT": "8000"}, names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD"))
 REPLICAS = tuple(replica(name, grace=70) for name in SERVICES)
-ENGINE = About("26.1.5", 0.1, 0.05, "/var/lib/docker", True)
+ENGINE = EngineInfo("26.1.5", 0.1, 0.05, "/var/lib/docker", True)
 OWN = ("script", "revisions", "missing", "failing")  # facts that the profile adds
 
 
 def fact(value):
     """A fact that is known, or the error that explains why it is not."""
     future = Future()
-    if isinstance(value, OpsError):
+    if isinstance(value, StackError):
         future.set_exception(value)
     else:
         future.set_result(value)
@@ -97,10 +97,10 @@ HEALTHY = but(
     compose="2.26.1",
     ports={"backend": (8000,), "frontend": (3000,)},
     holders={},
-    writes_env=False,
-    wanted=SERVICES,
+    will_write_env=False,
+    expected_services=SERVICES,
     replicas=REPLICAS,
-    looks=(look(),),
+    healths=(look(),),
     schema=Schema("0002", "0002", ()),
     failing=None,
     output={},
@@ -153,7 +153,7 @@ DENIED = OutOfReach(
 
 CAUSES = {
     "engine that is denied": (
-        sick(engine=DENIED, replicas=DENIED, looks=DENIED),
+        sick(engine=DENIED, replicas=DENIED, healths=DENIED),
         "engine",
         "may not be opened by this user | asked: default | sudo usermod",
     ),
@@ -197,20 +197,20 @@ CAUSES = {
     "no .env, nothing up": (
         sick(
             settings=replace(SETTINGS, lacking=("A", "B"), file_exists=False),
-            writes_env=True,
+            will_write_env=True,
         ),
         "env",
         "there is no .env | the Compose file requires A, B | inv up writes one",
     ),
     ".env without passwords, nothing up": (
-        sick(settings=replace(SETTINGS, lacking=("A", "B")), writes_env=True),
+        sick(settings=replace(SETTINGS, lacking=("A", "B")), will_write_env=True),
         "env",
         ".env lacks A, B | the Compose file requires A, B | inv up adds new passwords",
     ),
     "no .env, but data": (
         sick(
             settings=replace(SETTINGS, lacking=("A",), file_exists=False),
-            writes_env=OutOfReach(".env is missing, and x_data holds data", "restore it"),
+            will_write_env=OutOfReach(".env is missing, and x_data holds data", "restore it"),
         ),
         "env",
         ".env is missing, and x_data holds data | the Compose file requires A | restore it",
@@ -224,7 +224,7 @@ CAUSES = {
         sick(
             settings=replace(SETTINGS, lacking=("A",), file_exists=False),
             engine=DENIED,
-            writes_env=DENIED,
+            will_write_env=DENIED,
         ),
         "env",
         "there is no .env | the Compose file requires A | make the engine answer first",
@@ -302,12 +302,12 @@ CAUSES = {
         "the stack is not up | start it with: inv up",
     ),
     "a service that does not exist": (
-        sick(service="nosuch", looks=OutOfReach("no service 'nosuch'")),
+        sick(service="nosuch", healths=OutOfReach("no service 'nosuch'")),
         "running",
         "there is no service 'nosuch', which stack.service names | there are: backend, beat,",
     ),
     "absent": (
-        sick(replicas=REPLICAS[1:], looks=(look(State.UNHEALTHY, db=False),)),
+        sick(replicas=REPLICAS[1:], healths=(look(State.UNHEALTHY, db=False),)),
         "running",
         "postgres is absent | backend gets no answer from it | inv up",
     ),
@@ -342,18 +342,19 @@ CAUSES = {
         "postgres is unhealthy | its probe: no response | inv restart postgres",
     ),
     "no answer": (
-        sick(looks=(look(State.UNREACHABLE, "connection refused"),)),
+        sick(healths=(look(State.UNREACHABLE, "connection refused"),)),
         "health",
         "backend does not answer | connection refused | inv restart backend",
     ),
     "cannot be asked": (
-        sick(looks=(look(State.UNKNOWN, "its container has no wget"),)),
+        sick(healths=(look(State.UNKNOWN, "its container has no wget"),)),
         "health",
         "the health of backend is unknown | its container has no wget | install wget, curl or",
     ),
     "database down": (
         but(
-            with_replica("postgres", status=Status.EXITED), looks=(look(State.UNHEALTHY, db=False),)
+            with_replica("postgres", status=Status.EXITED),
+            healths=(look(State.UNHEALTHY, db=False),),
         ),
         "running",
         "postgres does not run (exited) | backend gets no answer from it | inv up",
@@ -361,29 +362,29 @@ CAUSES = {
     "database stuck": (
         but(
             with_replica("postgres", health="unhealthy", reason="no response"),
-            looks=(look(State.UNHEALTHY, db=False),),
+            healths=(look(State.UNHEALTHY, db=False),),
         ),
         "probes",
         "its probe: no response | backend gets no answer from it | inv restart postgres",
     ),
     "database that nobody has noticed yet": (
-        sick(looks=(look(State.UNHEALTHY, db=False),)),
+        sick(healths=(look(State.UNHEALTHY, db=False),)),
         "health",
         "no answer from the database | postgres runs, and does not respond | inv restart postgres",
     ),
     "database elsewhere": (
-        but(variables(DB_HOST="db.example"), looks=(look(State.UNHEALTHY, db=False),)),
+        but(variables(DB_HOST="db.example"), healths=(look(State.UNHEALTHY, db=False),)),
         "health",
         "no answer from the database | DB_HOST leads there | correct DB_HOST in .env",
     ),
     "broker elsewhere": (
-        but(variables(REDIS_URL="redis://r"), looks=(look(State.UNHEALTHY, redis=False),)),
+        but(variables(REDIS_URL="redis://r"), healths=(look(State.UNHEALTHY, redis=False),)),
         "health",
         "no answer from Redis | REDIS_URL leads there | correct REDIS_URL in .env",
     ),
     "password": (
         sick(
-            looks=(look(State.UNHEALTHY, db=False),),
+            healths=(look(State.UNHEALTHY, db=False),),
             output={
                 "backend": [
                     '[entrypoint] Cause: FATAL:  password authentication failed for user "s"'
@@ -394,7 +395,7 @@ CAUSES = {
         "put the former POSTGRES_PASSWORD back into .env",
     ),
     "waiting": (
-        sick(looks=(look(State.STARTING, phase="migrating", attempt=4, attempts=6),)),
+        sick(healths=(look(State.STARTING, phase="migrating", attempt=4, attempts=6),)),
         "health",
         "still starting: migrating, attempt 4",
     ),
@@ -406,19 +407,21 @@ CAUSES = {
     "behind": (
         sick(
             schema=Schema("0001", "0002", ("0002",)),
-            looks=(look(State.DEGRADED, migrations="behind"),),
+            healths=(look(State.DEGRADED, migrations="behind"),),
         ),
         "schema",
         "the schema is behind: 0001, the code needs 0002 | pending: 0002 | inv migrate",
     ),
     "ahead": (
-        sick(schema=Schema("0003", "0002", ()), looks=(look(State.DEGRADED, migrations="ahead"),)),
+        sick(
+            schema=Schema("0003", "0002", ()), healths=(look(State.DEGRADED, migrations="ahead"),)
+        ),
         "schema",
         "ahead of the code | it is at 0003, the code's newest is 0002",
     ),
     "failed": (
         sick(
-            looks=(look(State.DEGRADED, migrations="failed"),),
+            healths=(look(State.DEGRADED, migrations="failed"),),
             output={
                 "backend": [
                     "[entrypoint] Cause: Multiple head revisions are present",
@@ -436,7 +439,7 @@ CAUSES = {
     ),
     "failed, and tried again soon": (
         sick(
-            looks=(look(State.DEGRADED, migrations="failed"),),
+            healths=(look(State.DEGRADED, migrations="failed"),),
             output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
             failing=Failing("KeyError: 'nope'", moment(10_044)),
         ),
@@ -445,7 +448,7 @@ CAUSES = {
     ),
     "a cause that is another check's": (
         sick(
-            looks=(look(State.UNHEALTHY, db=False),),
+            healths=(look(State.UNHEALTHY, db=False),),
             output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
         ),
         "health",
@@ -515,7 +518,7 @@ def test_the_next_attempt_is_known_until_it_comes():
 
 def test_no_remedy_builds_where_nothing_is_built():
     told = {"backend": ["[entrypoint] Cause: KeyError: 'nope'"]}
-    failed = sick(looks=(look(State.DEGRADED, migrations="failed"),), output=told)
+    failed = sick(healths=(look(State.DEGRADED, migrations="failed"),), output=told)
     assert "inv up --build" in found(failed)["schema"][0]
     assert "--build" not in found(but(failed, runtime="local", in_containers=False))["schema"][0]
     heads = REVISIONS | {"0005.py": 'revision = "0005"\ndown_revision = "0002"\n'}
@@ -536,11 +539,11 @@ def test_one_cause_is_told_once():
     assert list(found(CAUSES["late"][0])) == ["answers"]
     assert list(found(CAUSES["database down"][0])) == ["running"]
     assert list(found(CAUSES["database stuck"][0])) == ["probes"]
-    away = sick(looks=(look(State.UNHEALTHY, db=False, migrations="failed"),))
+    away = sick(healths=(look(State.UNHEALTHY, db=False, migrations="failed"),))
     assert list(found(away)) == ["health"]
     taken = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
-    assert list(found(but(taken, holders={8000: ""}, looks=()))) == ["ports"]
-    assert list(found(but(taken, looks=()))) == ["running"]  # it is free by now
+    assert list(found(but(taken, holders={8000: ""}, healths=()))) == ["ports"]
+    assert list(found(but(taken, healths=()))) == ["running"]  # it is free by now
 
 
 def test_what_is_as_it_should_be_is_no_finding():
@@ -552,9 +555,10 @@ def test_what_is_as_it_should_be_is_no_finding():
         with_replica("backend", restarts=1, started_at=moment(9_999)),
         with_replica("backend", restarts=9, started_at=moment(0)),
         sick(disks=(Disk("/", 1 << 40, 100 << 30), Disk("/tmp", 64 << 20, 60 << 20))),
-        sick(looks=(look(State.STARTING, phase="migrating", attempt=1),)),
+        sick(healths=(look(State.STARTING, phase="migrating", attempt=1),)),
         sick(
-            commands={"backend": "/bin/sh backend/entrypoint.sh"}, looks=(look(phase="migrating"),)
+            commands={"backend": "/bin/sh backend/entrypoint.sh"},
+            healths=(look(phase="migrating"),),
         ),
     ):
         assert found(facts) == {}
@@ -574,12 +578,12 @@ def test_no_finding_shows_a_password():
 
 
 def test_a_service_that_users_have_added_is_missed_too():
-    added = sick(wanted=(*SERVICES, "mailer"))
+    added = sick(expected_services=(*SERVICES, "mailer"))
     assert found(added) == {"running": ["mailer is absent | inv up"]}
 
 
 def test_an_unhealthy_backend_is_reported_whatever_the_main_service_is():
-    ill = but(with_replica("backend", health="unhealthy"), service="frontend", looks=(look(),))
+    ill = but(with_replica("backend", health="unhealthy"), service="frontend", healths=(look(),))
     assert list(found(ill)) == ["probes"]
 
 
@@ -590,11 +594,11 @@ def test_a_full_disk_is_reported_while_no_engine_answers():
 
 def test_another_project_gets_no_checks_of_ours():
     facts = sick(
-        profile=UNKNOWN,
-        diagnosis=checks.diagnosis_of(UNKNOWN),
+        profile=DEFAULT_PROFILE,
+        diagnosis=checks.diagnosis_of(DEFAULT_PROFILE),
         service="web",
         replicas=(replica("web", health="unhealthy"),),
-        looks=(),
+        healths=(),
     )
     names = {each.check for each in checks.examine(facts)}
     assert names.isdisjoint({"schema", "heartbeats", "alembic-cmd", "entrypoint", "revisions"})
@@ -671,11 +675,11 @@ def test_what_df_prints():
 
 
 CHECKUPS = [
-    Checkup("engine", (Finding("a " * 50, ("b " * 50,), "c " * 50),)),
-    Checkup("env"),
-    Checkup("disk"),
-    Checkup("clock", skipped="the local runtime needs no Docker"),
-    Checkup("compose", skipped="the local runtime needs no Docker"),
+    CheckResult("engine", (Finding("a " * 50, ("b " * 50,), "c " * 50),)),
+    CheckResult("env"),
+    CheckResult("disk"),
+    CheckResult("clock", skipped="the local runtime needs no Docker"),
+    CheckResult("compose", skipped="the local runtime needs no Docker"),
 ]
 
 

@@ -238,7 +238,9 @@ def test_auto_starts_on_local_if_no_engine_can_exist(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(engine, "load", unasked)
     said = []
-    picked = select.pick(config.load(checkout, config.DEFAULTS, {}, profile=PROFILE), said.append)
+    picked = select.select_runtime(
+        config.load(checkout, config.DEFAULTS, {}, profile=PROFILE), said.append
+    )
     assert picked.name == "local"
     reason = (
         "does not answer: its socket does not exist" if program == "docker" else "is not installed"
@@ -250,6 +252,6 @@ def test_auto_starts_on_local_if_no_engine_can_exist(
 def test_a_recorded_engine_that_cannot_exist_is_the_one_to_examine(no_engine, checkout):
     configured = config.load(checkout, config.DEFAULTS, {}, profile=PROFILE)
     with pytest.raises(Unavailable) as caught:
-        select.pick(configured, lambda _: None)
+        select.select_runtime(configured, lambda _: None)
     assert "used compose last" in caught.value.message
-    assert select.to_examine(configured).name == "compose"
+    assert select.select_for_doctor(configured).name == "compose"

@@ -13,9 +13,9 @@ from rich.text import Text
 from deal_scout_profile import PROFILE
 from invoke_stack.cli.screen import cards, frame, grid, pulse, table
 from invoke_stack.commands.history import History
-from invoke_stack.commands.sight import Sight
+from invoke_stack.commands.poll_state import PollState
 from invoke_stack.errors import OutOfReach
-from invoke_stack.model import Answer, Boot, Glance, Health, Phase, Replica, Schema, State, Status
+from invoke_stack.model import Answer, Boot, Health, Phase, Replica, Schema, Snapshot, State, Status
 from invoke_stack.render import documents
 from tests.support.fakes import body, moment
 
@@ -43,7 +43,7 @@ def replica(service, **more):
     )
 
 
-SEEN = Glance(
+SEEN = Snapshot(
     "local",
     NAMES,
     tuple(replica(name) for name in NAMES),
@@ -136,21 +136,25 @@ def look(state=State.HEALTHY, at=0.0, latency=5.0, name="backend", **more):
 
 
 def test_a_sight_knows_since_when_it_sees_nothing():
-    sight = Sight()
-    sight.take("a", moment(0))
+    poll_state = PollState()
+    poll_state.take("a", moment(0))
     for second in (1, 2):
-        sight.take(OutOfReach("no engine", "start it"), moment(second))
-    assert (sight.seen, sight.seen_at, sight.away_since) == ("a", moment(0), moment(1))
-    assert sight.looked_at == moment(2)
-    sight.take("b", moment(9))
-    assert (sight.seen, sight.problem, sight.away_since) == ("b", None, None)
-    assert (sight.back_at, sight.away_for) == (moment(9), 8.0)
+        poll_state.take(OutOfReach("no engine", "start it"), moment(second))
+    assert (poll_state.seen, poll_state.value_at, poll_state.failing_since) == (
+        "a",
+        moment(0),
+        moment(1),
+    )
+    assert poll_state.polled_at == moment(2)
+    poll_state.take("b", moment(9))
+    assert (poll_state.seen, poll_state.problem, poll_state.failing_since) == ("b", None, None)
+    assert (poll_state.recovered_at, poll_state.outage_seconds) == (moment(9), 8.0)
 
 
-def framed(sight, now, lines=(), width=60, height=12, asked_at=None):
+def framed(poll_state, now, lines=(), width=60, height=12, asked_at=None):
     shown = frame.screen(
         console(width, height),
-        *("title", sight, lines),
+        *("title", poll_state, lines),
         now=moment(now),
         asked_at=asked_at,
         how_to_end="q quits",
@@ -159,23 +163,23 @@ def framed(sight, now, lines=(), width=60, height=12, asked_at=None):
 
 
 def test_a_watch_says_that_it_lives_and_what_is_away():
-    sight = Sight()
-    sight.take("a", moment(0))
-    lines = framed(sight, 1)
+    poll_state = PollState()
+    poll_state.take("a", moment(0))
+    lines = framed(poll_state, 1)
     assert lines[0].split() == ["title", "00:00:01", "UTC"]
     assert lines[-1].split() == ["looked", "at", "00:00:00,", "every", "second", "q", "quits"]
-    sight.take(OutOfReach("no engine answers", "start it"), moment(1))
-    lines = framed(sight, 5)
+    poll_state.take(OutOfReach("no engine answers", "start it"), moment(1))
+    lines = framed(poll_state, 5)
     assert lines[1:4] == [
         "✗ out of reach since 00:00:01 (4s): no engine answers",
         "  start it",
         "  still looking; below is what was seen at 00:00:00",
     ]
     assert lines[-1].startswith("looked at 00:00:01")
-    sight.take("b", moment(9))
-    assert framed(sight, 10)[1] == "✓ back since 00:00:09, after 8s"
-    assert framed(sight, 60)[1] == ""
-    assert framed(sight, 20, asked_at=moment(10))[-1].startswith("looking for 10s now")
+    poll_state.take("b", moment(9))
+    assert framed(poll_state, 10)[1] == "✓ back since 00:00:09, after 8s"
+    assert framed(poll_state, 60)[1] == ""
+    assert framed(poll_state, 20, asked_at=moment(10))[-1].startswith("looking for 10s now")
 
 
 @settings(deadline=None)
@@ -185,11 +189,11 @@ def test_a_watch_says_that_it_lives_and_what_is_away():
     texts=st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=90)),
 )
 def test_a_screen_has_the_size_of_its_window(width, height, texts):
-    sight = Sight()
-    sight.take(OutOfReach("nothing answers", "start it"), moment(1))
+    poll_state = PollState()
+    poll_state.take(OutOfReach("nothing answers", "start it"), moment(1))
     lines = frame.screen(
         console(width, height),
-        *("title", sight, [Text(text) for text in texts]),
+        *("title", poll_state, [Text(text) for text in texts]),
         now=moment(2),
         asked_at=None,
         how_to_end="q quits",
@@ -199,16 +203,16 @@ def test_a_screen_has_the_size_of_its_window(width, height, texts):
 
 
 def test_what_is_too_long_goes_on_below():
-    sight = Sight()
-    sight.take("a", moment(0))
-    lines = framed(sight, 1, [Text("one two three four five")], width=20)
+    poll_state = PollState()
+    poll_state.take("a", moment(0))
+    lines = framed(poll_state, 1, [Text("one two three four five")], width=20)
     assert [line.rstrip() for line in lines[2:4]] == ["one two three", "    four five"]
 
 
 def test_a_window_that_is_too_small_says_so():
-    sight = Sight()
-    sight.take("a", moment(0))
-    lines = framed(sight, 1, [Text(f"line {number}") for number in range(30)], height=8)
+    poll_state = PollState()
+    poll_state.take("a", moment(0))
+    lines = framed(poll_state, 1, [Text(f"line {number}") for number in range(30)], height=8)
     assert len(lines) == 8
     assert "… 27 more lines: the window is small" in lines
 

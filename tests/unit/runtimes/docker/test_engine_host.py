@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from invoke_stack.runtimes.docker import engine_host
-from invoke_stack.runtimes.docker.inside import port
+from invoke_stack.runtimes.docker.container_exec import port
 
 NETWORK = "3f1c5d7e9a0b" + 52 * "e"
 BRIDGE = "br-3f1c5d7e9a0b"

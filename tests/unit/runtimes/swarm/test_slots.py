@@ -6,7 +6,7 @@ import pytest
 
 from deal_scout_profile import PROFILE
 from invoke_stack.model import Replica, Status
-from invoke_stack.profile import UNKNOWN
+from invoke_stack.profile import DEFAULT_PROFILE
 from invoke_stack.runtimes.swarm.slots import Node, explained, is_current, replicas_of
 
 READY = PROFILE.readiness
@@ -137,7 +137,7 @@ def test_what_the_probe_printed_is_told_in_words(said, means):
 def test_what_a_probe_printed_stays_as_it_is_in_a_project_without_a_profile():
     printed = json.dumps({"db": False})
     replica = Replica("web", "web", "one", Status.RUNNING, reason=printed)
-    assert explained(replica, UNKNOWN.readiness).reason == printed
+    assert explained(replica, DEFAULT_PROFILE.readiness).reason == printed
 
 
 @pytest.mark.parametrize("printed", ["PONG", "1", "", '{"cut": '])

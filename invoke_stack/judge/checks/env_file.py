@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from invoke_stack.errors import OpsError
+from invoke_stack.errors import StackError
 from invoke_stack.model import Finding
 from invoke_stack.profile.facts import Facts, NoAnswer
 
@@ -30,8 +30,8 @@ def _lacking(facts: Facts) -> Iterator[Finding]:
     lacking = ", ".join(facts.settings.lacking)
     evidence = (f"the Compose file requires {lacking}",)
     file_exists = facts.settings.file_exists
-    error = facts.writes_env.exception()
-    if isinstance(error, OpsError):
+    error = facts.will_write_env.exception()
+    if isinstance(error, StackError):
         if file_exists and len(facts.settings.lacking) < len(facts.settings.required):
             yield _half_filled(facts.settings.lacking)
         elif facts.engine.exception():
@@ -40,9 +40,9 @@ def _lacking(facts: Facts) -> Iterator[Finding]:
         # What keeps every service from being found is another check's.
         elif not isinstance(error, NoAnswer) and str(error) != str(facts.replicas.exception()):
             yield Finding(error.message, evidence, error.hint)
-    elif facts.writes_env.result() and file_exists:
+    elif facts.will_write_env.result() and file_exists:
         yield Finding(f".env lacks {lacking}", evidence, "inv up adds new passwords")
-    elif facts.writes_env.result():
+    elif facts.will_write_env.result():
         yield Finding("there is no .env", evidence, "inv up writes one, with new passwords")
     elif file_exists:
         yield _half_filled(facts.settings.lacking)

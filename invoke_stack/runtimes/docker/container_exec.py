@@ -145,7 +145,7 @@ def get(client: APIClient, identity: str, url: str, timeout: float) -> Answer:
             answer = _answer(url, code, output, complaint, seconds, timeout)
             return replace(answer, through_engine=True)
     reason = "its container has no wget, curl or python to ask with"
-    return Answer("", None, {}, 0.0, reason, asked=False)
+    return Answer("", None, {}, 0.0, reason, was_sent=False)
 
 
 def _answer(
@@ -167,7 +167,7 @@ def _answer(
     for sign, problem in _PROBLEMS:
         if re.search(sign, "\n".join(lines), re.IGNORECASE):
             return Answer(url, None, {}, seconds, problem.format(timeout=timeout))
-    return Answer(url, None, {}, seconds, f"asking it failed: {lines[-1][:200]}", asked=False)
+    return Answer(url, None, {}, seconds, f"asking it failed: {lines[-1][:200]}", was_sent=False)
 
 
 _STATUS = re.compile(r"^\s*HTTP/\d\S* ([2-5]\d\d)\b", re.MULTILINE)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_stack.cli.bare_words import name_services
+from invoke_stack.cli.service_arguments import name_services
 
 VERBS = {
     "logs": {"--tail": True, "-t": True, "--follow": False, "--services": True, "--grep": True},

@@ -9,7 +9,7 @@ import pytest
 from harness import dockerized
 from harness.servers import wait_until
 from invoke_stack.errors import OutOfReach
-from invoke_stack.runtimes.docker import engine, inside
+from invoke_stack.runtimes.docker import container_exec, engine
 
 pytestmark = pytest.mark.engine
 
@@ -72,13 +72,13 @@ def program(request, client, server):
 
 
 def ask(client, container, path, timeout=3.0):
-    return inside.get(client, container.id, f"http://127.0.0.1:8000{path}", timeout)
+    return container_exec.get(client, container.id, f"http://127.0.0.1:8000{path}", timeout)
 
 
 def test_a_good_answer_is_read(client, program):
     answer = ask(client, program, "/good")
     assert (answer.status, answer.body, answer.problem) == (200, {"path": "/good"}, "")
-    assert answer.asked
+    assert answer.was_sent
     assert answer.through_engine
 
 
@@ -96,7 +96,7 @@ def test_a_redirect_is_not_taken_for_its_target(client, program):
 def test_a_slow_answer_is_none(client, program, path):
     answer = ask(client, program, path, 1.0)
     assert (answer.status, answer.problem) == (None, "no answer within 1 s")
-    assert answer.asked
+    assert answer.was_sent
 
 
 def test_a_program_ends_by_itself_in_time(client, program):
@@ -110,11 +110,11 @@ def test_a_program_ends_by_itself_in_time(client, program):
 
 
 def test_a_closed_port_and_a_closed_connection_are_no_answer(client, program):
-    refused = inside.get(client, program.id, "http://127.0.0.1:8001/", 3.0)
-    assert (refused.status, refused.problem, refused.asked) == (None, "connection refused", True)
+    refused = container_exec.get(client, program.id, "http://127.0.0.1:8001/", 3.0)
+    assert (refused.status, refused.problem, refused.was_sent) == (None, "connection refused", True)
     closed = ask(client, program, "/nothing")
     problem = "the connection was closed without an answer"
-    assert (closed.status, closed.problem, closed.asked) == (None, problem, True)
+    assert (closed.status, closed.problem, closed.was_sent) == (None, problem, True)
 
 
 def test_an_image_without_any_program_cannot_ask(client, server):
@@ -122,14 +122,14 @@ def test_an_image_without_any_program_cannot_ask(client, server):
     options = ("--network", network, "--entrypoint", "sleep")
     with dockerized.container("redis:7", *options, command=("1000",)) as made:
         answer = ask(client, made, "/good")
-    assert not answer.asked
+    assert not answer.was_sent
     assert answer.problem == "its container has no wget, curl or python to ask with"
 
 
 def test_a_command_that_hangs_is_given_up(client, server):
     begin = time.monotonic()
     with pytest.raises(OutOfReach, match=r"`sleep` in container \w+ took more than 1 s"):
-        inside.run(client, server.id, ("sleep", "30"), 1.0)
+        container_exec.run(client, server.id, ("sleep", "30"), 1.0)
     assert time.monotonic() - begin < 10
 
 

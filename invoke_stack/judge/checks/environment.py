@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from invoke_stack.errors import OpsError
+from invoke_stack.errors import StackError
 from invoke_stack.model import Finding
 from invoke_stack.profile.facts import Facts, NoAnswer, Skipped
 
@@ -22,9 +22,9 @@ def _require_docker(facts: Facts) -> None:
         raise Skipped(NO_DOCKER)
 
 
-def _reported(error: BaseException | None) -> OpsError | None:
+def _reported(error: BaseException | None) -> StackError | None:
     """Return the error of a fact if it is a finding: what came too late is another check's."""
-    return error if isinstance(error, OpsError) and not isinstance(error, NoAnswer) else None
+    return error if isinstance(error, StackError) and not isinstance(error, NoAnswer) else None
 
 
 def context(facts: Facts) -> Iterator[Finding]:
