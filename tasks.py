@@ -1,4 +1,4 @@
-"""deal-scout's verbs: those of invoke-stack, and the developers' own."""
+"""deal-scout's verbs: those of invoke-stack, and tasks for development."""
 
 import os
 import sys
@@ -12,8 +12,7 @@ from invoke_stack import namespace
 
 ROOT = Path(__file__).resolve().parent
 
-
-# Which tests a tier runs, as an expression over the markers of pyproject.toml.
+# The tests of each tier, as an expression over the markers in pyproject.toml.
 QUICK = "not engine and not slow and not matrix"
 ALL = "not matrix"
 MATRIX = "matrix"
@@ -21,9 +20,9 @@ MATRIX = "matrix"
 
 @task(
     help={
-        "all": "also what takes long or needs a Docker Engine: what CI runs",
-        "matrix": "only what needs several engines or machines, and the long load proofs",
-        "faults": "only the injected faults; their results go to docs/reliability.md",
+        "all": "also slow tests and tests that need a Docker Engine, as in CI",
+        "matrix": "only tests with several engines or machines, and long load tests",
+        "faults": "only fault injection; writes its results to docs/reliability.md",
         "k": "only tests whose name matches this expression",
         "x": "stop at the first failure",
     }
@@ -38,40 +37,40 @@ def test(
 ) -> None:
     """Run the quick tests, which need no Docker Engine.
 
-    In parallel, on real servers of their own.
+    They run in parallel, and start their own servers.
 
     Examples:
-      inv test                 what everybody runs, all the time
+      inv test                 after every change
       inv test --all           everything that one Docker Engine can run
-      inv test --matrix        by hand, before an issue is resolved
+      inv test --matrix        by hand, before an issue is closed
       inv test -k restart -x
     """
     if all and matrix:
-        raise Exit("--all and --matrix are two tiers\n  run one after the other", 2)
+        raise Exit("--all and --matrix cannot be combined\n  run one after the other", 2)
     tier = MATRIX if matrix else ALL if all or faults else QUICK
-    # Most tests wait for a server now and then; those of the matrix start several engines each.
+    # One more than the CPUs, as most tests wait for servers. Matrix tests start several engines each.
     workers = "1" if matrix else str((os.cpu_count() or 1) + 1)
-    words = [sys.executable, "-m", "pytest", "-m", tier, "-n", workers, "--dist", "loadgroup"]
-    words += [*(["-k", k] if k else []), *(["-x"] if x else [])]
-    tier_of_conftest = {"TEST_TIER": "quick"} if tier == QUICK else {}
+    command = [sys.executable, "-m", "pytest", "-m", tier, "-n", workers, "--dist", "loadgroup"]
+    command += [*(["-k", k] if k else []), *(["-x"] if x else [])]
+    variables = {"TEST_TIER": "quick"} if tier == QUICK else {}  # for tests/conftest.py
     if not faults:
-        _run(words, **tier_of_conftest)
+        _run(command, **variables)
         return
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
         record.touch()
-        _run([*words, "tests/faults"], FAULTS_RECORD=str(record))
+        _run([*command, "tests/faults"], FAULTS_RECORD=str(record))
         _run([sys.executable, "-m", "tests.faults.report", str(record)])
 
 
 @task(
     help={
-        "pairs": "measure both sides of each row so many times",
-        "only": "only these rows and curves, by name, with commas between them",
+        "pairs": "how many times to measure both sides of each row",
+        "only": "only these rows and curves: names separated by commas",
     }
 )
 def bench(c: Context, pairs: str = "10", only: str = "") -> None:
-    """Measure the verbs beside what one would run instead."""
+    """Measure the verbs against the commands that they replace."""
     _run([sys.executable, "-m", "bench", "--pairs", pairs, "--only", only])
 
 
@@ -87,16 +86,19 @@ def lint(c: Context) -> None:
     _run([str(Path(sys.executable).with_name("shellcheck")), *scripts])
 
 
-def _run(words: list[str], **variables: str) -> None:
+def _run(command: list[str], **variables: str) -> None:
     import subprocess
     from importlib.util import find_spec
 
     if not find_spec("pytest"):
-        raise Exit("the developers' tools are missing\n  add them: python3 scripts/inv.py test", 2)
+        raise Exit(
+            "the development tools are not installed\n  install them: python3 scripts/inv.py test",
+            2,
+        )
     environ = os.environ | variables
-    # Every worker of pytest would otherwise rewrite the assertions of some 400 modules again.
+    # Without bytecode every pytest worker would rewrite the asserts of some 400 modules again.
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    code = subprocess.run(words, cwd=ROOT, env=environ).returncode
+    code = subprocess.run(command, cwd=ROOT, env=environ).returncode
     if code:
         raise Exit(code=code)
 

@@ -1,1 +1,1 @@
-"""The command line: everything that knows Invoke or Rich."""
+"""The command line. Only this package imports Invoke and Rich."""

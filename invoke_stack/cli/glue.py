@@ -1,4 +1,4 @@
-"""What every verb does at the edge: parse, resolve the runtime, speak, and end as agreed."""
+"""What all verbs share: the Invoke task, configuration, output, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -31,40 +31,45 @@ if TYPE_CHECKING:
     from invoke_stack.config import Config
     from invoke_stack.model import Step
 
-__all__ = ["Context", "Exit"]  # for the verbs, which import nothing of Invoke
+__all__ = ["Context", "Exit"]  # for the verbs, which do not import Invoke themselves
 
-RUNTIME = "the place: auto, compose, local or swarm"
-JSON = "print JSON on stdout, for programs"
-WATCH = "go on looking, every second, until q or Ctrl-C"
-DRY_RUN = "show what would be done, and change nothing"
-TIMEOUT = "seconds to wait until it is ready"
+RUNTIME = "where the stack runs: auto, compose, local or swarm"
+JSON = "print JSON to stdout"
+WATCH = "poll every second until q or Ctrl-C"
+DRY_RUN = "show what would be done without changing anything"
+TIMEOUT = "how long to wait until it is ready, such as 90 or 2m"
 
 
 class Verb(Task[Callable[..., None]]):
-    """A task whose arguments may be asked for more than once: Invoke's own forgets their help."""
+    """An Invoke task whose flags keep their help text after the first call of `get_arguments`."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        kept = dict(self.help)
+        """Return the flags; Invoke's own method removes their texts from `help`."""
+        help_texts = dict(self.help)
         try:
             return super().get_arguments(ignore_unknown_help)
         finally:
-            self.help = kept
+            self.help = help_texts
 
 
 def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
-    """Make a task that ends as the contract says: our errors in two lines, with their exit code."""
+    """Return a decorator that makes a function a verb, with the help text of each flag.
+
+    An error ends the verb with one or two lines on stderr and the exit code of its type, without
+    a traceback.
+    """
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
         def run(context: Context, **flags: Any) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGTERM, _end)
-            sys.unraisablehook = _quietly
-            sys.excepthook = _plainly
+            signal.signal(signal.SIGTERM, _exit_on_signal)
+            sys.unraisablehook = _ignore_late_interrupt
+            sys.excepthook = _print_traceback
             try:
                 body(context, **flags)
             except StackError as error:
-                if _debugging():
+                if _is_debug():
                     raise
                 message = error.message + (f"\n  {error.hint}" if error.hint else "")
                 raise Exit(plain_lines(message), error.exit_code) from None
@@ -72,19 +77,18 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
                 _show_cursor()
                 raise Exit("interrupted", 130) from None
             except BrokenPipeError:
-                # The reader has seen enough, as in `inv logs | head`.
+                # The reader has closed the pipe, as in `inv logs | head`.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise Exit(code=0) from None
             except Exception as error:
-                if _debugging() or isinstance(error, Exit):
+                if _is_debug() or isinstance(error, Exit):
                     raise
-                what = f"unexpected: {type(error).__name__}: {error}".splitlines()[0]
-                raise Exit(
-                    f"{plain_lines(what)}\n  see where with: inv --debug {body.__name__}", 1
-                ) from error
+                summary = f"unexpected error: {type(error).__name__}: {error}".splitlines()[0]
+                command = f"inv --debug {body.__name__}"
+                raise Exit(f"{plain_lines(summary)}\n  show the traceback: {command}", 1) from error
             finally:
-                # All is done, and said; what is left to interrupt is Python's own end. Python itself
-                # takes any other handler away before that is over.
+                # The verb is done, so Ctrl-C could only interrupt the interpreter's shutdown. Ignored,
+                # because Python removes any other handler before the shutdown is complete.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
         names = {flag.replace("_", "-"): text for flag, text in help_of_flags.items()}
@@ -94,32 +98,34 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
     return decorate
 
 
-def _end(number: int, frame: object) -> None:
-    # Whatever was begun is cleaned up, as with Ctrl-C.
+def _exit_on_signal(number: int, frame: object) -> None:
+    # SystemExit runs all `finally` blocks, as Ctrl-C does.
     _show_cursor()
     raise SystemExit(128 + number)
 
 
-def _debugging() -> bool:
+def _is_debug() -> bool:
     return bool(getattr(program, "args", None) and program.args.debug.value)
 
 
-def _quietly(unraisable: Any) -> None:
-    # Ctrl-C while a connection is being closed, the verb's work done: nothing to tell.
+def _ignore_late_interrupt(unraisable: Any) -> None:
+    # Ctrl-C while a connection is being closed: the verb's work is done.
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
 
 
-def _plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    # With --debug. An exception quotes whatever an engine or a server said.
+def _print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    # Only with --debug. Through `say`, because an exception may quote control characters.
     import traceback
 
     say("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
 def _show_cursor() -> None:
-    # A live display that is interrupted while it begins has hidden it already.
-    # The streams themselves: while it is there, it shows what is written to others as text.
+    # A live display that is interrupted while it starts may have hidden the cursor already.
+    # Its replacements of sys.stdout and sys.stderr would print the escape as text.
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream and stream.isatty():
             stream.write("\x1b[?25h")
@@ -127,52 +133,54 @@ def _show_cursor() -> None:
             return
 
 
-def speak_utf8() -> None:
-    """Write UTF-8 whatever the system's code page is."""
-    # An old Windows console has a code page without ✓, and no stream takes half a character.
+def use_utf8() -> None:
+    """Write UTF-8 to stdout and stderr, whatever the system's code page is."""
+    # The code page of an old Windows console has no ✓. `replace` is for lone surrogates.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
 
 
-def configure(
+def load_config(
     context: Context, runtime: str, refuse: Callable[[BadInput], None] | None = None
 ) -> Config:
-    """The Config; `refuse` as in `config.load`."""
+    """Return the checked configuration; `refuse` as in `config.load`. Raises `BadInput`."""
     root = Path(context.config.stack.get("root") or os.getcwd())  # noqa: PTH109
-    more = {"refuse": refuse} if refuse else {}
+    options = {"refuse": refuse} if refuse else {}
     profile = context.config.stack.get("profile") or DEFAULT_PROFILE
-    return config.load(root, context.config.stack, os.environ, runtime, profile=profile, **more)
+    return config.load(root, context.config.stack, os.environ, runtime, profile=profile, **options)
 
 
-def start(context: Context, runtime: str, *, needs_variables: bool = True) -> Session:
-    """Return what a command works on.
+def open_session(context: Context, runtime: str, *, needs_variables: bool = True) -> Session:
+    """Return the session that a command works with. Raises `StackError`.
 
-    Without `needs_variables` what is wrong with the stack's variables is only told, in the one
-    place where nothing is asked through them.
+    Without `needs_variables`, a runtime that does not use the stack's variables only warns about
+    invalid ones.
     """
     from invoke_stack.commands import session
 
     refused: list[BadInput] = []
-    config = configure(context, runtime, None if needs_variables else refused.append)
+    config = load_config(context, runtime, None if needs_variables else refused.append)
     return session.begin(config, say, refused)
 
 
 def say(text: str) -> None:
+    """Print a notice to stderr, without control characters."""
     print(plain_lines(text), file=sys.stderr, flush=True)
 
 
-def terminal(*, stderr: bool = False) -> Console:
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console for stdout or stderr; colours follow `NO_COLOR`, `FORCE_COLOR` and `TERM`."""
     from rich.theme import Theme
 
     from invoke_stack.cli.screen.console import PlainConsole
     from invoke_stack.render.palette import THEME
 
     stream = sys.stderr if stderr else sys.stdout
-    # What is piped is never wrapped: lines belong to the program that reads them.
+    # Never wrap lines in a pipe.
     width = None if stream.isatty() else 10_000
     environ = dict(os.environ)
-    if sys.platform != "win32" and not environ.get("TERM"):  # which Windows never has
+    if sys.platform != "win32" and not environ.get("TERM"):  # Windows never sets TERM
         environ["TERM"] = "dumb"
     return PlainConsole(
         file=stream,
@@ -180,20 +188,20 @@ def terminal(*, stderr: bool = False) -> Console:
         highlight=False,
         width=width,
         theme=Theme(THEME),
-        # Rich's own NO_COLOR leaves bold and dim in.
+        # Rich's own handling of NO_COLOR keeps bold and dim.
         color_system=None if environ.get("NO_COLOR") else "auto",
         _environ=environ,
     )
 
 
 def stop_status(status: Status) -> None:
-    """Stop a live line, also one that Ctrl-C has interrupted in the middle of its start."""
-    with suppress(IndexError):  # of Rich's stack of live displays
+    """Stop a status line, even if Ctrl-C interrupted its start."""
+    with suppress(IndexError):  # Rich's stack of live displays is empty then
         status.stop()
 
 
 def show_plan(steps: Sequence[Step], runtime: str, json: bool) -> None:
-    """What `--dry-run` shows, on stdout: it is the answer that was asked for."""
+    """Print the steps of a dry run to stdout."""
     from invoke_stack.render import documents
 
     if json:
@@ -201,20 +209,28 @@ def show_plan(steps: Sequence[Step], runtime: str, json: bool) -> None:
         return
     from invoke_stack.cli.screen import table
 
-    console = terminal()
+    console = make_console()
     for line in table.plan_lines(steps):
         console.print(line)
 
 
 def confirm(question: str) -> None:
+    """Ask a yes-or-no question on stderr.
+
+    Raises:
+        BadInput: if stdin is not a terminal.
+        Exit: with code 130, if the answer is not yes.
+    """
     if not sys.stdin.isatty():
-        raise BadInput(f"cannot ask: {question}", "say so beforehand: --yes")
+        message = f"not a terminal, cannot ask for confirmation: {question}"
+        raise BadInput(message, "pass --yes to confirm")
     print(f"{plain_lines(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Exit("nothing was changed", 130)
 
 
-def coloured(console: Console) -> bool:
-    """Whether escapes may be written by hand: an old Windows console would show them."""
-    capable = console.color_system is not None and not console.legacy_windows
-    return console.is_terminal and capable and not console.no_color
+def has_colour(console: Console) -> bool:
+    """Return True if ANSI escapes may be written to the console's stream."""
+    # A legacy Windows console would print escapes as text.
+    supports_escapes = console.color_system is not None and not console.legacy_windows
+    return console.is_terminal and supports_escapes and not console.no_color

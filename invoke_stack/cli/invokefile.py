@@ -1,4 +1,4 @@
-"""The project's `invoke.yaml`, checked before Invoke reads it: Invoke answers with tracebacks."""
+"""Checks `invoke.yaml` before Invoke reads it, because Invoke answers errors in it with a traceback."""
 
 from __future__ import annotations
 
@@ -13,26 +13,36 @@ from invoke.config import Config
 from invoke_stack import config
 from invoke_stack.errors import BadInput
 
-NAMES = ("invoke.yaml", "invoke.yml", "invoke.json")  # JSON is YAML; of several the first counts
+NAMES = ("invoke.yaml", "invoke.yml", "invoke.json")  # the first that exists counts; JSON is YAML
+yaml: Any = vars(util)["yaml"]  # Invoke's bundled copy
 _KEYS = (*config.DEFAULTS, "phases")
-yaml: Any = vars(util)["yaml"]  # its own copy
-_RENAMED = {"health": "ready", "markers": "phases"}  # the keys of the section that was `ops:`
-_EXAMPLE = "write it as: stack: {runtime: local}"
+_RENAMED = {"health": "ready", "markers": "phases"}  # keys of the former section `ops:`
+_EXAMPLE = "for example: stack: {runtime: local}"
+_EXAMPLES = {
+    "runtime": "local",
+    "service": "backend",
+    "ready": "/ready",
+    "port": "8000",
+    "stable": "5",
+}
 
 
 def check(root: Path, environ: Mapping[str, str]) -> None:
-    """Raise `BadInput` for what Invoke could not read or merge, and for a setting nobody knows."""
+    """Check the settings of `invoke.yaml` in `root` and of the environment.
+
+    Raises `BadInput` for a file that Invoke cannot read or merge, and for an unknown setting.
+    """
     for name, value in environ.items():
         if name.startswith("INVOKE_OPS_"):
             key = name.removeprefix("INVOKE_OPS_").lower()
-            new = f"INVOKE_STACK_{_RENAMED.get(key, key).upper()}"
-            raise BadInput(f"{name} has another name now", f"set instead: {new}={value}")
+            new_name = f"INVOKE_STACK_{_RENAMED.get(key, key).upper()}"
+            raise BadInput(f"variable {name} was renamed", f"set instead: {new_name}={value}")
         if name.startswith("INVOKE_STACK_"):
             _check_variable(name)
     for name in NAMES:
         path = root / name
         if path.exists():
-            _check(name, _read(path))
+            _check_content(name, _read(path))
             return
 
 
@@ -40,50 +50,48 @@ def _read(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_bytes().decode("utf-8"))
     except UnicodeDecodeError:
-        raise BadInput(f"{path.name} is not UTF-8 text", "save it as UTF-8 text") from None
+        raise BadInput(f"{path.name} is not UTF-8 text", "save it as UTF-8") from None
     except OSError as error:
         raise BadInput(
-            f"{path.name} cannot be read: {error.strerror}", "make it readable"
+            f"cannot read {path.name}: {error.strerror}", "make it a file that you can read"
         ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        why = getattr(error, "problem", None) or getattr(error, "reason", "")
-        raise BadInput(f"{path.name}{where} is no YAML: {why}", _EXAMPLE) from None
+        line = f" line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or getattr(error, "reason", "")
+        raise BadInput(f"{path.name}{line} is not valid YAML: {reason}", _EXAMPLE) from None
 
 
-def _check(name: str, found: Any) -> None:
-    if found is None:
+def _check_content(name: str, content: Any) -> None:
+    if content is None:
         return
-    if not isinstance(found, dict):
-        raise BadInput(f"{name} is {found!r}, no mapping", _EXAMPLE)
-    if "ops" in found:
-        old = found["ops"] if isinstance(found["ops"], dict) else {}
-        settings = {_RENAMED.get(key, key): value for key, value in old.items()}
-        known = {key: value for key, value in settings.items() if key in _KEYS}
-        line = yaml.safe_dump(known, default_flow_style=True, width=10_000).strip()
-        hint = f"write: stack: {line}" if known else "write its settings below stack:"
-        raise BadInput(f"the section ops: in {name} has another name now", hint)
-    for key, known in (Config.global_defaults() | {"stack": config.DEFAULTS}).items():
-        if isinstance(known, dict) and not isinstance(found.get(key, {}), dict):
-            example = (
-                _EXAMPLE if key == "stack" else f"write settings below it, or leave out: {key}"
-            )
-            what = "empty" if found[key] is None else f"{found[key]!r}, no mapping"
-            raise BadInput(f"{key} in {name} is {what}", example)
-    _check_settings(name, found.get("stack", {}))
+    if not isinstance(content, dict):
+        raise BadInput(f"{name} is {content!r}, not a mapping", _EXAMPLE)
+    if "ops" in content:
+        old = content["ops"] if isinstance(content["ops"], dict) else {}
+        renamed = {_RENAMED.get(key, key): value for key, value in old.items()}
+        settings = {key: value for key, value in renamed.items() if key in _KEYS}
+        line = yaml.safe_dump(settings, default_flow_style=True, width=10_000).strip()
+        hint = f"write: stack: {line}" if settings else "move its settings to stack:"
+        raise BadInput(f"section ops: in {name} was renamed to stack:", hint)
+    for key, default in (Config.global_defaults() | {"stack": config.DEFAULTS}).items():
+        if isinstance(default, dict) and not isinstance(content.get(key, {}), dict):
+            hint = _EXAMPLE if key == "stack" else f"add settings below it, or remove: {key}"
+            value = "empty" if content[key] is None else f"{content[key]!r}, not a mapping"
+            raise BadInput(f"{key} in {name} is {value}", hint)
+    _check_settings(name, content.get("stack", {}))
 
 
 def _check_variable(name: str) -> None:
-    known = [f"INVOKE_STACK_{key.upper()}" for key in config.DEFAULTS]
-    if name not in known:
-        raise BadInput(f"{name} is read by nothing", _suggest(name, known))
+    names = [f"INVOKE_STACK_{key.upper()}" for key in config.DEFAULTS]
+    if name not in names:
+        raise BadInput(f"unknown variable {name}", _suggest(name, names))
 
 
-def _suggest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    meant = f"did you mean: {near[0]}? " if near else ""
-    return f"{meant}there are: {', '.join(known)}"
+def _suggest(name: str, names: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(name, names, 1)
+    suggestion = f"did you mean {matches[0]}? " if matches else ""
+    return f"{suggestion}valid names: {', '.join(names)}"
 
 
 def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
@@ -91,20 +99,11 @@ def _check_settings(name: str, settings: Mapping[Any, Any]) -> None:
         if key == "phases" and isinstance(value, dict):
             for phase in value:
                 if not isinstance(phase, str):
-                    hint = f"write it as text: '{phase}'"
-                    raise BadInput(f"the phase {phase!r} in {name} has no name", hint)
+                    message = f"phase name {phase!r} in {name} is not a string"
+                    raise BadInput(message, f"quote it: '{phase}'")
         if key not in _KEYS:
-            raise BadInput(f"stack.{key} in {name} is read by nothing", _suggest(str(key), _KEYS))
+            raise BadInput(f"unknown setting stack.{key} in {name}", _suggest(str(key), _KEYS))
         if key != "phases" and isinstance(value, dict | list):
             raise BadInput(
-                f"stack.{key} in {name} is {value!r}", f"use one word, such as: {_WORDS[key]}"
+                f"stack.{key} in {name} is {value!r}", f"use one value, such as: {_EXAMPLES[key]}"
             )
-
-
-_WORDS = {
-    "runtime": "local",
-    "service": "backend",
-    "ready": "/ready",
-    "port": "8000",
-    "stable": "5",
-}

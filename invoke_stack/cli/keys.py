@@ -1,4 +1,4 @@
-"""Single keys from the terminal, without Enter and without their echo, on every system."""
+"""Reads single key presses from the terminal, without Enter and without echo, on every system."""
 
 from __future__ import annotations
 
@@ -7,55 +7,58 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Pressed = Callable[[float], str]
-"""Waits at most so many seconds for a key, and returns it; without one, an empty text."""
+ReadKey = Callable[[float], str]
+"""Waits for a key for at most the given seconds, and returns it; an empty string on timeout."""
 
 
 @contextmanager
-def keyboard() -> Iterator[Pressed | None]:
-    """The keys of the terminal, which is as before in the end; None where stdin is none."""
+def keyboard() -> Iterator[ReadKey | None]:
+    """Yield a function that reads a key, or None if stdin is not a terminal.
+
+    Restores the terminal's settings on exit.
+    """
     if not sys.stdin.isatty():
         yield None
     elif sys.platform == "win32":
-        yield _pressed_on_windows
+        yield _read_windows_key
     else:
-        with _unbuffered() as pressed:
-            yield pressed
+        with _unbuffered() as read_key:
+            yield read_key
 
 
 if sys.platform == "win32":
 
-    def _pressed_on_windows(seconds: float) -> str:
+    def _read_windows_key(seconds: float) -> str:
         import msvcrt
 
         deadline = time.monotonic() + seconds
         while not msvcrt.kbhit():
             if time.monotonic() > deadline:
                 return ""
-            time.sleep(0.02)  # a console has nothing to wait on
+            time.sleep(0.02)  # a Windows console has nothing to select on
         return msvcrt.getwch()
 
 else:
 
     @contextmanager
-    def _unbuffered() -> Iterator[Pressed]:
+    def _unbuffered() -> Iterator[ReadKey]:
         import os
         import select
         import termios
         import tty
 
-        keys = sys.stdin.fileno()
+        stdin = sys.stdin.fileno()
 
-        def pressed(seconds: float) -> str:
-            if not select.select([keys], [], [], seconds)[0]:
+        def read_key(seconds: float) -> str:
+            if not select.select([stdin], [], [], seconds)[0]:
                 return ""
-            # The first of what came: an arrow is several characters, and means nothing here.
-            return os.read(keys, 64).decode("utf-8", "replace")[:1]
+            # An arrow key sends several characters; only the first one counts.
+            return os.read(stdin, 64).decode("utf-8", "replace")[:1]
 
-        before = termios.tcgetattr(keys)
+        settings = termios.tcgetattr(stdin)
         try:
-            tty.setcbreak(keys)
-            yield pressed
+            tty.setcbreak(stdin)
+            yield read_key
         finally:
-            # What was typed meanwhile was meant for us, not for the shell.
-            termios.tcsetattr(keys, termios.TCSAFLUSH, before)
+            # Flush, so that keys typed in the meantime do not reach the shell.
+            termios.tcsetattr(stdin, termios.TCSAFLUSH, settings)

@@ -1,4 +1,4 @@
-"""Looking again and again: on a terminal as one screen that changes, elsewhere look after look."""
+"""Polls every second: a terminal gets one screen that is updated, a pipe gets one block per poll."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from invoke_stack.cli.glue import Exit, say, terminal
-from invoke_stack.cli.keys import Pressed, keyboard
+from invoke_stack.cli.glue import Exit, make_console, say
+from invoke_stack.cli.keys import ReadKey, keyboard
 from invoke_stack.commands.poll_state import PollState
 from invoke_stack.errors import StackError
 
@@ -22,200 +22,200 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-EVERY = 1.0  # seconds between the beginnings of two looks
-TICK = 0.2  # seconds after which a signal, a key or a new size is noticed at the latest
-GRACE = 0.5  # seconds that a look under way gets to end, once nobody wants it any more
+POLL_INTERVAL = 1.0  # seconds between the starts of two polls
+TICK = 0.2  # seconds until a signal, a key or a new window size takes effect, at most
+GRACE = 0.5  # seconds to wait for an in-flight poll on exit
+_QUIT, _SUSPEND = "quit", "suspend"
+_TSTP = getattr(signal, "SIGTSTP", None)  # Ctrl-Z; Windows has neither SIGTSTP nor SIGHUP
 
-T = TypeVar("T")
-Seen = TypeVar("Seen", contravariant=True)
+Value = TypeVar("Value")
+Value_contra = TypeVar("Value_contra", contravariant=True)
 
 
-class View(Protocol[Seen]):
-    """What becomes of the looks."""
+class View(Protocol[Value_contra]):
+    """Collects the results of polls and renders them."""
 
-    def take(self, found: Seen | StackError, at: datetime) -> None:
-        """Take what a look that began `at` has found."""
+    def add(self, value: Value_contra | StackError, at: datetime) -> None:
+        """Add the result of the poll that started `at`: its value, or why it failed."""
         ...
 
     def lines(self, now: datetime, width: int) -> Sequence[Text]:
-        """What is to be shown, in lines of at most `width` cells where that is possible."""
+        """Return the whole view, in lines of at most `width` cells where possible."""
         ...
 
-    def news(self, now: datetime, width: int) -> Sequence[Text]:
-        """The last look alone, for where each is shown below the one before."""
+    def latest_lines(self, now: datetime, width: int) -> Sequence[Text]:
+        """Return only the last result, for output that is appended instead of updated."""
         ...
 
 
-def watch(look: Callable[[], T], title: str, view: View[T]) -> None:
-    """Look every second until `q` or a signal, and show the view; on a terminal in place.
+def watch(poll: Callable[[], Value], title: str, view: View[Value]) -> None:
+    """Poll every second and show the view until `q` or a signal.
 
-    A look that fails with `StackError` is told, and they go on. Raises `KeyboardInterrupt`.
+    A poll that raises `StackError` is shown as a problem, and polling goes on.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C.
     """
-    console = terminal()
+    console = make_console()
     if not console.is_terminal or console.is_dumb_terminal or console.legacy_windows:
-        for found, at in _looks(look):
-            view.take(found, at)
-            _print(console, found, view)
-    poll_state: PollState[T] = PollState()
-    looker = _Looker(look)
-    looker.start()
-    with _signals() as caught:
-        while _show(console, looker, title, poll_state, view, caught) is _SUSPEND:
-            _suspend(caught)
-    _leave(looker, caught)
+        for value, at in _poll_forever(poll):
+            view.add(value, at)
+            _print_latest(console, value, view)
+    poll_state: PollState[Value] = PollState()
+    poller = _Poller(poll)
+    poller.start()
+    with _recorded_signals() as signals:
+        while _run_screen(console, poller, title, poll_state, view, signals) is _SUSPEND:
+            _suspend(signals)
+    _exit(poller, signals)
 
 
-def watch_json(look: Callable[[], T], dumps: Callable[[T | StackError], str]) -> None:
-    """One line of JSON a look; what keeps a look from seeing anything is told on stderr, once."""
-    away = False
-    for found, _ in _looks(look):
-        if isinstance(found, StackError) and not away:
-            say(f"out of reach: {found.message}; still looking")
-        elif away and not isinstance(found, StackError):
-            say("back")
-        away = isinstance(found, StackError)
-        print(dumps(found), flush=True)
+def watch_json(poll: Callable[[], Value], dumps: Callable[[Value | StackError], str]) -> None:
+    """Print one line of JSON per poll. Changes of reachability are also reported on stderr."""
+    is_failing = False
+    for value, _ in _poll_forever(poll):
+        if isinstance(value, StackError) and not is_failing:
+            say(f"unreachable: {value.message}; retrying")
+        elif is_failing and not isinstance(value, StackError):
+            say("recovered")
+        is_failing = isinstance(value, StackError)
+        print(dumps(value), flush=True)
 
 
-def _looks(look: Callable[[], T]) -> Iterator[tuple[T | StackError, datetime]]:
+def _poll_forever(poll: Callable[[], Value]) -> Iterator[tuple[Value | StackError, datetime]]:
     while True:
-        begin, at = time.monotonic(), datetime.now(UTC)
-        yield _attempt(look), at
-        time.sleep(max(0.0, EVERY - (time.monotonic() - begin)))
+        start, at = time.monotonic(), datetime.now(UTC)
+        yield _value_or_error(poll), at
+        time.sleep(max(0.0, POLL_INTERVAL - (time.monotonic() - start)))
 
 
-def _attempt(look: Callable[[], T]) -> T | StackError:
+def _value_or_error(poll: Callable[[], Value]) -> Value | StackError:
     try:
-        return look()
+        return poll()
     except StackError as error:
         return error
 
 
-def _print(console: Console, found: T | StackError, view: View[T]) -> None:
+def _print_latest(console: Console, value: Value | StackError, view: View[Value]) -> None:
     now = datetime.now(UTC)
     console.print(f"at {now:%H:%M:%S} UTC")
-    if isinstance(found, StackError):
-        console.print(f"out of reach: {found.message}", markup=False)
+    if isinstance(value, StackError):
+        console.print(f"unreachable: {value.message}", markup=False)
     else:
-        for line in view.news(now, console.width):
+        for line in view.latest_lines(now, console.width):
             console.print(line)
     console.print()
 
 
-# On a terminal
-
-_END, _SUSPEND = "end", "suspend"
-
-
-def _show(
+def _run_screen(
     console: Console,
-    looker: _Looker[T],
+    poller: _Poller[Value],
     title: str,
-    poll_state: PollState[T],
-    view: View[T],
-    caught: list[int],
+    poll_state: PollState[Value],
+    view: View[Value],
+    signals: list[int],
 ) -> str:
-    """Show what is seen until it is to end, or to be suspended; leaves the terminal as it was."""
+    """Show the view full-screen until the user quits or suspends it; then restore the terminal."""
     from rich.console import Group
     from rich.live import Live
 
     from invoke_stack.cli.screen import frame
 
     drawn = None
-    with keyboard() as pressed, Live(console=console, screen=True, auto_refresh=False) as screen:
-        how = "q quits" if pressed else "Ctrl-C quits"
-        while not caught:
-            for found, at in looker.found():
-                poll_state.take(found, at)
-                view.take(found, at)
+    with keyboard() as read_key, Live(console=console, screen=True, auto_refresh=False) as screen:
+        quit_hint = "q quits" if read_key else "Ctrl-C quits"
+        while not signals:
+            for value, at in poller.results():
+                poll_state.take(value, at)
+                view.add(value, at)
             now = datetime.now(UTC)
-            shown = frame.screen(
+            lines = frame.frame_lines(
                 console,
                 title,
                 poll_state,
                 view.lines(now, console.width),
                 now=now,
-                asked_at=looker.asked_at,
-                how_to_end=how,
+                polling_since=poller.polling_since,
+                quit_hint=quit_hint,
             )
-            if drawn != (console.size, shown):  # what is drawn again unchanged only costs
-                screen.update(Group(*shown), refresh=True)
-                drawn = (console.size, shown)
-            if _key(pressed) in ("q", "Q"):
-                return _END
-    return _SUSPEND if caught[-1] == _TSTP else _END
+            if drawn != (console.size, lines):  # drawing is slow; skip a frame that is the same
+                screen.update(Group(*lines), refresh=True)
+                drawn = (console.size, lines)
+            if _next_key(read_key) in ("q", "Q"):
+                return _QUIT
+    return _SUSPEND if signals[-1] == _TSTP else _QUIT
 
 
-def _key(pressed: Pressed | None) -> str:
-    if pressed:
-        return pressed(TICK)
+def _next_key(read_key: ReadKey | None) -> str:
+    if read_key:
+        return read_key(TICK)
     time.sleep(TICK)
     return ""
 
 
-_TSTP = getattr(signal, "SIGTSTP", None)  # Ctrl-Z; Windows has neither it nor SIGHUP
-
-
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Notes signals instead of obeying them: the terminal is put in order first."""
-    caught: list[int] = []
+def _recorded_signals() -> Iterator[list[int]]:
+    """Record signals instead of acting on them, so that the terminal can be restored first."""
+    signals: list[int] = []
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTSTP")
-    wanted = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {each: signal.signal(each, lambda number, _: caught.append(number)) for each in wanted}
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    previous = {
+        number: signal.signal(number, lambda received, _: signals.append(received))
+        for number in numbers
+    }
     try:
-        yield caught
+        yield signals
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _suspend(caught: list[int]) -> None:
-    """Stop as the user asked; returns when the shell lets us go on."""
+def _suspend(signals: list[int]) -> None:
+    """Stop this process, as Ctrl-Z asks; return when the shell resumes it."""
     assert _TSTP is not None
     handler = signal.signal(_TSTP, signal.SIG_DFL)
     signal.raise_signal(_TSTP)
     signal.signal(_TSTP, handler)
-    caught.clear()
+    signals.clear()
 
 
-class _Looker(threading.Thread, Generic[T]):
-    """Looks beside the screen, so that a look which takes its time stops neither keys nor clock."""
+class _Poller(threading.Thread, Generic[Value]):
+    """Polls on a thread of its own, so that a slow poll blocks neither keys nor the clock."""
 
-    def __init__(self, look: Callable[[], T]) -> None:
+    def __init__(self, poll: Callable[[], Value]) -> None:
         super().__init__(daemon=True)
-        self.look = look
-        self.ended = threading.Event()
-        self.looks: queue.SimpleQueue[tuple[T | Exception, datetime]] = queue.SimpleQueue()
-        self.asked_at: datetime | None = None  # when the look that is under way began
+        self.poll = poll
+        self.stopping = threading.Event()
+        self.polling_since: datetime | None = None  # start of the in-flight poll
+        self._queue: queue.SimpleQueue[tuple[Value | Exception, datetime]] = queue.SimpleQueue()
 
     def run(self) -> None:
-        while not self.ended.is_set():
-            begin = time.monotonic()
-            at = self.asked_at = datetime.now(UTC)
+        while not self.stopping.is_set():
+            start = time.monotonic()
+            at = self.polling_since = datetime.now(UTC)
             try:
-                self.looks.put((self.look(), at))
-            except Exception as error:  # for the thread that shows it, or ends with it
-                self.looks.put((error, at))
-            self.asked_at = None
-            self.ended.wait(max(0.0, EVERY - (time.monotonic() - begin)))
+                self._queue.put((self.poll(), at))
+            except Exception as error:  # `results` returns or raises it on the main thread
+                self._queue.put((error, at))
+            self.polling_since = None
+            self.stopping.wait(max(0.0, POLL_INTERVAL - (time.monotonic() - start)))
 
-    def found(self) -> Iterator[tuple[T | StackError, datetime]]:
-        """What the looks since the last call have found. Raises what nobody foresaw."""
-        while not self.looks.empty():
-            found, at = self.looks.get()
-            if isinstance(found, Exception) and not isinstance(found, StackError):
-                raise found
-            yield found, at
+    def results(self) -> Iterator[tuple[Value | StackError, datetime]]:
+        """Yield the results since the last call. Raises an error that is not a `StackError`."""
+        while not self._queue.empty():
+            value, at = self._queue.get()
+            if isinstance(value, Exception) and not isinstance(value, StackError):
+                raise value
+            yield value, at
 
 
-def _leave(looker: _Looker[T], caught: Sequence[int]) -> None:
-    """End as it was asked for, even while a look hangs."""
-    looker.ended.set()
-    looker.join(GRACE)
-    code = 128 + caught[-1] if caught else 0
-    if looker.is_alive():
-        # Python would wait for the threads of that look, which may take half a minute.
+def _exit(poller: _Poller[Value], signals: Sequence[int]) -> None:
+    """End with the exit code of the last signal, even while a poll hangs."""
+    poller.stopping.set()
+    poller.join(GRACE)
+    code = 128 + signals[-1] if signals else 0
+    if poller.is_alive():
+        # Python would wait for the threads of the in-flight poll, which may take half a minute.
         if code == 128 + signal.SIGINT:
             say("interrupted")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""All verbs as one Invoke namespace, for a project's `tasks.py`."""
+"""The Invoke namespace with all verbs, for a project's `tasks.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invoke.tasks import Task
 
 from invoke_stack import config
 from invoke_stack.cli import invokefile, service_arguments
-from invoke_stack.cli.glue import Verb, speak_utf8
+from invoke_stack.cli.glue import Verb, use_utf8
 from invoke_stack.cli.verbs import (
     backup,
     doctor,
@@ -45,35 +45,35 @@ VERBS: tuple[Task[Any], ...] = (
 )
 
 
-def namespace(*more: Task[Any], root: Path, profile: Profile | None = None) -> Collection:
-    """Return all verbs, and the project's own tasks, for the `tasks.py` in `root`.
+def namespace(*tasks: Task[Any], root: Path, profile: Profile | None = None) -> Collection:
+    """Return all verbs and the project's own `tasks`, for the `tasks.py` in `root`.
 
-    `profile` is what is known about the project; without one its containers' own health checks
-    decide. Raises `Exit` for an `invoke.yaml` that cannot be used.
+    Without a `profile` of the project, its containers' own health checks decide. Raises `Exit` if
+    `invoke.yaml` is not valid.
     """
-    speak_utf8()  # before Invoke shows any help
+    use_utf8()  # before Invoke prints any help
     try:
-        invokefile.check(root, os.environ)  # Invoke reads it right after this
+        invokefile.check(root, os.environ)  # before Invoke reads the file
     except BadInput as error:
         raise Exit(plain_lines(f"{error.message}\n  {error.hint}"), error.exit_code) from None
-    collection = Collection(*VERBS, *more)
+    collection = Collection(*VERBS, *tasks)
     collection.configure({"stack": config.DEFAULTS | {"root": str(root), "profile": profile}})
     _name_services(collection)
     return collection
 
 
 def _name_services(collection: Collection) -> None:
-    """Let services be bare words; see `service_arguments`."""
-    parsed = getattr(program, "core", None)
-    if not parsed:  # not run by `inv`
+    """Let services be positional arguments; see `service_arguments`."""
+    command_line = getattr(program, "core", None)
+    if not command_line:  # imported, not run by `inv`
         return
-    takers = {
+    verbs = {
         name: {flag: arg.takes_value for arg in task.get_arguments() for flag in _flags(arg.names)}
         for name, task in collection.tasks.items()
-        # A project's own tasks would forget the help of their flags when they are asked for them.
+        # Only a `Verb` keeps the help of its flags when `get_arguments` is called early.
         if isinstance(task, Verb) and any("services" in arg.names for arg in task.get_arguments())
     }
-    parsed.unparsed[:] = service_arguments.name_services(parsed.unparsed, takers)
+    command_line.unparsed[:] = service_arguments.name_services(command_line.unparsed, verbs)
 
 
 def _flags(names: tuple[str, ...]) -> list[str]:

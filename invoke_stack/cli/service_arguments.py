@@ -1,27 +1,29 @@
-"""Bare words after a verb: `inv logs worker,beat`. Invoke knows no positional that may be left out."""
+"""Optional positional arguments: `inv logs worker,beat`. Invoke only has required ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 
-def name_services(words: list[str], verbs: Mapping[str, Mapping[str, bool]]) -> list[str]:
-    """Put `--services` before the first bare word that follows one of `verbs`.
+def name_services(arguments: list[str], verbs: Mapping[str, Mapping[str, bool]]) -> list[str]:
+    """Return the arguments with `--services` before the first positional one of each verb.
 
-    `verbs` has, for each verb that takes such a word, its flags and whether a flag takes a value.
+    `verbs` maps each verb that takes services to its flags, and each flag to whether it takes a
+    value.
     """
     result: list[str] = []
     flags: Mapping[str, bool] | None = None
     value_follows = False
-    for word in words:
+    for argument in arguments:
         if value_follows:
             value_follows = False
-        elif word.startswith("-"):
-            value_follows = bool(flags) and "=" not in word and bool(flags and flags.get(word))
+        elif argument.startswith("-"):
+            takes_value = bool(flags and flags.get(argument))
+            value_follows = takes_value and "=" not in argument
         elif flags is not None:
             result.append("--services")
             flags = None
-        elif word in verbs:
-            flags = verbs[word]
-        result.append(word)
+        elif argument in verbs:
+            flags = verbs[argument]
+        result.append(argument)
     return result

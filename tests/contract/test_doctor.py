@@ -38,7 +38,7 @@ def test_nothing_is_wrong_with_a_stack_that_is_healthy(stack):
 
     wait_until("nothing is wrong", all_is_fine, 90)
     shown = stack.ok("doctor")
-    assert shown.startswith("✓ nothing is wrong (")
+    assert shown.startswith("✓ no problems found (")
     assert "✓ heartbeats" in shown
     assert "\x1b" not in shown
 

@@ -55,6 +55,6 @@ def test_a_dry_run_in_a_fresh_checkout_leaves_it_fresh(tmp_path, runtime):
         assert said["runtime"] == runtime
         starts = [step["name"] for step in said["plan"] if step["action"] == "start"]
         assert sorted(starts) == sorted(SERVICES)
-        assert stack.ok("down", "--dry-run") == "there is nothing to do\n"
+        assert stack.ok("down", "--dry-run") == "nothing to do\n"
         assert not (stack.root / ".env").exists()
         assert not (stack.root / ".local").exists()

@@ -21,10 +21,10 @@ ENDS = {"q": 0, "\x03": 130}
 def test_f32_a_key_ends_a_watch_and_the_terminal_is_as_it_was(stack, words, key):
     with terminal(stack, *words) as opened:
         opened.until("q quits")
-        opened.until("looked at")
+        opened.until("polled at")
         assert OTHER in opened.written
         opened.press("x")  # any other key does nothing, and is not shown
-        opened.until("looked at")
+        opened.until("polled at")
         opened.press(key)
         assert opened.end() == ENDS[key]
 
@@ -32,14 +32,14 @@ def test_f32_a_key_ends_a_watch_and_the_terminal_is_as_it_was(stack, words, key)
 @pytest.mark.parametrize("words", SCREENS, ids=" ".join)
 def test_a_watch_that_is_terminated_leaves_the_terminal_too(stack, words):
     with terminal(stack, *words) as opened:
-        opened.until("looked at")
+        opened.until("polled at")
         opened.process.send_signal(signal.SIGTERM)
         assert opened.end() == 128 + signal.SIGTERM
 
 
 def test_a_watch_fits_into_its_window_while_that_changes(stack):
     with terminal(stack, "status", "--watch") as opened:
-        opened.until("looked at")
+        opened.until("polled at")
         for columns, rows in ((60, 12), (120, 30), (80, 5)):
             opened.resize(columns, rows)
             opened.until_drawn(rows)
@@ -99,7 +99,7 @@ def test_q_does_not_wait_for_a_look_that_hangs(stack):
         url = f"http://127.0.0.1:{server.server_address[1]}"
         words = ("health", "--watch", "--url", url, "--timeout", "50")
         with terminal(stack, *words) as opened:
-            opened.until("looking for 2s now")
+            opened.until("polling for 2s")
             opened.press("q")
             assert opened.end(10) == 0
         server.shutdown()

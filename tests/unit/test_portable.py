@@ -103,8 +103,8 @@ sys.modules["msvcrt"] = console
 sys.platform = "win32"
 sys.stdin = types.SimpleNamespace(isatty=lambda: True)
 from invoke_stack.cli.keys import keyboard
-with keyboard() as pressed:
-    assert (pressed(5), pressed(0.1)) == ("q", "")
+with keyboard() as read_key:
+    assert (read_key(5), read_key(0.1)) == ("q", "")
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from harness.servers import clean_environment
 from harness.stacks import ROOT
 from invoke_stack import model
 from invoke_stack.cli import glue
-from invoke_stack.cli.screen import cards, frame, pulse, table
+from invoke_stack.cli.screen import frame, summary, table, timeline
 from invoke_stack.cli.screen.console import PlainConsole
 from invoke_stack.commands.history import History
 from invoke_stack.commands.poll_state import PollState
@@ -85,13 +85,15 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
     poll_state.take(OutOfReach(text, text), NOW)
     shown = [
         *table.status_lines(seen, NOW, 10_000),
-        *pulse.pulse_lines(history, [look(text)], NOW, 10_000),
-        *pulse.news_lines(history, [look(text)], NOW),
+        *timeline.timeline_lines(history, [look(text)], NOW, 10_000),
+        *timeline.latest_lines(history, [look(text)], NOW),
     ]
-    for line in frame.screen(out, text, poll_state, shown, now=NOW, asked_at=NOW, how_to_end="q"):
+    for line in frame.frame_lines(
+        out, text, poll_state, shown, now=NOW, polling_since=NOW, quit_hint="q"
+    ):
         out.print(line)
-    cards.health_text(out, look(text), "local")
-    cards.verdict_text(
+    summary.print_health(out, look(text), "local")
+    summary.print_verdict(
         out,
         model.Verdict(
             *("s", text, text, model.Outcome.FAILED, NOW, NOW, 1.0, phases, look(text)),

@@ -1,1 +1,1 @@
-"""Model → text for people or JSON for programs. No input, and no output but to the given console."""
+"""Renders the model for a terminal. Reads no input, and prints only to the console it is given."""

@@ -1,4 +1,4 @@
-"""The console on which everything is shown, whoever wrote it."""
+"""The console for all output; it removes control characters from text that others wrote."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-# Control characters but tab and line feed, the marks that turn the direction of text, and halves
-# of characters, which no terminal can be given.
-_OBEYED = re.compile(
+# Control characters other than tab and line feed, marks that change the direction of text, and
+# lone surrogates, which cannot be encoded.
+_CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def plain(text: Text) -> Text:
-    """The text without what a terminal would obey, in the same colours."""
-    if _OBEYED.search(text.plain):
-        text.plain = _OBEYED.sub("\ufffd", text.plain)
+    """Replace the control characters of a text in place, keep its colours, and return it."""
+    if _CONTROL.search(text.plain):
+        text.plain = _CONTROL.sub("\ufffd", text.plain)
     return text
 
 
 class PlainConsole(Console):
-    """Shows names, reasons and answers of others without anything that a terminal would obey.
+    """Prints strings with their control characters replaced.
 
-    A `Text` is left alone, for `plain` makes it so before it is laid out; and so is `out`, for log
-    lines are plain before they get their colours.
+    It changes neither a `Text`, which goes through `plain` before its layout, nor `out`, because
+    log lines are cleaned before they are coloured.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
-        # Replaced, for what is left when one is taken out might be markup.
+        """Render a string as Rich does, with its control characters replaced."""
+        # Replaced, not removed: without a character the rest of the text could become markup.
         if options.get("markup") is not False:
-            text = _OBEYED.sub("\ufffd", text)
+            text = _CONTROL.sub("\ufffd", text)
         return super().render_str(text, **options)

@@ -1,4 +1,4 @@
-"""A screen that is watched: a title, what is seen, and below it that it is alive."""
+"""Lays out one frame of `--watch`: title, problems, body, and a status line at the bottom."""
 
 from __future__ import annotations
 
@@ -8,97 +8,101 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from invoke_stack.cli.screen import grid
+from invoke_stack.cli.screen.columns import format_duration
 from invoke_stack.cli.screen.console import plain
 from invoke_stack.commands.poll_state import PollState
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-BACK_FOR = 30.0  # seconds for which it is told that what was away is back
-_INDENT = "    "
-SLOW = 2.0  # seconds after which a look that lasts is told of
+RECOVERY_NOTICE = 30.0  # seconds to show that the stack can be reached again
+SLOW_POLL = 2.0  # seconds after which the status line shows how long a poll has taken
+_INDENT = "    "  # before the wrapped part of a line
 
 
-def screen(
+def frame_lines(
     console: Console,
     title: str,
     poll_state: PollState[Any],
     body: Sequence[Text],
     *,
     now: datetime,
-    asked_at: datetime | None,
-    how_to_end: str,
+    polling_since: datetime | None,
+    quit_hint: str,
 ) -> list[Text]:
-    """As many lines as the console is high, none of them wider than it is.
+    """Return the lines of a frame that fills the console, cut to its width and height.
 
-    `asked_at` is when the look began that is under way; None between two looks.
+    `polling_since` is the start of the in-flight poll, None between two polls.
     """
     width, height = console.size
-    top = [_apart(plain(Text(title, "bold")), Text(f"{now:%H:%M:%S} UTC"), width)]
-    for line in _news(poll_state, now):
-        top += _wrapped(plain(line), console)
-    shown: list[Text] = []
+    top = [_spread(plain(Text(title, "bold")), Text(f"{now:%H:%M:%S} UTC"), width)]
+    for line in _problem_lines(poll_state, now):
+        top += _wrap(plain(line), console)
+    content: list[Text] = []
     for line in body:
-        shown += _wrapped(line, console)
-    if poll_state.problem:  # what is shown is no longer so
-        for line in shown:
+        content += _wrap(line, console)
+    if poll_state.problem:  # the body is out of date
+        for line in content:
             line.style = "dim"
     room = height - len(top) - 2
-    if len(shown) > room:
-        hidden = len(shown) - max(0, room - 1)
-        shown = [*shown[: max(0, room - 1)], Text(f"… {hidden} more lines: the window is small")]
-    below = [Text()] * max(1, height - len(top) - len(shown) - 1)
-    lines = [*top, *shown, *below, _foot(poll_state, now, asked_at, how_to_end, width)]
+    if len(content) > room:
+        visible = max(0, room - 1)
+        hidden = len(content) - visible
+        content = [*content[:visible], Text(f"… {hidden} more lines: enlarge the window")]
+    filler = [Text()] * max(1, height - len(top) - len(content) - 1)
+    lines = [*top, *content, *filler, _footer(poll_state, now, polling_since, quit_hint, width)]
     for line in lines[:height]:
         line.truncate(width)
     return lines[:height]
 
 
-def _wrapped(line: Text, console: Console) -> list[Text]:
-    """The line in as many as it takes, those after the first a little to the right."""
+def _wrap(line: Text, console: Console) -> list[Text]:
+    """Return the line wrapped to the console's width, with the wrapped part indented."""
     if line.cell_len <= console.width and "\n" not in line.plain:
         return [line]
     first, *rest = line.wrap(console, max(2, console.width - len(_INDENT)))
-    return [first, *(Text(_INDENT).append_text(each) for each in rest)]
+    return [first, *(Text(_INDENT).append_text(part) for part in rest)]
 
 
-def _news(poll_state: PollState[Any], now: datetime) -> list[Text]:
+def _problem_lines(poll_state: PollState[Any], now: datetime) -> list[Text]:
     if poll_state.problem and poll_state.failing_since:
-        away = grid.span((now - poll_state.failing_since).total_seconds())
-        told = f" out of reach since {poll_state.failing_since:%H:%M:%S} ({away}): {poll_state.problem.message}"
-        lines = [Text.assemble(("✗", "red"), told)]
+        duration = format_duration((now - poll_state.failing_since).total_seconds())
+        since = f"{poll_state.failing_since:%H:%M:%S} ({duration})"
+        summary = f" unreachable since {since}: {poll_state.problem.message}"
+        lines = [Text.assemble(("✗", "red"), summary)]
         if poll_state.problem.hint:
             lines.append(Text(f"  {poll_state.problem.hint}"))
         if poll_state.value_at:
-            lines.append(
-                Text(f"  still looking; below is what was seen at {poll_state.value_at:%H:%M:%S}")
-            )
+            lines.append(Text(f"  retrying; below is the state of {poll_state.value_at:%H:%M:%S}"))
         return [*lines, Text()]
-    if poll_state.recovered_at and (now - poll_state.recovered_at).total_seconds() < BACK_FOR:
-        told = f" back since {poll_state.recovered_at:%H:%M:%S}, after {grid.span(poll_state.outage_seconds)}"
-        return [Text.assemble(("✓", "green"), told), Text()]
+    recovered_at = poll_state.recovered_at
+    if recovered_at and (now - recovered_at).total_seconds() < RECOVERY_NOTICE:
+        outage = format_duration(poll_state.outage_seconds)
+        return [
+            Text.assemble(("✓", "green"), f" recovered at {recovered_at:%H:%M:%S} after {outage}"),
+            Text(),
+        ]
     return [Text()]
 
 
-def _foot(
+def _footer(
     poll_state: PollState[Any],
     now: datetime,
-    asked_at: datetime | None,
-    how_to_end: str,
+    polling_since: datetime | None,
+    quit_hint: str,
     width: int,
 ) -> Text:
-    lasts = (now - asked_at).total_seconds() if asked_at else 0.0
-    if lasts >= SLOW:
-        told = f"looking for {grid.span(lasts)} now"
+    elapsed = (now - polling_since).total_seconds() if polling_since else 0.0
+    if elapsed >= SLOW_POLL:
+        progress = f"polling for {format_duration(elapsed)}"
     elif poll_state.polled_at:
-        told = f"looked at {poll_state.polled_at:%H:%M:%S}, every second"
+        progress = f"polled at {poll_state.polled_at:%H:%M:%S}, every second"
     else:
-        told = "looking"
-    return _apart(Text(told, "dim"), Text(how_to_end, "dim"), width)
+        progress = "polling"
+    return _spread(Text(progress, "dim"), Text(quit_hint, "dim"), width)
 
 
-def _apart(left: Text, right: Text, width: int) -> Text:
-    """Two texts at the two ends of a line; the right one only where there is room."""
-    room = width - left.cell_len - right.cell_len
-    return Text.assemble(left, " " * room, right) if room > 0 else left
+def _spread(start: Text, end: Text, width: int) -> Text:
+    """Return a line with a text at either end, or only the first if both do not fit."""
+    room = width - start.cell_len - end.cell_len
+    return Text.assemble(start, " " * room, end) if room > 0 else start

@@ -1,1 +1,1 @@
-"""The verbs: parse the words, call what does the work, show what comes back."""
+"""The verbs: each parses its arguments, calls the command that does the work, and shows the result."""

@@ -1,4 +1,4 @@
-"""Find what is wrong with the stack, and what mends it."""
+"""Find problems of the stack, and show how to fix them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from invoke_stack.cli.glue import (
     RUNTIME,
     Context,
     Exit,
-    configure,
+    load_config,
+    make_console,
     stop_status,
-    terminal,
     verb,
 )
 from invoke_stack.errors import BadInput, NotHealthy
@@ -25,50 +25,49 @@ from invoke_stack.render import documents
 if TYPE_CHECKING:
     from invoke_stack.commands.gather import Waiting
 
-PATIENCE = 1.0  # seconds after which a terminal is told what is being waited for
+PROGRESS_AFTER = 1.0  # seconds until a terminal shows which checks are still running
 
 
 @verb(json=JSON, runtime=RUNTIME)
 def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
-    """Find what is wrong, and what mends it.
+    """Find problems, and show how to fix them.
 
-    Looks at the engine, .env, ports, disks, clocks, the checkout's migrations and
-    every service, all at once, for 10 s at most; also when nothing is up. Each
-    finding: what is wrong, how that shows, and the command that mends it. It
-    changes nothing.
+    Checks the engine, .env, ports, disks, clocks, the checkout's migrations and
+    every service in parallel, for at most 10 s; also when nothing is up. Shows for
+    each problem the evidence and the command that fixes it. Changes nothing.
 
     Examples:
       inv doctor
       inv doctor --runtime compose
       inv doctor --json | jq -r '.findings[] | .what, .remedy'
 
-    Exit codes: 0 nothing is wrong; 3 something is; 2 a bad flag; 130 Ctrl-C.
+    Exit codes: 0 no problems; 2 invalid flag; 3 problems found; 130 Ctrl-C.
     """
     from invoke_stack.cli.screen import findings
     from invoke_stack.commands.doctor import examine
 
-    begin = time.monotonic()
+    start = time.monotonic()
     refused: list[BadInput] = []
-    configured = configure(context, runtime, refused.append)
-    with _telling() as waiting:
-        runtime_name, check_results = examine(configured, refused, os.environ, waiting)
+    config = load_config(context, runtime, refused.append)
+    with _progress() as waiting:
+        runtime_name, check_results = examine(config, refused, os.environ, waiting)
     if json:
         print(documents.dumps(documents.check_results_json(check_results, runtime_name)))
     else:
-        seconds = time.monotonic() - begin
-        findings.findings_text(terminal(), check_results, runtime_name, seconds)
-    if any(each.result is Result.WRONG for each in check_results):
+        seconds = time.monotonic() - start
+        findings.print_findings(make_console(), check_results, runtime_name, seconds)
+    if any(check_result.result is Result.WRONG for check_result in check_results):
         raise Exit(code=NotHealthy.exit_code)
 
 
 @contextmanager
-def _telling() -> Iterator[Waiting]:
-    """Shows what is being waited for, on a terminal, and only once that takes a while."""
-    console = terminal(stderr=True)
+def _progress() -> Iterator[Waiting]:
+    """Show on a terminal which checks are still running, if they take a while."""
+    console = make_console(stderr=True)
     status = console.status("")
 
     def waiting(names: Sequence[str], seconds: float) -> None:
-        if console.is_terminal and seconds > PATIENCE:
+        if console.is_terminal and seconds > PROGRESS_AFTER:
             status.update(f"{seconds:.0f} s: waiting for {', '.join(names)}")
             status.start()
 

@@ -1,4 +1,4 @@
-"""Ask the backend how it is."""
+"""Check the health of the backend."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from invoke_stack.cli.glue import (
     WATCH,
     Context,
     Exit,
-    configure,
-    start,
-    terminal,
+    load_config,
+    make_console,
+    open_session,
     verb,
 )
 from invoke_stack.errors import NotHealthy, StackError
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @verb(
     json=JSON,
     watch=WATCH,
-    timeout="seconds to wait for an answer",
-    url="ask this address instead of looking the backend up",
+    timeout="how long to wait for an answer, such as 3 or 10s",
+    url="check this address instead of the backend's own",
     runtime=RUNTIME,
 )
 def health(
@@ -44,12 +44,12 @@ def health(
     url: str | None = None,
     runtime: str = "",
 ) -> None:
-    """Ask the backend how it is.
+    """Check the health of the backend.
 
-    One look at /ready, where the backend runs: healthy, starting, degraded (it
-    serves, but the schema is not current), unhealthy (the database or Redis does
-    not answer), unreachable, or unknown if it cannot be asked there.
-    --watch goes on looking: latency, and the moment of each change; q ends it.
+    Queries /ready once, where the backend runs. The state is healthy, starting,
+    degraded (it serves, but the schema is not current), unhealthy (the database or
+    Redis does not answer), unreachable, or unknown if it cannot be queried there.
+    --watch polls every second and shows latency and state changes; q quits.
 
     Examples:
       inv health
@@ -57,7 +57,7 @@ def health(
       inv health --url http://127.0.0.1:8000 --timeout 1
       inv health --json | jq -r .state
 
-    Exit codes: 0 healthy, or q under --watch; 3 starting, degraded, unhealthy or
+    Exit codes: 0 healthy, or q with --watch; 3 starting, degraded, unhealthy or
     unknown; 4 unreachable; 130 Ctrl-C.
     """
     from invoke_stack.commands.health import check_address, check_service
@@ -65,53 +65,53 @@ def health(
     limit = config.seconds("--timeout", timeout)
     if url is not None:
         base = config.base_url("--url", url)
-        configured = configure(context, runtime, lambda _: None)  # an address needs no variable
-        look = functools.partial(check_address, configured, base, limit)
-        # Nobody looks there which runtime it is.
+        # An address needs none of the stack's variables, so errors in them are ignored.
+        configured = load_config(context, runtime, lambda _: None)
+        poll = functools.partial(check_address, configured, base, limit)
+        # With --url the runtime is not detected.
         runtime_name = "" if configured.runtime == "auto" else configured.runtime
     else:
-        session = start(context, runtime, needs_variables=False)
+        session = open_session(context, runtime, needs_variables=False)
         configured, runtime_name = session.config, session.runtime.name
-        look = functools.partial(check_service, session, limit)
+        poll = functools.partial(check_service, session, limit)
     if watch:
-        _watch(look, configured, runtime_name, json)
+        _watch(poll, configured, runtime_name, json)
         return
-    looks = look()
-    _show(looks, runtime_name, json)
-    state = worst(looks).state
+    healths = poll()
+    _show(healths, runtime_name, json)
+    state = worst(healths).state
     if state is State.UNREACHABLE:
         raise Exit(code=4)
     if state is not State.HEALTHY:
         raise Exit(code=NotHealthy.exit_code)
 
 
-def _show(looks: Sequence[Health], runtime: str, json: bool) -> None:
-
+def _show(healths: Sequence[Health], runtime: str, json: bool) -> None:
     if json:
-        print(documents.dumps(documents.health_json(looks, worst(looks), runtime)))
+        print(documents.dumps(documents.health_json(healths, worst(healths), runtime)))
         return
-    from invoke_stack.cli.screen import cards
+    from invoke_stack.cli.screen import summary
 
-    console = terminal()
-    for look in looks:
-        cards.health_text(console, look, runtime)
+    console = make_console()
+    for health in healths:
+        summary.print_health(console, health, runtime)
 
 
 def _watch(
-    look: Callable[[], Sequence[Health]], configured: Config, runtime: str, json: bool
+    poll: Callable[[], Sequence[Health]], configured: Config, runtime: str, json: bool
 ) -> None:
     from invoke_stack.cli import live
     from invoke_stack.commands.health import unreachable_health
 
-    def dumps(found: Sequence[Health] | StackError) -> str:
-        if isinstance(found, StackError):
-            found = [unreachable_health(configured, found.message)]
-        return documents.dumps(documents.health_json(found, worst(found), runtime))
+    def dumps(healths: Sequence[Health] | StackError) -> str:
+        if isinstance(healths, StackError):
+            healths = [unreachable_health(configured, healths.message)]
+        return documents.dumps(documents.health_json(healths, worst(healths), runtime))
 
     if json:
-        live.watch_json(look, dumps)
+        live.watch_json(poll, dumps)
     else:
-        live.watch(look, " · ".join(filter(None, (configured.service, runtime))), _View())
+        live.watch(poll, " · ".join(filter(None, (configured.service, runtime))), _View())
 
 
 class _View:
@@ -121,23 +121,22 @@ class _View:
         from invoke_stack.commands.history import History
 
         self.history = History()
-        self.looks: Sequence[Health] = []
+        self.healths: Sequence[Health] = []
 
-    def take(self, found: Sequence[Health] | StackError, at: datetime) -> None:
-
-        if isinstance(found, StackError):
-            self.looks = []
-            self.history.lose(at, found.message)
+    def add(self, value: Sequence[Health] | StackError, at: datetime) -> None:
+        if isinstance(value, StackError):
+            self.healths = []
+            self.history.lose(at, value.message)
         else:
-            self.looks = found
-            self.history.add(found)
+            self.healths = value
+            self.history.add(value)
 
     def lines(self, now: datetime, width: int) -> Sequence[Text]:
-        from invoke_stack.cli.screen import pulse
+        from invoke_stack.cli.screen import timeline
 
-        return pulse.pulse_lines(self.history, self.looks, now, width)
+        return timeline.timeline_lines(self.history, self.healths, now, width)
 
-    def news(self, now: datetime, width: int) -> Sequence[Text]:
-        from invoke_stack.cli.screen import pulse
+    def latest_lines(self, now: datetime, width: int) -> Sequence[Text]:
+        from invoke_stack.cli.screen import timeline
 
-        return pulse.news_lines(self.history, self.looks, now)
+        return timeline.latest_lines(self.history, self.healths, now)

@@ -1,8 +1,17 @@
-"""Show where the schema stands, and bring it to its newest revision."""
+"""Show the revision of the schema, and apply pending migrations."""
 
 from __future__ import annotations
 
-from invoke_stack.cli.glue import DRY_RUN, JSON, RUNTIME, Context, say, start, terminal, verb
+from invoke_stack.cli.glue import (
+    DRY_RUN,
+    JSON,
+    RUNTIME,
+    Context,
+    make_console,
+    open_session,
+    say,
+    verb,
+)
 from invoke_stack.errors import NotHealthy
 from invoke_stack.model import Schema
 from invoke_stack.render import documents
@@ -10,28 +19,29 @@ from invoke_stack.render import documents
 
 @verb(json=JSON, runtime=RUNTIME)
 def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
-    """Show where the schema stands, and what is pending.
+    """Show the schema's revision, and which migrations are pending.
 
-    Asks beside the backend, so it answers while the backend itself does not.
+    Runs next to the backend, so it works even if the backend does not answer.
 
     Examples:
       inv migrations
       inv migrations --json | jq -r '.pending[]'
 
-    Exit codes: 0 told, whatever it is; 2 another project's stack; 3 a revision
-    cannot be read; 4 the stack is not up, or the database does not answer.
+    Exit codes: 0 shown, even if some are pending; 2 no migrations are known for
+    this project; 3 a revision cannot be read; 4 the stack is not up, or the
+    database does not answer.
     """
     from rich.markup import escape
 
     from invoke_stack.cli.screen import table
     from invoke_stack.commands.migrations import read_schema
 
-    said = read_schema(start(context, runtime, needs_variables=False))
-    schema = Schema(said["current"], said["head"], tuple(said["pending"]))
+    report = read_schema(open_session(context, runtime, needs_variables=False))
+    schema = Schema(report["current"], report["head"], tuple(report["pending"]))
     if json:
         print(documents.dumps(documents.schema_json(schema)))
         return
-    console = terminal()
+    console = make_console()
     console.print(table.schema_line(schema))
     for revision in schema.pending or ():
         console.print(f"  pending: {escape(revision)}")
@@ -39,11 +49,10 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
 
 @verb(dry_run=DRY_RUN, runtime=RUNTIME)
 def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
-    """Apply the pending migrations, after showing which.
+    """List the pending migrations, then apply them.
 
-    The backend applies them at each start by itself; this is for between starts.
-    A lock in the database lets only one run at a time. Read more in
-    docs/operations.md.
+    The backend applies them at every start; use this between starts. A lock in
+    the database allows one run at a time. See docs/operations.md.
 
     Examples:
       inv migrate --dry-run
@@ -54,18 +63,18 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
     """
     from invoke_stack.commands.migrations import apply_pending, read_schema
 
-    session = start(context, runtime)
-    plan = read_schema(session)
-    if not plan["pending"]:
-        if plan["current"] not in (plan["head"], None):
+    session = open_session(context, runtime)
+    report = read_schema(session)
+    if not report["pending"]:
+        if report["current"] not in (report["head"], None):
             raise NotHealthy(
-                f"the schema is at {plan['current']}, which is newer than this code's {plan['head']}",
-                "check out the version that it belongs to; nothing was changed",
+                f"the schema is at {report['current']}, newer than this code's {report['head']}",
+                "check out the version that matches it; nothing was changed",
             )
-        say(f"nothing to do: the schema is at its head, {plan['head']}")
+        say(f"nothing to do: the schema is at head, {report['head']}")
         return
-    say(f"from {plan['current'] or 'an empty database'} to {plan['head']}:")
-    for revision in plan["pending"]:
+    say(f"from {report['current'] or 'an empty database'} to {report['head']}:")
+    for revision in report["pending"]:
         say(f"  {revision}")
     if dry_run:
         return

@@ -1,4 +1,4 @@
-"""Restart a service, and tell the story of its new start."""
+"""Restart a service, follow its new start, and show the verdict."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from invoke_stack.cli.glue import (
     TIMEOUT,
     Context,
     Exit,
-    coloured,
+    has_colour,
+    make_console,
+    open_session,
     say,
     show_plan,
-    start,
     stop_status,
-    terminal,
     verb,
 )
 from invoke_stack.errors import BadInput, NotHealthy
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _RESTART_HELP = {
-    "logs": "show the lines of the new start",
-    "tail": "show at most this many of them",
+    "logs": "show the log lines of the new start",
+    "tail": "maximum number of log lines",
     "timeout": TIMEOUT,
     "json": JSON,
     "dry_run": DRY_RUN,
@@ -50,13 +50,12 @@ def restart_backend(
     dry_run: bool = False,
     runtime: str = "",
 ) -> None:
-    """Restart the backend and give a verdict on its new start.
+    """Restart the backend, and report how its new start went.
 
-    Shows what the new process says, phase by phase, and waits until it is ready
-    or has failed. What the old process says or answers never counts. The verdict
-    names how long each phase took; a bad one brings the last lines of the log,
-    and what to do now. Changes of the image or of .env are not taken over: inv up
-    does that.
+    Shows the log lines of the new process and waits until it is ready or has
+    failed. Log lines and responses of the old process never count. The verdict
+    lists the duration of each phase; after a failure also the last log lines and
+    what to do next. A changed image or .env is not applied; inv up does that.
 
     Examples:
       inv restart-backend
@@ -64,12 +63,12 @@ def restart_backend(
       inv restart-backend --dry-run
       inv restart-backend --json
 
-    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
-    the stack is not up, or somebody else changes it.
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4 the
+    stack is not up, or locked by another command.
     """
-    lines = config.count("--tail", tail)
-    shown = _Output(lines if logs else 0, json, dry_run)
-    _restart(context, runtime, None, config.seconds("--timeout", timeout), shown)
+    max_lines = config.count("--tail", tail)
+    output = _Output(max_lines if logs else 0, json, dry_run)
+    _restart(context, runtime, None, config.seconds("--timeout", timeout), output)
 
 
 @verb(services="the service to restart", **_RESTART_HELP)
@@ -85,72 +84,73 @@ def restart(
 ) -> None:
     """Restart any service: inv restart SERVICE.
 
-    As inv restart-backend, for any service of the stack. One without an endpoint
-    is judged by its own probe.
+    Like inv restart-backend, for any service of the stack. A service without an
+    endpoint is judged by its own health check.
 
     Examples:
       inv restart worker
       inv restart postgres --timeout 2m
 
-    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
-    there is no such service, the stack is not up, or somebody else changes it.
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4 no
+    such service, or the stack is not up or locked by another command.
     """
     if not services:
-        raise BadInput("restart needs the name of a service", "for example: inv restart worker")
-    lines = config.count("--tail", tail)
-    shown = _Output(lines if logs else 0, json, dry_run)
-    _restart(context, runtime, services, config.seconds("--timeout", timeout), shown)
+        raise BadInput("restart needs a service name", "for example: inv restart worker")
+    max_lines = config.count("--tail", tail)
+    output = _Output(max_lines if logs else 0, json, dry_run)
+    _restart(context, runtime, services, config.seconds("--timeout", timeout), output)
 
 
 @dataclass(frozen=True)
 class _Output:
-    """What is shown of a restart."""
+    """How to show a restart."""
 
-    lines: int  # at most so many of the new start
+    max_lines: int  # of the new start's log
     json: bool
-    plan_alone: bool
+    dry_run: bool
 
 
 def _restart(
-    context: Context, runtime: str, service: str | None, timeout: float, shown: _Output
+    context: Context, runtime: str, service: str | None, timeout: float, output: _Output
 ) -> None:
     from invoke_stack.commands import plan
     from invoke_stack.commands.restart import restart_service
 
-    session = start(context, runtime)
+    session = open_session(context, runtime)
     name = service or session.config.service
-    if shown.plan_alone:
-        show_plan(plan.restart(session, name), session.runtime.name, shown.json)
+    if output.dry_run:
+        show_plan(plan.restart(session, name), session.runtime.name, output.json)
         return
-    out = terminal(stderr=shown.json)
-    with _Narrator(out, shown.lines, session.config.phases.prefix) as narrator:
-        done = restart_service(session, name, timeout=timeout, reporter=narrator)
-    if done.stale:
-        say(f"note: {done.stale}; a restart does not take that over, inv up does")
-    if shown.json:
-        body = documents.verdict_json(done.verdicts, done.worst, session.runtime.name)
-        print(documents.dumps(body))
+    console = make_console(stderr=output.json)
+    with _Reporter(console, output.max_lines, session.config.phases.prefix) as reporter:
+        result = restart_service(session, name, timeout=timeout, reporter=reporter)
+    if result.stale:
+        say(f"note: {result.stale}; a restart does not apply that, inv up does")
+    if output.json:
+        document = documents.verdict_json(result.verdicts, result.worst, session.runtime.name)
+        print(documents.dumps(document))
     else:
-        from invoke_stack.cli.screen import cards
+        from invoke_stack.cli.screen import summary
 
-        for verdict in done.verdicts:
-            cards.verdict_text(out, verdict)
-    if done.worst.outcome is not Outcome.HEALTHY:
+        for verdict in result.verdicts:
+            summary.print_verdict(console, verdict)
+    if result.worst.outcome is not Outcome.HEALTHY:
         raise Exit(code=NotHealthy.exit_code)
 
 
-class _Narrator:
-    """Shows a restart while it happens: its lines, and on a terminal what is being waited for."""
+class _Reporter:
+    """Shows the log lines of a restart as they come, and on a terminal its progress."""
 
-    def __init__(self, console: Console, most: int, prefix: str) -> None:
+    def __init__(self, console: Console, max_lines: int, prefix: str) -> None:
         self.console = console
-        self.left = most
-        self.most = most
-        self.printer = LinePrinter([], timestamps=False, colour=coloured(console), prefix=prefix)
+        self.max_lines = max_lines
+        self.remaining = max_lines
+        colour = has_colour(console)
+        self.printer = LinePrinter([], timestamps=False, colour=colour, prefix=prefix)
         self.status: Any = None
-        self.told = 0.0
+        self.reported_at = 0.0  # seconds into the wait, of the last progress line
 
-    def __enter__(self) -> _Narrator:
+    def __enter__(self) -> _Reporter:
         if self.console.is_terminal:
             self.status = self.console.status("restarting")
             self.status.start()
@@ -161,11 +161,11 @@ class _Narrator:
             stop_status(self.status)
 
     def line(self, line: LogLine) -> None:
-        if self.left:
-            self.left -= 1
+        if self.remaining:
+            self.remaining -= 1
             text = self.printer.text(line._replace(text=plain(line.text)))
             self.console.out(text, highlight=False)
-            if not self.left and self.most:
+            if not self.remaining and self.max_lines:
                 self.console.print("[dim]… the rest: inv logs[/]")
 
     def say(self, text: str) -> None:
@@ -175,6 +175,6 @@ class _Narrator:
         text = f"waiting for {what}: {seconds:.0f} s of at most {limit:.0f} s"
         if self.status:
             self.status.update(text)
-        elif seconds - self.told >= 10:
-            self.told = seconds
+        elif seconds - self.reported_at >= 10:
+            self.reported_at = seconds
             say(text)

@@ -1,4 +1,4 @@
-"""Bring the stack up, and stop it."""
+"""Start, scale and stop the stack."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from invoke_stack.cli.glue import (
     TIMEOUT,
     Context,
     confirm,
+    open_session,
     say,
     show_plan,
-    start,
     verb,
 )
 from invoke_stack.cli.verbs.status import show_status
@@ -21,7 +21,7 @@ from invoke_stack.errors import BadInput
 
 @verb(
     build="build the images first",
-    remove_orphans="remove containers that are in no Compose file",
+    remove_orphans="remove containers of services in no Compose file",
     timeout=TIMEOUT,
     json=JSON,
     dry_run=DRY_RUN,
@@ -34,31 +34,31 @@ def up(
     json: bool = False,
     dry_run: bool = False,
     runtime: str = "",
-    remove_orphans: bool = False,  # last, so that -r is --runtime as with every verb
+    remove_orphans: bool = False,  # last, so that -r is --runtime as in every verb
 ) -> None:
-    """Bring the stack up and wait until it is ready.
+    """Start the stack, and wait until it is ready.
 
-    Starts what does not run, and recreates what changed: its image, the Compose
-    file, .env. What is as it should be is left alone, so this is safe at any
-    time. The first time it writes a .env with new passwords (compose), or makes
-    the database (local). Orphans, which run under the project's name and are in
-    no Compose file, are listed; they stay unless --remove-orphans.
+    Starts services that are not running, and recreates those whose image, Compose
+    file or .env has changed. Leaves everything else alone, so it is safe to run at
+    any time. The first run writes a .env with new passwords (compose), or creates
+    the database (local). Orphans (containers of the project that are in no Compose
+    file) are listed, and only removed with --remove-orphans.
 
     Examples:
-      inv up                   until everything is ready, at most 10 minutes
-      inv up --build           after a change of the code
-      inv up --remove-orphans  after a service was renamed
+      inv up                   wait until everything is ready, up to 10 minutes
+      inv up --build           after a code change
+      inv up --remove-orphans  after renaming a service
       inv up --timeout 2m
-      inv up --dry-run         what it would do, and why
+      inv up --dry-run         show what it would do, and why
 
-    Exit codes: 0 ready; 2 a bad value; 3 not ready in time; 4 no engine answers,
-    somebody else changes the stack, or it is another checkout's.
+    Exit codes: 0 ready; 2 invalid value; 3 not ready in time; 4 no engine answers,
+    or the stack is locked by another command or belongs to another checkout.
     """
     from invoke_stack.commands import plan
     from invoke_stack.commands.up import bring_up
 
     limit = config.seconds("--timeout", timeout)
-    session = start(context, runtime)
+    session = open_session(context, runtime)
     if dry_run:
         steps = plan.up(session, build=build, remove_orphans=remove_orphans)
         show_plan(steps, session.runtime.name, json)
@@ -74,7 +74,7 @@ def up(
 
 
 @verb(
-    services="the service, and how many replicas: backend=5",
+    services="service and number of replicas: backend=5",
     timeout=TIMEOUT,
     json=JSON,
     dry_run=DRY_RUN,
@@ -88,17 +88,17 @@ def scale(
     dry_run: bool = False,
     runtime: str = "",
 ) -> None:
-    """Give a service more or fewer replicas: inv scale backend=5.
+    """Set the number of replicas of a service: inv scale backend=5.
 
-    For the runtime swarm; the number outlives `inv up`. A new replica takes
-    requests once it is ready, and one that goes finishes what it has begun.
+    Only with the swarm runtime. Later runs of inv up keep the number. A new replica
+    gets requests once it is ready; a replica that stops finishes its requests first.
 
     Examples:
-      inv scale backend=5      until all five are ready
+      inv scale backend=5      wait until all five are ready
       inv scale backend=5 --dry-run
 
-    Exit codes: 0 ready; 2 a bad value, or a runtime or service that cannot be
-    scaled; 3 not ready in time; 4 out of reach.
+    Exit codes: 0 ready; 2 invalid value, or the runtime or service cannot be
+    scaled; 3 not ready in time; 4 no such service, or no engine answers.
     """
     from invoke_stack.commands import plan
     from invoke_stack.commands.scale import scale_service
@@ -107,10 +107,10 @@ def scale(
     name, _, number = services.partition("=")
     if not (name and number.isascii() and number.isdigit() and len(number) < 6):
         raise BadInput(
-            f"scale needs a service and a number, not {services!r}",
+            f"scale needs SERVICE=N, not {services!r}",
             "for example: inv scale backend=5",
         )
-    session = start(context, runtime)
+    session = open_session(context, runtime)
     if dry_run:
         show_plan(plan.scale(session, name, int(number)), session.runtime.name, json)
         return
@@ -120,7 +120,7 @@ def scale(
 
 @verb(
     volumes="delete the data as well",
-    yes="do not ask before deleting",
+    yes="do not ask for confirmation",
     dry_run=DRY_RUN,
     runtime=RUNTIME,
 )
@@ -131,24 +131,24 @@ def down(
     dry_run: bool = False,
     runtime: str = "",
 ) -> None:
-    """Stop the stack; its data stays.
+    """Stop the stack, and keep its data.
 
-    With --volumes its data goes too, for good: the volumes, or with the runtime
-    local the databases, logs and passwords in .local. It lists them and asks
-    first, and needs --yes where nobody can be asked. Orphans stay.
+    --volumes also deletes the data for good: the volumes, or with the local runtime
+    the databases, logs and passwords in .local. It lists them and asks for
+    confirmation; without a terminal it needs --yes. Orphans stay.
 
     Examples:
       inv down
       inv down --volumes --dry-run
       inv down --volumes --yes
 
-    Exit codes: 0 stopped; 2 it cannot ask; 4 no engine answers, or it is another
-    checkout's; 130 you said no.
+    Exit codes: 0 stopped; 2 cannot ask for confirmation; 4 no engine answers, or
+    the stack belongs to another checkout; 130 not confirmed.
     """
     from invoke_stack.commands import plan
     from invoke_stack.commands.down import list_data, take_down
 
-    session = start(context, runtime, needs_variables=False)
+    session = open_session(context, runtime, needs_variables=False)
     if dry_run:
         show_plan(plan.down(session, volumes=volumes), session.runtime.name, False)
         return

@@ -1,11 +1,20 @@
-"""Show the stack at a glance."""
+"""Show the services of the stack, the schema and the last boot."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from invoke_stack.cli.glue import JSON, RUNTIME, WATCH, Context, Exit, start, terminal, verb
+from invoke_stack.cli.glue import (
+    JSON,
+    RUNTIME,
+    WATCH,
+    Context,
+    Exit,
+    make_console,
+    open_session,
+    verb,
+)
 from invoke_stack.errors import NotHealthy
 from invoke_stack.model import Snapshot
 from invoke_stack.render import documents
@@ -23,20 +32,20 @@ if TYPE_CHECKING:
 def status(context: Context, json: bool = False, watch: bool = False, runtime: str = "") -> None:
     """Show every service, the schema, and the last boot.
 
-    For each service its state, how long it is up, its restarts since somebody
-    asked for a start, and its port; the schema's revision against head; and what
-    each phase of the backend's last boot took. --watch goes on looking, even
-    while the engine is away; q ends it.
+    Shows for each service its state, uptime, automatic restarts and port; the
+    schema's revision compared with head; and the duration of each phase of the
+    backend's last boot. --watch polls every second, also while the engine is down;
+    q quits.
 
     Examples:
       inv status
       inv status --watch
       inv status --json | jq -r .migrations.current
 
-    Exit codes: 0 all run, or q under --watch; 3 one does not run, or is
+    Exit codes: 0 all running, or q with --watch; 3 a service is not running or
     unhealthy; 4 the stack is not up, or no engine answers; 130 Ctrl-C.
     """
-    session = start(context, runtime, needs_variables=False)
+    session = open_session(context, runtime, needs_variables=False)
     if watch:
         _watch(session, json)
     else:
@@ -44,20 +53,22 @@ def status(context: Context, json: bool = False, watch: bool = False, runtime: s
 
 
 def show_status(session: Session, json: bool, services: Collection[str] | None = None) -> None:
-    """Show the stack, and exit with 3 if one of `services`, by default of all, is not healthy."""
+    """Show the stack. Raises `Exit` with 3 if one of `services` (default: any) is not healthy."""
     from invoke_stack.commands.status import StatusPoller
 
-    seen = StatusPoller(session).look()
+    snapshot = StatusPoller(session).look()
     if json:
-        print(documents.dumps(documents.status_json(seen)))
+        print(documents.dumps(documents.status_json(snapshot)))
     else:
         from invoke_stack.cli.screen import table
 
-        console = terminal()
-        for line in table.status_lines(seen, datetime.now(UTC), console.width):
+        console = make_console()
+        for line in table.status_lines(snapshot, datetime.now(UTC), console.width):
             console.print(line)
-    judged = [each for each in seen.replicas if services is None or each.service in services]
-    if any(not each.running or each.health == "unhealthy" for each in judged):
+    replicas = [
+        replica for replica in snapshot.replicas if services is None or replica.service in services
+    ]
+    if any(not replica.running or replica.health == "unhealthy" for replica in replicas):
         raise Exit(code=NotHealthy.exit_code)
 
 
@@ -65,38 +76,40 @@ def _watch(session: Session, json: bool) -> None:
     from invoke_stack.cli import live
     from invoke_stack.commands.status import StatusPoller
 
-    glances = StatusPoller(session)
+    poller = StatusPoller(session)
     runtime = session.runtime.name
 
-    def dumps(found: Snapshot | StackError) -> str:
-        seen = found if isinstance(found, Snapshot) else Snapshot(runtime, problem=found.message)
-        return documents.dumps(documents.status_json(seen))
+    def dumps(value: Snapshot | StackError) -> str:
+        snapshot = (
+            value if isinstance(value, Snapshot) else Snapshot(runtime, problem=value.message)
+        )
+        return documents.dumps(documents.status_json(snapshot))
 
     if json:
-        live.watch_json(glances.look, dumps)
+        live.watch_json(poller.look, dumps)
     else:
-        live.watch(glances.look, f"{session.config.root.name} · {runtime}", _View(runtime))
+        live.watch(poller.look, f"{session.config.root.name} · {runtime}", _View(runtime))
 
 
 class _View:
-    """The stack as it was last seen."""
+    """The last snapshot of the stack."""
 
     def __init__(self, runtime: str) -> None:
-        self.seen = Snapshot(runtime)
+        self.snapshot = Snapshot(runtime)
         self.failing_since: datetime | None = None
 
-    def take(self, found: Snapshot | StackError, at: datetime) -> None:
-        if isinstance(found, Snapshot):
-            self.seen, self.failing_since = found, None
+    def add(self, value: Snapshot | StackError, at: datetime) -> None:
+        if isinstance(value, Snapshot):
+            self.snapshot, self.failing_since = value, None
         else:
             self.failing_since = self.failing_since or at
 
     def lines(self, now: datetime, width: int) -> Sequence[Text]:
         from invoke_stack.cli.screen import table
 
-        if not self.seen.services:
+        if not self.snapshot.services:
             return []
-        # What is out of reach grows no older before our eyes.
-        return table.status_lines(self.seen, self.failing_since or now, width)
+        # Uptimes stop growing while the stack cannot be reached.
+        return table.status_lines(self.snapshot, self.failing_since or now, width)
 
-    news = lines
+    latest_lines = lines

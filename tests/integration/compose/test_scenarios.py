@@ -66,7 +66,7 @@ def test_scenario_3_a_migration_that_never_succeeds_starts_degraded(stack):
         assert result.returncode == 3
         assert "⚠️  Migrations did not complete after 2 attempts." in result.stdout
         assert "WARNING: Service will start but may have incomplete schema." in result.stdout
-        assert "! backend serves, but degraded" in result.stdout
+        assert "! backend is degraded after" in result.stdout
         assert stack.json("health")["state"] == "degraded"
         assert httpx.get(stack.url() + "/health", trust_env=False).status_code == 200
         assert httpx.get(stack.url() + "/deals", trust_env=False).status_code == 503

@@ -99,7 +99,7 @@ def test_a_migration_that_fails_for_good_is_degraded_and_heals_by_itself(stack):
             "Starting Uvicorn application...",
         ):
             assert f"[entrypoint] {marker}" in result.stdout
-        card = result.stdout[result.stdout.index("! backend serves, but degraded") :]
+        card = result.stdout[result.stdout.index("! backend is degraded after") :]
         assert re.search(r"migrations +\d+\.\d s +3 attempts +failed", card)
         assert "migrations: failed" in card
         assert "inv migrations" in card
@@ -298,9 +298,9 @@ def test_status_goes_on_while_the_stack_is_away(stack):
     with terminal(stack, "status", "--watch") as opened:
         opened.until("last boot")
         stack.ok("down")
-        opened.until("out of reach since")
+        opened.until("unreachable since")
         opened.until("the stack is not up")
         stack.ok("up")
-        opened.until("back since")
+        opened.until("recovered at")
         opened.press("q")
         assert opened.end() == 0

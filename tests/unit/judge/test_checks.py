@@ -13,7 +13,7 @@ from deal_scout_profile.diagnosis import DIAGNOSIS
 from deal_scout_profile.services import Failing, next_attempt
 from harness.stacks import ROOT
 from invoke_stack import timestamps
-from invoke_stack.cli.screen.findings import findings_text
+from invoke_stack.cli.screen.findings import print_findings
 from invoke_stack.errors import BadInput, OutOfReach, StackError
 from invoke_stack.judge import causes, checks
 from invoke_stack.model import (
@@ -685,7 +685,7 @@ CHECKUPS = [
 
 def shown(width, **more):
     console = Console(file=io.StringIO(), width=width, **more)
-    findings_text(console, CHECKUPS, "local", 0.25)
+    print_findings(console, CHECKUPS, "local", 0.25)
     return console.file.getvalue()
 
 
