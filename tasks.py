@@ -21,8 +21,8 @@ MATRIX = "matrix"
 @task(
     help={
         "all": "also slow tests and tests that need a Docker Engine, as in CI",
-        "matrix": "only tests with several engines or machines, and long load tests",
-        "faults": "only fault injection; writes its results to docs/reliability.md",
+        "matrix": "only tests with several engines or machines, and long loads",
+        "faults": "only fault injection; updates docs/reliability.md",
         "k": "only tests whose name matches this expression",
         "x": "stop at the first failure",
     }
@@ -66,7 +66,7 @@ def test(
 @task(
     help={
         "pairs": "how many times to measure both sides of each row",
-        "only": "only these rows and curves: names separated by commas",
+        "only": "only these rows and curves, comma-separated",
     }
 )
 def bench(c: Context, pairs: str = "10", only: str = "") -> None:

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "Exit"]  # for the verbs, which do not import Invoke themselves
 
-RUNTIME = "where the stack runs: auto, compose, local or swarm"
+RUNTIME = "the runtime: auto, compose, local or swarm"
 JSON = "print JSON to stdout"
 WATCH = "poll every second until q or Ctrl-C"
-DRY_RUN = "show what would be done without changing anything"
-TIMEOUT = "how long to wait until it is ready, such as 90 or 2m"
+DRY_RUN = "show what would be done, without doing it"
+TIMEOUT = "how long to wait until it is ready: 90 or 2m"
 
 
 class Verb(Task[Callable[..., None]]):

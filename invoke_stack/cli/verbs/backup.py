@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 def backup(context: Context, runtime: str = "") -> None:
     """Back up the database to a file in backups/, and verify it.
 
-    Uses the custom format of PostgreSQL's pg_dump. Only you can read the file. Its
-    checksum is written next to it. Only the path is printed to stdout.
+    Uses the custom format of PostgreSQL's pg_dump. Only you can read the file.
+    Its checksum is written next to it. Only the path is printed to stdout.
 
     Examples:
       inv backup
       file=$(inv backup)
 
-    Exit codes: 0 saved and verified; 2 the database is not part of this stack;
-    4 the stack is not up, or the disk is full.
+    Exit codes: 0 saved and verified; 2 the database is not part of this stack; 4
+    the stack is not up, or the disk is full.
     """
     from invoke_stack.commands.backup import back_up
 
@@ -54,16 +54,16 @@ def restore(
     """Replace the database with a backup: inv restore FILE.
 
     Checks the file first, and rejects it if it is damaged or has a newer schema.
-    The current database keeps serving during the restore, and is kept under another
-    name afterwards. An older schema is migrated. Asks for confirmation.
+    The current database keeps serving during the restore, and is kept under
+    another name afterwards. An older schema is migrated. Asks for confirmation.
 
     Examples:
       inv restore backups/deal_scout-20260131T120000Z-0003.dump --dry-run
       inv restore backups/deal_scout-20260131T120000Z-0003.dump --yes
 
     Exit codes: 0 restored and ready; 2 the file cannot be used; 3 the restore
-    failed, or the backend is not ready afterwards; 4 the stack is not up; 130 not
-    confirmed.
+    failed, or the backend is not ready afterwards; 4 the stack is not up; 130
+    not confirmed.
     """
     from invoke_stack.commands.backup import check_archive, find_server, put_back, restore_steps
 

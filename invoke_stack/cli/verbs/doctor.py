@@ -33,8 +33,8 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
     """Find problems, and show how to fix them.
 
     Checks the engine, .env, ports, disks, clocks, the checkout's migrations and
-    every service in parallel, for at most 10 s; also when nothing is up. Shows for
-    each problem the evidence and the command that fixes it. Changes nothing.
+    every service in parallel, for at most 10 s; also when nothing is up. Shows
+    for each problem the evidence and the command that fixes it. Changes nothing.
 
     Examples:
       inv doctor

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @verb(
     json=JSON,
     watch=WATCH,
-    timeout="how long to wait for an answer, such as 3 or 10s",
+    timeout="how long to wait for an answer: 3 or 10s",
     url="check this address instead of the backend's own",
     runtime=RUNTIME,
 )
@@ -47,9 +47,10 @@ def health(
     """Check the health of the backend.
 
     Queries /ready once, where the backend runs. The state is healthy, starting,
-    degraded (it serves, but the schema is not current), unhealthy (the database or
-    Redis does not answer), unreachable, or unknown if it cannot be queried there.
-    --watch polls every second and shows latency and state changes; q quits.
+    degraded (it serves, but the schema is not current), unhealthy (the database
+    or Redis does not answer), unreachable, or unknown if it cannot be queried
+    there. --watch polls every second and shows latency and state changes; q
+    quits.
 
     Examples:
       inv health

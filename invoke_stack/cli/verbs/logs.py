@@ -21,8 +21,8 @@ from invoke_stack.errors import BadInput
 
 
 @verb(
-    services="services, separated by commas; default: the backend",
-    tail="number of lines from the end, over all services",
+    services="comma-separated services; default: backend",
+    tail="number of last lines, over all services",
     follow="keep showing new lines, across restarts",
     since="only lines since this age or time, such as 10m",
     grep="only lines that match this regular expression",
@@ -45,8 +45,8 @@ def logs(
 
     Shows the backend by default. --follow continues across restarts and engine
     outages without losing or repeating a line. Terminal escapes are removed. A
-    terminal shows services, levels, startup markers and --grep matches in colour;
-    a pipe gets plain lines.
+    terminal shows services, levels, startup markers and --grep matches in
+    colour; a pipe gets plain lines.
 
     Examples:
       inv logs --follow

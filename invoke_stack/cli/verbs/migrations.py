@@ -19,7 +19,7 @@ from invoke_stack.render import documents
 
 @verb(json=JSON, runtime=RUNTIME)
 def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
-    """Show the schema's revision, and which migrations are pending.
+    """Show the schema revision and the pending migrations.
 
     Runs next to the backend, so it works even if the backend does not answer.
 
@@ -58,8 +58,8 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
       inv migrate --dry-run
       inv migrate
 
-    Exit codes: 0 at head; 3 a migration failed or is still pending, or the schema
-    is newer than the code; 4 the stack is not up.
+    Exit codes: 0 at head; 3 a migration failed or is still pending, or the
+    schema is newer than the code; 4 the stack is not up.
     """
     from invoke_stack.commands.migrations import apply_pending, read_schema
 

@@ -63,8 +63,8 @@ def restart_backend(
       inv restart-backend --dry-run
       inv restart-backend --json
 
-    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4 the
-    stack is not up, or locked by another command.
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
+    the stack is not up, or locked by another command.
     """
     max_lines = config.count("--tail", tail)
     output = _Output(max_lines if logs else 0, json, dry_run)
@@ -91,8 +91,8 @@ def restart(
       inv restart worker
       inv restart postgres --timeout 2m
 
-    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4 no
-    such service, or the stack is not up or locked by another command.
+    Exit codes: 0 healthy; 3 degraded, failed, unknown, or not ready in time; 4
+    no such service, or the stack is not up or locked by another command.
     """
     if not services:
         raise BadInput("restart needs a service name", "for example: inv restart worker")

@@ -21,7 +21,7 @@ from invoke_stack.errors import BadInput
 
 @verb(
     build="build the images first",
-    remove_orphans="remove containers of services in no Compose file",
+    remove_orphans="remove containers not in any Compose file",
     timeout=TIMEOUT,
     json=JSON,
     dry_run=DRY_RUN,
@@ -38,11 +38,11 @@ def up(
 ) -> None:
     """Start the stack, and wait until it is ready.
 
-    Starts services that are not running, and recreates those whose image, Compose
-    file or .env has changed. Leaves everything else alone, so it is safe to run at
-    any time. The first run writes a .env with new passwords (compose), or creates
-    the database (local). Orphans (containers of the project that are in no Compose
-    file) are listed, and only removed with --remove-orphans.
+    Starts services that are not running, and recreates those whose image,
+    Compose file or .env has changed. Leaves everything else alone, so it is safe
+    to run at any time. The first run writes a .env with new passwords (compose),
+    or creates the database (local). Orphans (containers of the project that are
+    in no Compose file) are listed, and only removed with --remove-orphans.
 
     Examples:
       inv up                   wait until everything is ready, up to 10 minutes
@@ -51,8 +51,9 @@ def up(
       inv up --timeout 2m
       inv up --dry-run         show what it would do, and why
 
-    Exit codes: 0 ready; 2 invalid value; 3 not ready in time; 4 no engine answers,
-    or the stack is locked by another command or belongs to another checkout.
+    Exit codes: 0 ready; 2 invalid value; 3 not ready in time; 4 no engine
+    answers, or the stack is locked by another command or belongs to another
+    checkout.
     """
     from invoke_stack.commands import plan
     from invoke_stack.commands.up import bring_up
@@ -88,10 +89,11 @@ def scale(
     dry_run: bool = False,
     runtime: str = "",
 ) -> None:
-    """Set the number of replicas of a service: inv scale backend=5.
+    """Set the number of replicas: inv scale SERVICE=N.
 
-    Only with the swarm runtime. Later runs of inv up keep the number. A new replica
-    gets requests once it is ready; a replica that stops finishes its requests first.
+    Only with the swarm runtime. Later runs of inv up keep the number. A new
+    replica gets requests once it is ready; one that stops finishes its requests
+    first.
 
     Examples:
       inv scale backend=5      wait until all five are ready
@@ -133,9 +135,9 @@ def down(
 ) -> None:
     """Stop the stack, and keep its data.
 
-    --volumes also deletes the data for good: the volumes, or with the local runtime
-    the databases, logs and passwords in .local. It lists them and asks for
-    confirmation; without a terminal it needs --yes. Orphans stay.
+    --volumes also deletes the data for good: the volumes, or with the local
+    runtime the databases, logs and passwords in .local. It lists them and asks
+    for confirmation; without a terminal it needs --yes. Orphans stay.
 
     Examples:
       inv down

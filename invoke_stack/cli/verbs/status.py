@@ -34,8 +34,8 @@ def status(context: Context, json: bool = False, watch: bool = False, runtime: s
 
     Shows for each service its state, uptime, automatic restarts and port; the
     schema's revision compared with head; and the duration of each phase of the
-    backend's last boot. --watch polls every second, also while the engine is down;
-    q quits.
+    backend's last boot. --watch polls every second, also while the engine is
+    down; q quits.
 
     Examples:
       inv status
