@@ -1,4 +1,4 @@
-"""What `inv --list`, `inv --help` and the shells' completion show, and that the README knows it all."""
+"""`inv --list`, `inv --help` and shell completion, and that the README documents every flag."""
 
 import os
 import re
@@ -15,36 +15,37 @@ from harness.stacks import ROOT
 from invoke_stack.cli.namespace import VERBS
 
 NAMES = sorted(tasks.ns.tasks)
-OURS = {task.name for task in VERBS}  # the others are the project's own
+OURS = {task.name for task in VERBS}  # without the tasks of tasks.py
 README = (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.fixture
-def said(capsys, monkeypatch):
-    """What `inv` prints with these words, in a terminal of 80 columns."""
+def inv_output(capsys, monkeypatch):
+    """Return a function that runs `inv` with some arguments and returns its stdout."""
     monkeypatch.chdir(ROOT)
 
-    def run(*words):
-        # Loaded anew, as by each `inv`: Invoke's own tasks forget their help once it was asked for.
+    def run(*arguments):
+        # Import tasks.py again, as every `inv` does: a plain Invoke task loses its help texts when
+        # they are read.
         monkeypatch.delitem(sys.modules, "tasks")
-        program.run(["inv", *words], exit=False)
+        program.run(["inv", *arguments], exit=False)
         return capsys.readouterr().out
 
     return run
 
 
-def test_the_list_has_a_line_for_each_verb(said):
-    lines = said("--list").splitlines()
+def test_list_has_one_line_for_each_verb(inv_output):
+    lines = inv_output("--list").splitlines()
     listed = [line.split()[0] for line in lines[2:] if line]
-    assert listed == NAMES  # so none takes two lines
+    assert listed == NAMES  # so no text is wrapped
     assert all(len(line) <= 80 for line in lines)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_reads_like_a_manual_page(said, name):
-    shown = said("--help", name)
-    assert all(len(line) <= 80 for line in shown.splitlines())
-    about, _, options = shown.partition("\nOptions:\n")
+def test_help_has_examples_exit_codes_and_a_text_for_each_flag(inv_output, name):
+    output = inv_output("--help", name)
+    assert all(len(line) <= 80 for line in output.splitlines())
+    about, _, options = output.partition("\nOptions:\n")
     for flag in re.findall(r"^  (-.*)$", options, re.MULTILINE):
         assert re.search(r"\S {2,}\S", flag), f"{flag} has no help"
     if name in OURS:
@@ -53,34 +54,37 @@ def test_help_reads_like_a_manual_page(said, name):
 
 
 @pytest.mark.parametrize("task", VERBS, ids=lambda task: task.name)
-def test_the_readme_knows_every_verb_and_flag(task):
+def test_readme_documents_every_verb_and_flag(task):
     rows = re.findall(rf"^\| `inv {task.name}[ `].*$", README, re.MULTILINE)
     assert len(rows) == 1
     for argument in task.get_arguments():
         flag = "--" + argument.name.replace("_", "-")
         if argument.default is True:
             flag = flag.replace("--", "--no-")
-        told_for_all = flag in ("--runtime", "--json", "--services") or task.name == "restart"
-        assert told_for_all or flag in rows[0] or argument.positional, flag
+        is_common = flag in ("--runtime", "--json", "--services") or task.name == "restart"
+        assert is_common or flag in rows[0] or argument.positional, flag
 
 
-def test_completion_offers_verbs_and_flags(said):
-    assert set(NAMES) <= set(said("--complete", "--", "inv re").split())
-    assert {"--follow", "--grep", "--since"} <= set(said("--complete", "--", "inv logs --").split())
-    assert "--watch" in said("--complete", "--", "inv status --w").split()
+def test_completion_offers_verbs_and_flags(inv_output):
+    assert set(NAMES) <= set(inv_output("--complete", "--", "inv re").split())
+    flags = set(inv_output("--complete", "--", "inv logs --").split())
+    assert {"--follow", "--grep", "--since"} <= flags
+    assert "--watch" in inv_output("--complete", "--", "inv status --w").split()
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 def test_completion_in_bash():
-    """The README's line, and then what bash does when Tab is pressed."""
+    """Evaluate the line from the README, then do what bash does when Tab is pressed."""
     line = "source <(inv --print-completion-script bash)"
     assert line in README
-    press = 'COMP_WORDS=(inv res); COMP_CWORD=1; _complete_invoke inv res; echo "${COMPREPLY[*]}"'
-    here = Path(sys.executable).parent
+    press_tab = (
+        'COMP_WORDS=(inv res); COMP_CWORD=1; _complete_invoke inv res; echo "${COMPREPLY[*]}"'
+    )
+    scripts = Path(sys.executable).parent
     result = subprocess.run(
-        ["bash", "-c", f"{line}; {press}"],
+        ["bash", "-c", f"{line}; {press_tab}"],
         cwd=ROOT,
-        env=os.environ | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
     )
@@ -88,6 +92,6 @@ def test_completion_in_bash():
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_completion_for_other_shells(said, shell):
+def test_completion_script_for_other_shells(inv_output, shell):
     assert f"inv --print-completion-script {shell}" in README
-    assert "--complete" in said("--print-completion-script", shell)
+    assert "--complete" in inv_output("--print-completion-script", shell)

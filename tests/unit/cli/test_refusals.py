@@ -1,4 +1,4 @@
-"""What the verbs answer to words that mean nothing, where nothing is up."""
+"""Errors of the verbs for invalid arguments and files, without a running stack."""
 
 import sys
 
@@ -15,43 +15,43 @@ def checkout(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("arguments", "code", "message"),
     [
-        ("logs ,", 2, "',' names no service"),
+        ("logs ,", 2, "no service name in ','"),
         ("health --url=", 2, "--url is ''"),
         ("scale backend=3 --runtime local", 2, "local cannot scale a service"),
         ("scale nosuch=3 --runtime local", 4, "there are: postgres, redis, backend"),
     ],
 )
-def test_it_is_refused_with_what_works(checkout, words, code, told):
-    done = checkout.inv(*words.split())
-    assert done.returncode == code, done
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 2
+def test_verb_rejects_invalid_arguments_in_two_lines(checkout, arguments, code, message):
+    result = checkout.inv(*arguments.split())
+    assert result.returncode == code, result
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 2
 
 
-def test_an_address_belongs_to_no_runtime(checkout):
+def test_health_has_no_runtime_when_an_address_is_given(checkout):
     address = f"http://127.0.0.1:{free_port()}"
-    done = checkout.inv("health", "--url", address)
-    assert done.returncode == 4
-    assert done.stdout.endswith(f"\n  {address}/ready\n")
+    result = checkout.inv("health", "--url", address)
+    assert result.returncode == 4
+    assert result.stdout.endswith(f"\n  {address}/ready\n")
     assert checkout.json("health", "--url", address)["runtime"] is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no local runtime")
-def test_a_broken_env_file_stands_only_in_the_way_of_what_reads_it(checkout):
+@pytest.mark.skipif(sys.platform == "win32", reason="no local runtime on Windows")
+def test_invalid_env_file_only_stops_verbs_that_use_it(checkout):
     file = checkout.root / ".env"
     file.write_bytes(b"PORT=8000\n\xff\n")
     try:
-        for words, code in (("down", 0), ("health", 4), ("status", 4), ("logs", 4)):
-            done = checkout.inv(words, "--runtime", "local")
-            assert done.returncode == code, done
-            [notice] = [line for line in done.stderr.splitlines() if ".env" in line]
+        for verb, code in (("down", 0), ("health", 4), ("status", 4), ("logs", 4)):
+            result = checkout.inv(verb, "--runtime", "local")
+            assert result.returncode == code, result
+            [notice] = [line for line in result.stderr.splitlines() if ".env" in line]
             assert notice.startswith("notice: .env line 2 is not UTF-8 text")
-        for words in ("up", "restart-backend"):
-            done = checkout.inv(words, "--runtime", "local")
-            assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)
-            assert done.stderr.startswith(".env line 2 is not UTF-8 text")
+        for verb in ("up", "restart-backend"):
+            result = checkout.inv(verb, "--runtime", "local")
+            assert (result.returncode, len(result.stderr.splitlines())) == (2, 2)
+            assert result.stderr.startswith(".env line 2 is not UTF-8 text")
         assert checkout.inv("health", "--runtime", "compose").returncode == 2
     finally:
         file.unlink()

@@ -1,4 +1,4 @@
-"""Bare words after a verb."""
+"""Positional service arguments, as in `inv logs worker`."""
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ VERBS = {
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("command_line", "expected"),
     [
         ("logs", "logs"),
         ("logs worker,beat", "logs --services worker,beat"),
@@ -26,18 +26,29 @@ VERBS = {
         ("logs -t 5 logs", "logs -t 5 --services logs"),
     ],
 )
-def test_the_first_bare_word_is_the_service(words, expected):
-    assert name_services(words.split(), VERBS) == expected.split()
+def test_name_services_marks_the_first_positional_argument(command_line, expected):
+    assert name_services(command_line.split(), VERBS) == expected.split()
 
 
-WORDS = ["logs", "restart", "health", "--tail", "-t", "--tail=5", "--follow", "--json", "-", "--"]
+ARGUMENTS = [
+    "logs",
+    "restart",
+    "health",
+    "--tail",
+    "-t",
+    "--tail=5",
+    "--follow",
+    "--json",
+    "-",
+    "--",
+]
 
 
-@given(st.lists(st.sampled_from([*WORDS, "--services", "", "worker,beat"]) | st.text()))
-def test_no_word_is_lost_or_moved(words):
-    found = name_services(words, VERBS)
-    for word in words:
-        if found[0] != word:
-            assert found.pop(0) == "--services"
-        assert found.pop(0) == word
-    assert found == []
+@given(st.lists(st.sampled_from([*ARGUMENTS, "--services", "", "worker,beat"]) | st.text()))
+def test_name_services_keeps_all_arguments_in_order(arguments):
+    result = name_services(arguments, VERBS)
+    for argument in arguments:
+        if result[0] != argument:
+            assert result.pop(0) == "--services"
+        assert result.pop(0) == argument
+    assert result == []

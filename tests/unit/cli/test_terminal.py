@@ -1,4 +1,4 @@
-"""What a terminal is given, by what the environment says of it."""
+"""Colours and escapes, depending on the environment."""
 
 import sys
 
@@ -7,8 +7,8 @@ import pytest
 from invoke_stack.cli import glue
 
 
-class Screen:
-    """A terminal that remembers."""
+class FakeTerminal:
+    """A terminal that records what is written to it."""
 
     encoding = "utf-8"
 
@@ -25,9 +25,9 @@ class Screen:
         pass
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a terminal there has no TERM")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no TERM")
 @pytest.mark.parametrize(
-    ("environ", "styled"),
+    ("environ", "is_styled"),
     [
         ({"TERM": "xterm-256color"}, True),
         ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
@@ -36,20 +36,20 @@ class Screen:
         ({}, False),
     ],
 )
-def test_no_style_reaches_a_terminal_that_wants_none(monkeypatch, environ, styled):
-    screen = Screen()
-    monkeypatch.setattr(sys, "stdout", screen)
+def test_console_writes_no_escapes_when_the_terminal_has_no_colour(monkeypatch, environ, is_styled):
+    fake_terminal = FakeTerminal()
+    monkeypatch.setattr(sys, "stdout", fake_terminal)
     for name in ("TERM", "NO_COLOR", "FORCE_COLOR", "COLORTERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    console = glue.terminal()
+    console = glue.make_console()
     console.print("[dim]dim[/] [bold]bold[/] [red]red[/]")
-    assert ("\x1b" in screen.written) is styled
-    assert glue.coloured(console) is styled
+    assert ("\x1b" in fake_terminal.written) is is_styled
+    assert glue.has_colour(console) is is_styled
 
 
-def test_stop_status_stops_one_that_was_interrupted_in_its_start():
-    status = glue.terminal().status("waiting")
-    status._live._started = True  # Ctrl-C came before Rich had noted the display
+def test_stop_status_accepts_a_status_whose_start_was_interrupted():
+    status = glue.make_console().status("waiting")
+    status._live._started = True  # as if Ctrl-C came before Rich registered the display
     glue.stop_status(status)
