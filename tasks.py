@@ -48,7 +48,8 @@ def test(
     if all and matrix:
         raise Exit("--all and --matrix cannot be combined\n  run one after the other", 2)
     tier = MATRIX if matrix else ALL if all or faults else QUICK
-    # One more than the CPUs, as most tests wait for servers. Matrix tests start several engines each.
+    # Most tests wait for servers, so use one more worker than CPUs. A matrix test starts several
+    # engines.
     workers = "1" if matrix else str((os.cpu_count() or 1) + 1)
     command = [sys.executable, "-m", "pytest", "-m", tier, "-n", workers, "--dist", "loadgroup"]
     command += [*(["-k", k] if k else []), *(["-x"] if x else [])]

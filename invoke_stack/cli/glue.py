@@ -87,8 +87,8 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
                 command = f"inv --debug {body.__name__}"
                 raise Exit(f"{plain_lines(summary)}\n  show the traceback: {command}", 1) from error
             finally:
-                # The verb is done, so Ctrl-C could only interrupt the interpreter's shutdown. Ignored,
-                # because Python removes any other handler before the shutdown is complete.
+                # The verb is done, so Ctrl-C could only interrupt the interpreter's shutdown. Ignore
+                # it: Python removes any other handler before the shutdown is complete.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
         names = {flag.replace("_", "-"): text for flag, text in help_of_flags.items()}
@@ -170,7 +170,7 @@ def say(text: str) -> None:
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Return a console for stdout or stderr; colours follow `NO_COLOR`, `FORCE_COLOR` and `TERM`."""
+    """Return a console; its colours depend on `NO_COLOR`, `FORCE_COLOR` and `TERM`."""
     from rich.theme import Theme
 
     from invoke_stack.cli.screen.console import PlainConsole

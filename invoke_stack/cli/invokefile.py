@@ -1,4 +1,4 @@
-"""Checks `invoke.yaml` before Invoke reads it, because Invoke answers errors in it with a traceback."""
+"""Checks `invoke.yaml` first, because Invoke itself fails with a traceback if it is invalid."""
 
 from __future__ import annotations
 

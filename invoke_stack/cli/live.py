@@ -1,4 +1,4 @@
-"""Polls every second: a terminal gets one screen that is updated, a pipe gets one block per poll."""
+"""Polls every second. A terminal shows one screen in place, a pipe gets one block per poll."""
 
 from __future__ import annotations
 

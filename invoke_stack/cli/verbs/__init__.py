@@ -1,1 +1,1 @@
-"""The verbs: each parses its arguments, calls the command that does the work, and shows the result."""
+"""The verbs: each parses its arguments, calls a command, and shows the result."""
