@@ -155,7 +155,7 @@ def start(context: Context, runtime: str, *, needs_variables: bool = True) -> Se
 
     refused: list[BadInput] = []
     config = configure(context, runtime, None if needs_variables else refused.append)
-    return session.begin(config, say, refused)
+    return session.open_session(config, say, refused)
 
 
 def say(text: str) -> None:

@@ -126,7 +126,7 @@ def _show(
         how = "q quits" if pressed else "Ctrl-C quits"
         while not caught:
             for found, at in looker.found():
-                poll_state.take(found, at)
+                poll_state.record(found, at)
                 view.take(found, at)
             now = datetime.now(UTC)
             shown = frame.screen(

@@ -49,8 +49,8 @@ def news_lines(history: History, looks: Sequence[Health], now: datetime) -> list
     for look in looks:
         track = history.tracks[look.replica]
         line = _head(look.replica, track, now)
-        if track.last and track.last.why:
-            line.append(f": {track.last.why}")
+        if track.last and track.last.reason:
+            line.append(f": {track.last.reason}")
         shown.append(plain(line))
     return shown
 
@@ -133,10 +133,10 @@ def _change(change: Change, names: bool) -> Text:
     line = Text(f"  {change.at:%H:%M:%S}  ")
     line.append(sign, colour)
     line.append(f" {change.replica} is {change.state}" if names else f" {change.state}")
-    if change.before:
-        line.append(f", after {grid.span(change.lasted)} {change.before}", "dim")
+    if change.previous:
+        line.append(f", after {grid.span(change.previous_seconds)} {change.previous}", "dim")
     else:
         line.append(" at the first look", "dim")
-    if change.why:
-        line.append(f": {change.why}")
+    if change.reason:
+        line.append(f": {change.reason}")
     return line

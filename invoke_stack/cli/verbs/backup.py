@@ -56,12 +56,17 @@ def restore(
     be restored to the end, or is not ready afterwards; 4 the stack is not up; 130
     you said no.
     """
-    from invoke_stack.commands.backup import check_archive, find_server, put_back, restore_steps
+    from invoke_stack.commands.backup import (
+        check_archive,
+        find_server,
+        restore_archive,
+        restore_steps,
+    )
 
     session = start(context, runtime)
     archive, schema = check_archive(session, Path(file))
     say(f"{archive.path}: {_described(archive)}; the database is at {schema['current']}")
-    if not archive.has_sum:
+    if not archive.has_checksum:
         say(f"note: there is no {archive.path.name}.sha256, so small damage would not be seen")
     if dry_run:
         plan = restore_steps(find_server(session), archive, schema["head"], datetime.now(UTC))
@@ -69,7 +74,7 @@ def restore(
         return
     if not yes:
         confirm("Put it in the place of the database?")
-    put_back(session, archive, schema["head"], datetime.now(UTC))
+    restore_archive(session, archive, schema["head"], datetime.now(UTC))
     say(f"restored, and {session.config.service} is ready")
 
 

@@ -23,7 +23,7 @@ from invoke_stack.model import Result
 from invoke_stack.render import documents
 
 if TYPE_CHECKING:
-    from invoke_stack.commands.gather import Waiting
+    from invoke_stack.commands.gather import ShowPending
 
 PATIENCE = 1.0  # seconds after which a terminal is told what is being waited for
 
@@ -45,13 +45,13 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
     Exit codes: 0 nothing is wrong; 3 something is; 2 a bad flag; 130 Ctrl-C.
     """
     from invoke_stack.cli.screen import findings
-    from invoke_stack.commands.doctor import examine
+    from invoke_stack.commands.doctor import diagnose
 
     begin = time.monotonic()
     refused: list[BadInput] = []
     configured = configure(context, runtime, refused.append)
     with _telling() as waiting:
-        runtime_name, check_results = examine(configured, refused, os.environ, waiting)
+        runtime_name, check_results = diagnose(configured, refused, os.environ, waiting)
     if json:
         print(documents.dumps(documents.check_results_json(check_results, runtime_name)))
     else:
@@ -62,7 +62,7 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
 
 
 @contextmanager
-def _telling() -> Iterator[Waiting]:
+def _telling() -> Iterator[ShowPending]:
     """Shows what is being waited for, on a terminal, and only once that takes a while."""
     console = terminal(stderr=True)
     status = console.status("")

@@ -127,7 +127,7 @@ class _View:
 
         if isinstance(found, StackError):
             self.looks = []
-            self.history.lose(at, found.message)
+            self.history.add_failure(at, found.message)
         else:
             self.looks = found
             self.history.add(found)

@@ -47,7 +47,7 @@ def show_status(session: Session, json: bool, services: Collection[str] | None =
     """Show the stack, and exit with 3 if one of `services`, by default of all, is not healthy."""
     from invoke_stack.commands.status import StatusPoller
 
-    seen = StatusPoller(session).look()
+    seen = StatusPoller(session).poll()
     if json:
         print(documents.dumps(documents.status_json(seen)))
     else:
@@ -73,9 +73,9 @@ def _watch(session: Session, json: bool) -> None:
         return documents.dumps(documents.status_json(seen))
 
     if json:
-        live.watch_json(glances.look, dumps)
+        live.watch_json(glances.poll, dumps)
     else:
-        live.watch(glances.look, f"{session.config.root.name} · {runtime}", _View(runtime))
+        live.watch(glances.poll, f"{session.config.root.name} · {runtime}", _View(runtime))
 
 
 class _View:

@@ -137,17 +137,17 @@ def look(state=State.HEALTHY, at=0.0, latency=5.0, name="backend", **more):
 
 def test_a_sight_knows_since_when_it_sees_nothing():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     for second in (1, 2):
-        poll_state.take(OutOfReach("no engine", "start it"), moment(second))
-    assert (poll_state.seen, poll_state.value_at, poll_state.failing_since) == (
+        poll_state.record(OutOfReach("no engine", "start it"), moment(second))
+    assert (poll_state.value, poll_state.value_at, poll_state.failing_since) == (
         "a",
         moment(0),
         moment(1),
     )
     assert poll_state.polled_at == moment(2)
-    poll_state.take("b", moment(9))
-    assert (poll_state.seen, poll_state.problem, poll_state.failing_since) == ("b", None, None)
+    poll_state.record("b", moment(9))
+    assert (poll_state.value, poll_state.problem, poll_state.failing_since) == ("b", None, None)
     assert (poll_state.recovered_at, poll_state.outage_seconds) == (moment(9), 8.0)
 
 
@@ -164,11 +164,11 @@ def framed(poll_state, now, lines=(), width=60, height=12, asked_at=None):
 
 def test_a_watch_says_that_it_lives_and_what_is_away():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     lines = framed(poll_state, 1)
     assert lines[0].split() == ["title", "00:00:01", "UTC"]
     assert lines[-1].split() == ["looked", "at", "00:00:00,", "every", "second", "q", "quits"]
-    poll_state.take(OutOfReach("no engine answers", "start it"), moment(1))
+    poll_state.record(OutOfReach("no engine answers", "start it"), moment(1))
     lines = framed(poll_state, 5)
     assert lines[1:4] == [
         "✗ out of reach since 00:00:01 (4s): no engine answers",
@@ -176,7 +176,7 @@ def test_a_watch_says_that_it_lives_and_what_is_away():
         "  still looking; below is what was seen at 00:00:00",
     ]
     assert lines[-1].startswith("looked at 00:00:01")
-    poll_state.take("b", moment(9))
+    poll_state.record("b", moment(9))
     assert framed(poll_state, 10)[1] == "✓ back since 00:00:09, after 8s"
     assert framed(poll_state, 60)[1] == ""
     assert framed(poll_state, 20, asked_at=moment(10))[-1].startswith("looking for 10s now")
@@ -190,7 +190,7 @@ def test_a_watch_says_that_it_lives_and_what_is_away():
 )
 def test_a_screen_has_the_size_of_its_window(width, height, texts):
     poll_state = PollState()
-    poll_state.take(OutOfReach("nothing answers", "start it"), moment(1))
+    poll_state.record(OutOfReach("nothing answers", "start it"), moment(1))
     lines = frame.screen(
         console(width, height),
         *("title", poll_state, [Text(text) for text in texts]),
@@ -204,14 +204,14 @@ def test_a_screen_has_the_size_of_its_window(width, height, texts):
 
 def test_what_is_too_long_goes_on_below():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     lines = framed(poll_state, 1, [Text("one two three four five")], width=20)
     assert [line.rstrip() for line in lines[2:4]] == ["one two three", "    four five"]
 
 
 def test_a_window_that_is_too_small_says_so():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     lines = framed(poll_state, 1, [Text(f"line {number}") for number in range(30)], height=8)
     assert len(lines) == 8
     assert "… 27 more lines: the window is small" in lines
@@ -309,6 +309,6 @@ def test_several_replicas_have_a_row_each(width):
 def test_when_the_stack_is_away_every_replica_is():
     history = History()
     history.add([look()])
-    history.lose(moment(0) + timedelta(seconds=5), "no engine answers")
+    history.add_failure(moment(0) + timedelta(seconds=5), "no engine answers")
     assert history.tracks["backend"].last.state is State.UNREACHABLE
     assert [change.state for change in history.changes] == [State.HEALTHY, State.UNREACHABLE]
