@@ -154,12 +154,11 @@ def read_archive(server: Server, path: Path) -> Archive:
                 raise BadInput(
                     f"{path} is not a pg_dump archive", "use a file that inv backup wrote"
                 )
-        has_checksum = _checksum_file(path).exists()
-        if has_checksum and _checksum_file(path).read_text("utf-8", "replace")[:64] != _checksum(
-            path
-        ):
+        checksum_file = _checksum_file(path)
+        has_checksum = checksum_file.exists()
+        if has_checksum and checksum_file.read_text("utf-8", "replace")[:64] != _checksum(path):
             raise BadInput(
-                f"{path} is damaged: its checksum is not the one in {_checksum_file(path).name}",
+                f"{path} is damaged: its checksum is not the one in {checksum_file.name}",
                 "use an older backup",
             )
         _read(server, "pg_restore", "--file=/dev/null", source=path)
