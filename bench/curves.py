@@ -40,7 +40,7 @@ class Curve:
     repeats: int = 3  # a point is the median of this many runs
 
     def measure(self, fixtures: Fixtures) -> dict[str, Any]:
-        """Return the points by line for the JSON file, or the reason under `failed` if it failed."""
+        """Return the points by line for the JSON file, or the reason under `failed`."""
         lines: dict[str, list[list[float]]] = {}
         try:
             for size in self.sizes:

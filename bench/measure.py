@@ -51,7 +51,7 @@ class Row:
 
 
 def measure(row: Row, fixtures: Fixtures, pairs: int) -> dict[str, Any]:
-    """Return the result of a row for the JSON file, or the reason under `failed` if it failed."""
+    """Return the result of a row for the JSON file, or the reason under `failed`."""
     begin = time.monotonic()
     try:
         with row.prepare(fixtures) as (ours, theirs):

@@ -17,7 +17,7 @@ from invoke_stack.runtimes.base import Runtime
 
 
 def check_service(session: Session, timeout: float) -> Sequence[Health]:
-    """Check each replica of the main service once, within `timeout` seconds. Raises `OutOfReach`."""
+    """Check each replica of the main service within `timeout` seconds. Raises `OutOfReach`."""
     readiness = session.config.readiness
     replicas = session.runtime.replicas(session.config.service, probe=not readiness.url)
     # In parallel, because a replica that hangs uses up its whole timeout.

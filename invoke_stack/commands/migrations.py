@@ -11,7 +11,7 @@ from invoke_stack.profile import SchemaAccess
 
 
 def read_schema(session: Session) -> dict[str, Any]:
-    """Return the keys `current`, `head`, `pending` and `known` (all revisions) of the schema report.
+    """Return the schema report: `current`, `head`, `pending`, and all revisions as `known`.
 
     Raises `BadInput` for a project whose schema is unknown, and `NotHealthy` if a revision file
     cannot be read.

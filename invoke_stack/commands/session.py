@@ -23,7 +23,7 @@ class Session:
 
     @contextmanager
     def locked(self, verb: str) -> Iterator[None]:
-        """Hold the stack's lock. Raises `OutOfReach` naming the holder if another process has it."""
+        """Hold the stack's lock. Raises `OutOfReach` if another process holds it."""
         with lock.hold(self.config.state, verb):
             yield
 

@@ -18,7 +18,7 @@ from invoke_stack.runtimes import http
 
 @contextlib.contextmanager
 def server(*pieces, pause=0.0):
-    """Serve each connection these pieces with a pause after each; yield the URL and the requests."""
+    """Send these pieces on each connection, with pauses; yield the URL and the requests."""
 
     def serve():
         with contextlib.suppress(OSError):
