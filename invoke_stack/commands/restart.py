@@ -135,7 +135,7 @@ class _Restart:
         return StartJudge(old, self._criteria, self._reporter.line)
 
     def request(self) -> None:
-        """Request the restart on a thread: it returns only once the old process has stopped."""
+        """Request the restart on a thread: the call returns once the old process has stopped."""
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
