@@ -1,1 +1,1 @@
-"""Side-by-side measurements: each verb against what a user would run instead. `inv bench` runs them."""
+"""Benchmarks that compare each verb with what a user would run instead. Run by `inv bench`."""

@@ -1,10 +1,10 @@
-"""Measure the figures that docs/scaling.md calculates with, on the local runtime's stack:
+"""Measure the figures that docs/scaling.md uses, on the stack of the local runtime.
 
     inv up --runtime local
     sh .local/run/backend.sh run python bench/capacity.py
 
-It adds scouting tasks and restarts the backend. CPU is what the processes used, not the time that
-passed, so other work on the machine changes little.
+It adds scouting tasks and restarts the backend. CPU is the processor time of the processes, so
+other load on the machine changes little.
 """
 
 from __future__ import annotations
@@ -30,33 +30,39 @@ from app.worker import broker
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".local" / "logs"
-STAMP = len("2026-11-25T01:13:34.942821358Z stderr ")  # what the local runtime puts before a line
+# The length of the prefix that the local runtime adds to a line.
+STAMP = len("2026-11-25T01:13:34.942821358Z stderr ")
 SETTINGS = load()
 API = f"http://{SETTINGS.host}:{SETTINGS.port}"
 
 
 def main() -> None:
+    """Print every figure."""
     for measure in (memory, connections_at_rest, checks, requests, tasks, boot, heartbeat):
         for name, figure in measure():
             print(f"{name:<66}{figure}", flush=True)
 
 
 def memory() -> Iterator[tuple[str, str]]:
+    """Measure the memory of each service and of a Postgres session."""
     for name in ("backend", "worker", "beat"):
-        yield f"memory of {name}, PSS", mebibytes(sum(pss(each) for each in family(name)))
-    held = [open_session() for _ in range(10)]
-    each = sum(psutil.Process(s.info.backend_pid).memory_full_info().uss for s in held) / len(held)
-    yield "memory of one Postgres session after one query, private", mebibytes(each)
-    for session in held:
+        yield f"memory of {name}, PSS", mebibytes(sum(pss(process) for process in family(name)))
+    sessions = [open_session() for _ in range(10)]
+    servers = [psutil.Process(session.info.backend_pid) for session in sessions]
+    private = sum(server.memory_full_info().uss for server in servers) / len(servers)
+    yield "memory of one Postgres session after one query, private", mebibytes(private)
+    for session in sessions:
         session.close()
 
 
 def connections_at_rest() -> Iterator[tuple[str, str]]:
+    """Count the connections of each idle service."""
     for name in ("backend", "worker", "beat"):
         yield f"connections of {name} at rest: Postgres, Redis", pair(connections(family(name)))
 
 
 def checks() -> Iterator[tuple[str, str]]:
+    """Measure the CPU of a health check."""
     count = 5000
     session = open_session()
     with session.cursor() as cursor:
@@ -66,71 +72,75 @@ def checks() -> Iterator[tuple[str, str]]:
             schema.read_current(session)
 
         server = psutil.Process(session.info.backend_pid)
-        with used(lambda: [server]) as postgres, used(lambda: [psutil.Process()]) as ours:
+        with (
+            cpu_seconds(lambda: [server]) as postgres,
+            cpu_seconds(lambda: [psutil.Process()]) as own,
+        ):
             repeat(count, check)
     yield "CPU of one health check: Postgres", micros(postgres() / count)
-    yield "CPU of one health check: the backend's own part for it", micros(ours() / count)
+    yield "CPU of one health check: the backend's own part for it", micros(own() / count)
     client = broker.client(SETTINGS, 1)
-    with used(lambda: family("redis")) as redis:
+    with cpu_seconds(lambda: family("redis")) as redis:
         repeat(count, lambda: broker.depth(client))
     yield "CPU of one health check: Redis", micros(redis() / count)
 
 
 def requests() -> Iterator[tuple[str, str]]:
-    """The list of deals, 50 of them at most, from 40 clients at once."""
+    """Measure requests for the list of deals (at most 50) from 40 clients at once."""
     count = 4000
     processes = family("backend")
     with contextlib.closing(open_session()) as session, session.cursor() as cursor:
         cursor.execute("DELETE FROM deals WHERE source = 'capacity'")
-        for more in (0, 10_000):
+        for new_deals in (0, 10_000):
             cursor.execute(
                 "INSERT INTO deals (title, url, price, currency, source, found_at)"
                 " SELECT 'deal ' || n, 'https://example.com/' || n, n, 'EUR', 'capacity', now()"
                 " FROM generate_series(1, %s) n",
-                [more],
+                [new_deals],
             )
             cursor.execute("ANALYZE deals")
             cursor.execute("SELECT count(*) FROM deals")
             (deals,) = cursor.fetchone()
             size = (LOGS / "backend.log").stat().st_size
             with (
-                peak(processes) as most,
+                peak_connections(processes) as most,
                 clients(40) as (pool, client),
-                used(lambda: processes) as backend,
-                used(lambda: family("postgres")) as postgres,
+                cpu_seconds(lambda: processes) as backend,
+                cpu_seconds(lambda: family("postgres")) as postgres,
             ):
-                answers = list(pool.map(lambda _: client.get("/deals").status_code, range(count)))
-            assert set(answers) == {200}, Counter(answers)
+                statuses = list(pool.map(lambda _: client.get("/deals").status_code, range(count)))
+            assert set(statuses) == {200}, Counter(statuses)
             yield f"CPU of one GET /deals of {deals}: backend", micros(backend() / count)
             yield f"CPU of one GET /deals of {deals}: Postgres", micros(postgres() / count)
         cursor.execute("DELETE FROM deals WHERE source = 'capacity'")
-    grown = (LOGS / "backend.log").stat().st_size - size
+    log_growth = (LOGS / "backend.log").stat().st_size - size
     yield "most connections of backend under 40 clients: Postgres, Redis", pair(most())
-    yield "the same once they are gone", pair(connections(processes))
-    yield "log of one request", f"{grown / count - STAMP:.0f} bytes"
+    yield "the same after they have disconnected", pair(connections(processes))
+    yield "log of one request", f"{log_growth / count - STAMP:.0f} bytes"
 
 
 def tasks() -> Iterator[tuple[str, str]]:
+    """Measure scouting tasks that 40 clients send at once."""
     count = 200
     processes, workers = family("backend"), family("worker")
     log = (LOGS / "worker.log").read_bytes()
     redis = broker.client(SETTINGS, 1)
     with (
-        peak(processes) as most,
-        peak(workers) as at_work,
+        peak_connections(processes) as most,
+        peak_connections(workers) as most_of_workers,
         clients(40) as (pool, client),
-        used(lambda: workers) as worker,
-        used(lambda: family("redis")) as queue,
+        cpu_seconds(lambda: workers) as worker,
+        cpu_seconds(lambda: family("redis")) as queue,
     ):
-        answers = list(pool.map(lambda _: client.post("/scouts").status_code, range(count)))
+        statuses = list(pool.map(lambda _: client.post("/scouts").status_code, range(count)))
         waiting = redis.llen("celery")
         memory = redis.memory_usage("celery", samples=0) or 0
         while broker.depth(redis):
             time.sleep(0.1)
-    assert set(answers) == {202}, Counter(answers)
+    assert set(statuses) == {202}, Counter(statuses)
     lines = (LOGS / "worker.log").read_bytes()[len(log) :].splitlines(keepends=True)
     yield "most connections of backend, 40 clients sending tasks", pair(most())
-    yield "most connections of worker (concurrency 2) at work", pair(at_work())
+    yield "most connections of worker (concurrency 2) at work", pair(most_of_workers())
     yield "CPU of one task, sample feed: worker", micros(worker() / count)
     yield "CPU of one task: Redis", micros(queue() / count)
     yield f"memory of one task in Redis, of {waiting} that wait", f"{memory / waiting:.0f} bytes"
@@ -138,14 +148,14 @@ def tasks() -> Iterator[tuple[str, str]]:
 
 
 def boot() -> Iterator[tuple[str, str]]:
-    """A restart with a current schema: who connects, and how long the migrations' lock is held."""
-    seen: dict[str, int] = {}
-    held: list[float] = []
-    over = threading.Event()
+    """Measure a restart with a current schema: its sessions, and how long it holds the lock."""
+    sessions: dict[str, int] = {}  # the most at once, by application name
+    locked_at: list[float] = []
+    done = threading.Event()
 
     def watch() -> None:
         with contextlib.closing(open_session()) as session, session.cursor() as cursor:
-            while not over.is_set():
+            while not done.is_set():
                 now = time.monotonic()
                 cursor.execute(
                     "SELECT a.application_name, count(*), bool_or(l.pid IS NOT NULL)"
@@ -154,28 +164,32 @@ def boot() -> Iterator[tuple[str, str]]:
                     " WHERE a.client_addr IS NOT NULL AND a.pid <> pg_backend_pid() GROUP BY 1"
                 )
                 for name, count, locked in cursor.fetchall():
-                    seen[name] = max(seen.get(name, 0), count)
+                    sessions[name] = max(sessions.get(name, 0), count)
                     if locked:
-                        held.append(now)
+                        locked_at.append(now)
                 time.sleep(0.002)
 
     log = LOGS / "backend.log"
     before = log.read_bytes()
     watcher = threading.Thread(target=watch)
     watcher.start()
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "invoke", "restart-backend", "--no-logs", "--json"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    over.set()
+    done.set()
     watcher.join()
-    phases = {each["name"]: each["seconds"] for each in json.loads(said.stdout)["phases"]}
+    verdict = json.loads(result.stdout)
+    phases = {phase["name"]: phase["seconds"] for phase in verdict["phases"]}
     lines = log.read_bytes()[len(before) :].splitlines(keepends=True)
     yield "restart with a current schema, seconds for each phase", str(phases)
-    yield "sessions at most, while it restarts", str(seen)
-    yield "the migrations' lock is held", f"{(held[-1] - held[0]) * 1000:.0f} ms"
+    yield "most sessions during the restart", str(sessions)
+    yield (
+        "time that the migrations' lock is held",
+        f"{(locked_at[-1] - locked_at[0]) * 1000:.0f} ms",
+    )
     yield (
         "log of one restart",
         f"{sum(len(line) - STAMP for line in lines)} bytes in {len(lines)} lines",
@@ -183,6 +197,7 @@ def boot() -> Iterator[tuple[str, str]]:
 
 
 def heartbeat() -> Iterator[tuple[str, str]]:
+    """Measure the CPU of a heartbeat probe."""
     count = 20
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in range(count):
@@ -192,7 +207,7 @@ def heartbeat() -> Iterator[tuple[str, str]]:
     yield "CPU of one heartbeat probe", micros(cpu / count)
 
 
-# Looking at processes
+# Processes
 
 COMMANDS = {
     "backend": "app.main:app",
@@ -204,22 +219,23 @@ COMMANDS = {
 
 
 def family(name: str) -> list[psutil.Process]:
-    """The processes of a service of this checkout's stack, those they have forked among them."""
-    found: list[psutil.Process] = []
+    """Return the processes of a service of this checkout's stack, including child processes."""
+    processes: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        at_home = (process.info["cwd"] or "").startswith(str(ROOT))
-        if at_home and COMMANDS[name] in " ".join(process.info["cmdline"] or ()):
-            found += [process, *process.children(recursive=True)]
-    assert found, f"{name} does not run: inv up --runtime local"
-    return list(dict.fromkeys(found))
+        is_ours = (process.info["cwd"] or "").startswith(str(ROOT))
+        if is_ours and COMMANDS[name] in " ".join(process.info["cmdline"] or ()):
+            processes += [process, *process.children(recursive=True)]
+    assert processes, f"{name} is not running: inv up --runtime local"
+    return list(dict.fromkeys(processes))
 
 
 def pss(process: psutil.Process) -> float:
+    """Return the proportional set size of a process in bytes."""
     return process.memory_full_info().pss
 
 
 def connections(processes: list[psutil.Process]) -> tuple[int, int]:
-    """How many connections they have to Postgres and to Redis; a fork shares those it inherits."""
+    """Count the connections to Postgres and to Redis; those that a fork inherits count once."""
     sockets = {
         (connection.laddr.port, connection.raddr.port)
         for process in processes
@@ -231,8 +247,8 @@ def connections(processes: list[psutil.Process]) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def used(find: Callable[[], list[psutil.Process]]) -> Iterator[Callable[[], float]]:
-    """CPU seconds within the block, of processes that come and go too."""
+def cpu_seconds(find: Callable[[], list[psutil.Process]]) -> Iterator[Callable[[], float]]:
+    """Measure the CPU seconds that the processes of `find()` use within the block."""
 
     def total() -> float:
         return sum(sum(process.cpu_times()[:4]) for process in find())
@@ -244,13 +260,13 @@ def used(find: Callable[[], list[psutil.Process]]) -> Iterator[Callable[[], floa
 
 
 @contextlib.contextmanager
-def peak(processes: list[psutil.Process]) -> Iterator[Callable[[], tuple[int, int]]]:
-    """The most connections to Postgres and to Redis that were seen within the block."""
+def peak_connections(processes: list[psutil.Process]) -> Iterator[Callable[[], tuple[int, int]]]:
+    """Measure the most connections to Postgres and to Redis within the block."""
     most = [0, 0]
-    over = threading.Event()
+    done = threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
+        while not done.is_set():
             most[:] = map(max, most, connections(processes))
             time.sleep(0.02)
 
@@ -259,12 +275,13 @@ def peak(processes: list[psutil.Process]) -> Iterator[Callable[[], tuple[int, in
     try:
         yield lambda: (most[0], most[1])
     finally:
-        over.set()
+        done.set()
         watcher.join()
 
 
 @contextlib.contextmanager
 def clients(number: int) -> Iterator[tuple[ThreadPoolExecutor, httpx.Client]]:
+    """Yield a pool of `number` threads, and a client with as many connections to the API."""
     limits = httpx.Limits(max_connections=number, max_keepalive_connections=number)
     with httpx.Client(base_url=API, limits=limits, timeout=30) as client:
         with ThreadPoolExecutor(number) as pool:
@@ -272,6 +289,7 @@ def clients(number: int) -> Iterator[tuple[ThreadPoolExecutor, httpx.Client]]:
 
 
 def open_session():  # type: ignore[no-untyped-def]
+    """Return a Postgres session that has run one query."""
     session = database.connect(SETTINGS, "capacity", 5)
     session.autocommit = True
     schema.read_current(session)
@@ -279,19 +297,23 @@ def open_session():  # type: ignore[no-untyped-def]
 
 
 def repeat(count: int, action: Callable[[], object]) -> None:
+    """Run an action `count` times."""
     for _ in range(count):
         action()
 
 
 def micros(seconds: float) -> str:
+    """Format seconds as microseconds."""
     return f"{seconds * 1e6:.0f} µs"
 
 
 def mebibytes(number: float) -> str:
+    """Format bytes as MiB."""
     return f"{number / 2**20:.1f} MiB"
 
 
 def pair(counts: tuple[int, int]) -> str:
+    """Format two counts."""
     return "{}, {}".format(*counts)
 
 

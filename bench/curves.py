@@ -1,4 +1,4 @@
-"""How cost grows: one job at several sizes."""
+"""How cost grows: one job, measured at several sizes."""
 
 from __future__ import annotations
 
@@ -15,82 +15,86 @@ from typing import Any
 import pytest
 
 from bench import projects
+from bench.fixtures import Fixtures, time_command, time_inv, time_shell
 from bench.measure import Action
-from bench.place import Place, inv, seconds, shell
 from bench.rows import logs
 from harness import dockerized, servers
 from harness.stacks import copy_checkout
 from invoke_stack.judge.start import STABLE_FOR
 
 Prepared = AbstractContextManager[Mapping[str, Action]]
-"""What is measured at one size, by the name of its line."""
+"""A context whose value is what to measure at one size, by the name of its line."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A picture: one line for each of two or so ways to do the job."""
+    """One panel of the chart, with a line for each way to do the job."""
 
     name: str
     title: str
-    across: str  # what grows
+    x_label: str  # what grows
     unit: str
     sizes: tuple[int, ...]
-    prepare: Callable[[Place, int], Prepared]
+    prepare: Callable[[Fixtures, int], Prepared]
     logarithmic: bool = False
-    times: int = 3  # a point is the median of so many
+    repeats: int = 3  # a point is the median of this many runs
 
-    def draw(self, place: Place) -> dict[str, Any]:
-        """Its points by line, as they stand in the JSON; one that fails tells its reason instead."""
+    def measure(self, fixtures: Fixtures) -> dict[str, Any]:
+        """Return the points by line for the JSON file, or the reason under `failed`."""
         lines: dict[str, list[list[float]]] = {}
         try:
             for size in self.sizes:
-                with self.prepare(place, size) as actions:
+                with self.prepare(fixtures, size) as actions:
                     for line, action in actions.items():
-                        middle = statistics.median(action() for _ in range(self.times))
-                        lines.setdefault(line, []).append([size, round(middle, 4)])
-        except (Exception, pytest.skip.Exception) as problem:
-            why = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-            return {"failed": why[:300]}
+                        median = statistics.median(action() for _ in range(self.repeats))
+                        lines.setdefault(line, []).append([size, round(median, 4)])
+        except (Exception, pytest.skip.Exception) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            return {"failed": reason[:300]}
         return {"lines": lines}
 
 
 @contextlib.contextmanager
-def restart(place: Place, count: int) -> Iterator[Mapping[str, Action]]:
-    with projects.replicas(place.folder / f"replicas{count}", count) as stack:
+def restart(fixtures: Fixtures, count: int) -> Iterator[Mapping[str, Action]]:
+    """Restart a service with `count` replicas."""
+    with projects.replicas(fixtures.folder / f"replicas{count}", count) as stack:
         yield {
-            "inv restart": lambda: inv(stack, "restart", "idle") - STABLE_FOR,
-            "docker compose restart": lambda: shell("docker compose restart idle", stack),
+            "inv restart": lambda: time_inv(stack, "restart", "idle") - STABLE_FOR,
+            "docker compose restart": lambda: time_shell("docker compose restart idle", stack),
         }
 
 
 @contextlib.contextmanager
-def status(place: Place, count: int) -> Iterator[Mapping[str, Action]]:
-    with projects.replicas(place.folder / f"replicas{count}", count) as stack:
+def status(fixtures: Fixtures, count: int) -> Iterator[Mapping[str, Action]]:
+    """Show the status of a service with `count` replicas."""
+    with projects.replicas(fixtures.folder / f"replicas{count}", count) as stack:
         yield {
-            "inv status": lambda: inv(stack, "status"),
-            "docker compose ps": lambda: shell("docker compose ps", stack),
+            "inv status": lambda: time_inv(stack, "status"),
+            "docker compose ps": lambda: time_shell("docker compose ps", stack),
         }
 
 
 @contextlib.contextmanager
-def log_time(place: Place, lines: int) -> Iterator[Mapping[str, Action]]:
-    stack = place.long_log
+def log_time(fixtures: Fixtures, lines: int) -> Iterator[Mapping[str, Action]]:
+    """Time reading the last `lines` lines of a log."""
+    stack = fixtures.long_log
     (identity,) = stack.containers("s00")
     tail = str(lines)
     yield {
-        "inv logs": lambda: inv(stack, "logs", "s00", "--tail", tail),
-        "docker logs": lambda: seconds(["docker", "logs", "--tail", tail, identity], stack),
+        "inv logs": lambda: time_inv(stack, "logs", "s00", "--tail", tail),
+        "docker logs": lambda: time_command(["docker", "logs", "--tail", tail, identity], stack),
     }
 
 
 @contextlib.contextmanager
-def log_memory(place: Place, lines: int) -> Iterator[Mapping[str, Action]]:
-    yield {"inv logs": lambda: logs.peak(place, place.long_log, lines)}
+def log_memory(fixtures: Fixtures, lines: int) -> Iterator[Mapping[str, Action]]:
+    """Measure the memory of reading the last `lines` lines of a log."""
+    yield {"inv logs": lambda: logs.peak(fixtures, fixtures.long_log, lines)}
 
 
 REVISION = """
 revision = {revision!r}
-down_revision = {before!r}
+down_revision = {previous!r}
 
 
 def upgrade() -> None:
@@ -98,27 +102,27 @@ def upgrade() -> None:
 """
 
 
-class Revisions:
-    """An application whose alembic/versions holds so many revisions, all applied."""
+class RevisionApp:
+    """An application with `count` revisions in alembic/versions, all of them applied."""
 
-    def __init__(self, place: Place, count: int) -> None:
-        postgres, redis = place.servers
-        self.root = copy_checkout(place.folder / f"revisions{count}-{time.monotonic_ns()}")
+    def __init__(self, fixtures: Fixtures, count: int) -> None:
+        postgres, redis = fixtures.servers
+        self.root = copy_checkout(fixtures.folder / f"revisions{count}-{time.monotonic_ns()}")
         self.port = servers.free_port()
         versions = self.root / "alembic" / "versions"
         for file in versions.glob("*.py"):
             file.unlink()
-        before = None
+        previous = None
         for number in range(count):
             revision = f"{number:04}"
-            text = REVISION.format(revision=revision, before=before)
+            text = REVISION.format(revision=revision, previous=previous)
             (versions / f"{revision}.py").write_text(text, "utf-8")
-            before = revision
+            previous = revision
         with contextlib.closing(postgres.connect()) as connection:
             cursor = connection.cursor()
             cursor.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32))")
             cursor.execute("DELETE FROM alembic_version")
-            cursor.execute("INSERT INTO alembic_version VALUES (%s)", [before])
+            cursor.execute("INSERT INTO alembic_version VALUES (%s)", [previous])
         self.environment = servers.clean_environment(
             **postgres.environment("postgres"),
             **redis.environment(),
@@ -128,12 +132,12 @@ class Revisions:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start it anew; seconds to the first 200 of /ready."""
+        """Restart the application; return the seconds until /ready first returns 200."""
         self.stop()
         begin = time.perf_counter()
-        words = ["-m", "uvicorn", "app.main:app", "--port", str(self.port), "--no-access-log"]
+        arguments = ["-m", "uvicorn", "app.main:app", "--port", str(self.port), "--no-access-log"]
         self.process = subprocess.Popen(
-            [sys.executable, *words],
+            [sys.executable, *arguments],
             cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -141,35 +145,38 @@ class Revisions:
             stderr=subprocess.DEVNULL,
         )
         url = f"http://127.0.0.1:{self.port}/ready"
-        servers.wait_until("it is ready", lambda: dockerized.answers(url, 200), 60)
+        servers.wait_until("the application is ready", lambda: dockerized.answers(url, 200), 60)
         return time.perf_counter() - begin
 
-    def ask(self) -> float:
-        """Milliseconds of a /ready that looks everything up again."""
-        time.sleep(1.1)  # what it knows is good for a second
+    def ready_milliseconds(self) -> float:
+        """Return how many milliseconds an uncached /ready takes."""
+        time.sleep(1.1)  # its results are cached for a second
         begin = time.perf_counter()
         assert dockerized.answers(f"http://127.0.0.1:{self.port}/ready", 200)
         return (time.perf_counter() - begin) * 1000
 
     def stop(self) -> None:
+        """Stop the application if it is running."""
         if self.process:
             self.process.terminate()
             self.process.wait(20)
 
 
 @contextlib.contextmanager
-def ready(place: Place, count: int) -> Iterator[Mapping[str, Action]]:
-    application = Revisions(place, count)
+def ready(fixtures: Fixtures, count: int) -> Iterator[Mapping[str, Action]]:
+    """Query /ready of an application with `count` revisions."""
+    application = RevisionApp(fixtures, count)
     application.start()
     try:
-        yield {"/ready": application.ask}
+        yield {"/ready": application.ready_milliseconds}
     finally:
         application.stop()
 
 
 @contextlib.contextmanager
-def start(place: Place, count: int) -> Iterator[Mapping[str, Action]]:
-    application = Revisions(place, count)
+def start(fixtures: Fixtures, count: int) -> Iterator[Mapping[str, Action]]:
+    """Start an application with `count` revisions."""
+    application = RevisionApp(fixtures, count)
     application.start()  # compiles the revisions
     try:
         yield {"uvicorn to /ready": application.start}

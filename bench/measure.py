@@ -1,4 +1,4 @@
-"""Measures a row: two ways to do one job, turn by turn, and how the goal fares."""
+"""Measure rows: each runs two ways to do a job in turn, and checks the result against a goal."""
 
 from __future__ import annotations
 
@@ -12,61 +12,62 @@ from typing import Any
 
 import pytest
 
-from bench.place import Place
+from bench.fixtures import Fixtures
 
 Action = Callable[[], float]
-"""Does the job once; its figure in the unit of the row."""
+"""Does the job once and returns its figure, in the unit of the row."""
 
 Prepared = AbstractContextManager[tuple[Action, Action]]
-"""Ours and the other one, between what sets both up and what takes that down."""
+"""A context that sets up and tears down; its value is our action and the other one."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What the figures should come to: at most so much, as a ratio of medians if nothing else is said."""
+    """A limit for the ratio of the medians: at most `limit`, unless a field says otherwise."""
 
     limit: float
-    least: bool = False  # at least so much, where more is better
-    difference: bool = False  # of the medians, in the row's unit
+    least: bool = False  # at least `limit`, where more is better
+    difference: bool = False  # the limit is for the difference of the medians, in the row's unit
 
     def value(self, ours: float, theirs: float) -> float:
-        """What is held against the limit."""
+        """Return the figure that the limit applies to."""
         return ours - theirs if self.difference else ours / theirs
 
     def holds(self, value: float) -> bool:
+        """Return True if the value is within the limit."""
         return value >= self.limit if self.least else value <= self.limit
 
 
 @dataclass(frozen=True)
 class Row:
-    """One job, and what it is measured against."""
+    """One job, and the baseline that it is compared with."""
 
     name: str
     job: str
-    against: str
+    baseline: str
     goal: Goal
-    prepare: Callable[[Place], Prepared]
+    prepare: Callable[[Fixtures], Prepared]
     unit: str = "s"
 
 
-def measure(row: Row, place: Place, pairs: int) -> dict[str, Any]:
-    """The row's result, as it stands in the JSON; a row that fails tells its reason instead."""
+def measure(row: Row, fixtures: Fixtures, pairs: int) -> dict[str, Any]:
+    """Return the result of a row for the JSON file, or the reason under `failed`."""
     begin = time.monotonic()
     try:
-        with row.prepare(place) as (ours, theirs):
+        with row.prepare(fixtures) as (ours, theirs):
             figures = [(ours(), theirs()) for _ in range(pairs)]
         result = summary(row.goal, figures)
-    # A skip, such as that of a missing engine, is no Exception.
-    except (Exception, pytest.skip.Exception) as problem:
-        why = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        result = {"failed": why[:300]}
-    took = round(time.monotonic() - begin, 1)
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"unit": row.unit, **result, "took_seconds": took, "measured_at": at}
+    # pytest's skip, as of a missing engine, is not an Exception.
+    except (Exception, pytest.skip.Exception) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        result = {"failed": reason[:300]}
+    took_seconds = round(time.monotonic() - begin, 1)
+    measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"unit": row.unit, **result, "took_seconds": took_seconds, "measured_at": measured_at}
 
 
 def summary(goal: Goal, figures: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """Medians, spread, and how they compare."""
+    """Return the spread of both sides, and how their medians compare."""
     ours, theirs = (spread([pair[side] for pair in figures]) for side in (0, 1))
     value = goal.value(ours["median"], theirs["median"])
     return {
@@ -80,8 +81,8 @@ def summary(goal: Goal, figures: Sequence[tuple[float, float]]) -> dict[str, Any
 
 
 def spread(figures: Sequence[float]) -> dict[str, float]:
-    """The middle, and how far the figures lie from it: half of them are between the quartiles."""
-    several = figures if len(figures) > 1 else [*figures, *figures]
-    low, middle, high = statistics.quantiles(several, n=4, method="inclusive")
-    named = {"median": middle, "min": min(figures), "lower": low, "upper": high}
-    return {name: round(value, 5) for name, value in (named | {"max": max(figures)}).items()}
+    """Return the median, minimum and maximum, and the quartiles as `lower` and `upper`."""
+    sample = figures if len(figures) > 1 else [*figures, *figures]  # quantiles needs two
+    low, median, high = statistics.quantiles(sample, n=4, method="inclusive")
+    values = {"median": median, "min": min(figures), "lower": low, "upper": high}
+    return {name: round(value, 5) for name, value in (values | {"max": max(figures)}).items()}

@@ -1,4 +1,4 @@
-"""Small Compose projects that are measured: services that have written a log, or do nothing."""
+"""Small Compose projects for benchmarks: services with a long log, or idle ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.composed import ComposeStack
 from harness.servers import wait_until
 
 LIMIT = 300.0  # seconds
-LINE = "a line of the usual length, as a service writes it for somebody to read some day: "
+LINE = "a log line of typical length, filled up with enough text to look like a real one: "
 WRITER = """
   {name}:
     image: redis:7
@@ -30,24 +30,24 @@ services:
 
 
 @contextlib.contextmanager
-def written(folder: Path, services: int, lines: int) -> Iterator[ComposeStack]:
-    """A project whose services s00, s01, … have each written so many lines."""
+def logged(folder: Path, services: int, lines: int) -> Iterator[ComposeStack]:
+    """Yield a project whose services s00, s01, … have each logged `lines` lines."""
     names = [f"s{number:02}" for number in range(services)]
-    each = (WRITER.format(name=name, line=LINE, lines=lines) for name in names)
-    with engines.project(folder, "services:\n" + "".join(each)) as stack:
+    services_text = (WRITER.format(name=name, line=LINE, lines=lines) for name in names)
+    with engines.project(folder, "services:\n" + "".join(services_text)) as stack:
         for name in names:
             (identity,) = stack.containers(name)
 
-            def is_written(identity: str = identity) -> bool:
-                last = dockerized.docker("logs", "--tail", "1", identity).stdout
-                return last == f"{LINE}{lines}\n"
+            def is_logged(identity: str = identity) -> bool:
+                last_line = dockerized.docker("logs", "--tail", "1", identity).stdout
+                return last_line == f"{LINE}{lines}\n"
 
-            wait_until("it is written", is_written, LIMIT)
+            wait_until("all lines are logged", is_logged, LIMIT)
         yield stack
 
 
 @contextlib.contextmanager
 def replicas(folder: Path, count: int) -> Iterator[ComposeStack]:
-    """A project with so many containers of the service `idle`."""
+    """Yield a project with `count` containers of the service `idle`."""
     with engines.project(folder, IDLE.format(count=count)) as stack:
         yield stack

@@ -1,4 +1,4 @@
-"""What was measured: as JSON beside this file, as a table in docs/performance.md, as a picture."""
+"""Write the results: as JSON beside this file, and as table and chart in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import picture
+from bench import chart
 from bench.curves import CURVES
 from bench.measure import Goal, Row
 from bench.rows import ROWS
 
 RESULTS = Path(__file__).with_name("results.json")
 DOCS = RESULTS.parents[1] / "docs"
-DOCUMENT, PICTURE = DOCS / "performance.md", DOCS / "performance.svg"
+DOCUMENT, CHART = DOCS / "performance.md", DOCS / "performance.svg"
 BEGIN, END = "<!-- bench: written by inv bench -->", "<!-- end of bench -->"
 
 
 def load() -> dict[str, Any]:
-    """The results so far: a row that is not measured this time keeps what it has."""
+    """Return the results of earlier runs; they stay for rows that are not measured this time."""
     if RESULTS.exists():
         return dict(json.loads(RESULTS.read_text("utf-8")))
     return {"machine": {}, "rows": {}, "curves": {}}
 
 
 def save(results: Mapping[str, Any]) -> None:
-    """Write all three."""
+    """Write the JSON, the table and the chart."""
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
     before, rest = DOCUMENT.read_text("utf-8").split(BEGIN)
     _, after = rest.split(END)
-    shown = table(ROWS, results["rows"])
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{shown}\n{END}{after}", "utf-8")
-    PICTURE.write_text(picture.svg(CURVES, results["curves"]), "utf-8")
+    rows = table(ROWS, results["rows"])
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{rows}\n{END}{after}", "utf-8")
+    CHART.write_text(chart.svg(CURVES, results["curves"]), "utf-8")
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """Return a description of this machine."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processors": os.cpu_count(),
@@ -48,12 +48,12 @@ def machine() -> dict[str, Any]:
 
 
 def table(rows: Sequence[Row], results: Mapping[str, Any]) -> str:
-    """A line for each row, whether it was measured or not."""
-    head = "| row | job | against | it takes | the other | ratio | goal |\n|---|---|---|---|---|---|---|\n"
+    """Return a Markdown table of all rows, with or without a result."""
+    head = "| row | job | compared with | ours | theirs | ratio | goal |\n|---|---|---|---|---|---|---|\n"
     lines = []
     for row in rows:
         result = results.get(row.name, {"failed": "not measured yet"})
-        start = f"| {row.name} | {row.job} | {row.against} |"
+        start = f"| {row.name} | {row.job} | {row.baseline} |"
         if "failed" in result:
             lines.append(f"{start} {result['failed'].replace('|', '/')} | | | {_goal(row)} |")
             continue
@@ -65,13 +65,13 @@ def table(rows: Sequence[Row], results: Mapping[str, Any]) -> str:
     return head + "\n".join(lines)
 
 
-def told(row: Row, result: Mapping[str, Any]) -> str:
-    """A result in one line, for whoever waits."""
+def describe(row: Row, result: Mapping[str, Any]) -> str:
+    """Return a result as one line of progress."""
     if "failed" in result:
         return f"failed: {result['failed']}"
     sides = (_spread(result[side], row.unit) for side in ("ours", "theirs"))
-    verdict = "holds" if result["holds"] else "missed"
-    return f"{' against '.join(sides)}: {_value(row, result)}, goal {_goal(row)}: {verdict}"
+    verdict = "met" if result["holds"] else "missed"
+    return f"{' compared with '.join(sides)}: {_value(row, result)}, goal {_goal(row)}: {verdict}"
 
 
 def _spread(side: Mapping[str, float], unit: str) -> str:

@@ -1,5 +1,5 @@
-"""The rows, in the order in which they are measured and shown."""
+"""All rows, in the order in which they are measured and shown."""
 
-from bench.rows import boots, installs, load, logs, looks, restarts
+from bench.rows import boots, installs, load, logs, read_only, restarts
 
-ROWS = (*looks.ROWS, *restarts.ROWS, *boots.ROWS, *logs.ROWS, *load.ROWS, *installs.ROWS)
+ROWS = (*read_only.ROWS, *restarts.ROWS, *boots.ROWS, *logs.ROWS, *load.ROWS, *installs.ROWS)

@@ -1,4 +1,4 @@
-"""The stack up again, up for the first time, and an image after a change."""
+"""Start a stack again, for the first time, and build an image after a change."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +14,8 @@ from collections.abc import Iterator
 
 import psutil
 
+from bench.fixtures import LIMIT, Fixtures, time_command, time_inv
 from bench.measure import Action, Goal, Row
-from bench.place import LIMIT, Place, inv, seconds
 from deal_scout_profile import PROFILE
 from harness.servers import clean_environment, wait_until
 from harness.stacks import LocalStack, Stack, copy_checkout
@@ -23,34 +24,34 @@ from invoke_stack.runtimes.local import probes, stack
 
 
 @contextlib.contextmanager
-def again(place: Place) -> Iterator[tuple[Action, Action]]:
-    """Up after a down, against its services by themselves, one after the other."""
-    local = place.local
+def again(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Time `up` after `down`, compared with starting the services one after the other."""
+    local = fixtures.local
 
     def up() -> float:
         local.ok("down")
-        return inv(local, "up")
+        return time_inv(local, "up")
 
-    def alone() -> float:
+    def one_by_one() -> float:
         local.ok("down")
-        return _one_by_one(local)
+        return _start_one_by_one(local)
 
     try:
-        yield up, alone
+        yield up, one_by_one
     finally:
         local.ok("up", timeout=LIMIT)
 
 
-def _one_by_one(local: LocalStack) -> float:
-    """Start each service by its own command; seconds until its own probe is content, added up."""
-    remembered = stack.load(local.state / "stack.json")
-    assert remembered
-    user = config.stack_variables(local.root, {})
+def _start_one_by_one(local: LocalStack) -> float:
+    """Start each service with its own command; return the sum of seconds until each is ready."""
+    saved_stack = stack.load(local.state / "stack.json")
+    assert saved_stack
+    variables = config.stack_variables(local.root, {})
     run = local.state / "run"
     total = 0.0
     processes = []
     try:
-        for program in stack.programs(local.root, local.state, remembered, user):
+        for program in stack.programs(local.root, local.state, saved_stack, variables):
             begin = time.perf_counter()
             (run / f"{program.name}.started").touch()
             processes.append(
@@ -64,51 +65,51 @@ def _one_by_one(local: LocalStack) -> float:
             )
 
             def is_ready(name: str = program.name) -> bool:
-                return not probes.problem(name, remembered, run, PROFILE.readiness)
+                return not probes.problem(name, saved_stack, run, PROFILE.readiness)
 
             wait_until(f"{program.name} is ready", is_ready, 60)
             total += time.perf_counter() - begin
     finally:
         for process in reversed(processes):
-            _end(process)
+            _stop(process)
     return total
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a service and what it started."""
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a service and its child processes."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    postgres = any(each.name() == "postgres" for each in family)
-    for each in family:
+    is_postgres = any(member.name() == "postgres" for member in family)
+    for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
-            each.send_signal(2 if postgres else 15)
+            member.send_signal(signal.SIGINT if is_postgres else signal.SIGTERM)
     process.wait(60)
     psutil.wait_procs(family, 10)
 
 
 @contextlib.contextmanager
-def first(place: Place) -> Iterator[tuple[Action, Action]]:
-    """From a bare checkout to a stack that is ready, against the installation alone."""
+def first(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Time a bare checkout until its stack is ready, compared with the installation alone."""
     numbers = itertools.count()
     environment = clean_environment(INVOKE_STACK_RUNTIME="local")
     python = getattr(sys, "_base_executable", sys.executable)
 
     def bootstrap() -> float:
-        folder = place.folder / f"bare{next(numbers)}"
+        folder = fixtures.folder / f"bare{next(numbers)}"
         folder.mkdir(mode=0o700)
         bare = Stack(copy_checkout(folder), "local", environment)
         try:
-            return seconds([python, "scripts/inv.py", "up"], bare)
+            return time_command([python, "scripts/inv.py", "up"], bare)
         finally:
-            seconds([python, "scripts/inv.py", "down", "--volumes", "--yes"], bare)
+            time_command([python, "scripts/inv.py", "down", "--volumes", "--yes"], bare)
             shutil.rmtree(folder)
 
     def install() -> float:
-        folder = place.folder / f"venv{next(numbers)}"
+        folder = fixtures.folder / f"venv{next(numbers)}"
         subprocess.run([python, "-m", "venv", folder], check=True)
-        lock = str(place.local.root / "requirements.lock")
-        words = ["install", "--require-hashes", "--only-binary", ":all:", "-r", lock]
+        lock = str(fixtures.local.root / "requirements.lock")
+        arguments = ["install", "--require-hashes", "--only-binary", ":all:", "-r", lock]
         try:
-            return seconds([str(folder / "bin" / "pip"), *words], place.local)
+            return time_command([str(folder / "bin" / "pip"), *arguments], fixtures.local)
         finally:
             shutil.rmtree(folder)
 
@@ -116,26 +117,26 @@ def first(place: Place) -> Iterator[tuple[Action, Action]]:
 
 
 @contextlib.contextmanager
-def build(place: Place) -> Iterator[tuple[Action, Action]]:
-    """The backend's image after a changed line of code, against nothing changed."""
-    compose = place.compose
+def build(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Build the backend's image after a code change, compared with no change."""
+    compose = fixtures.compose
     code = compose.root / "backend" / "app" / "main.py"
-    words = ["docker", "compose", "build", "backend"]
+    command = ["docker", "compose", "build", "backend"]
     numbers = itertools.count()
 
     def changed() -> float:
         with code.open("a", encoding="utf-8") as file:
             file.write(f"# {os.getpid()}, {next(numbers)}\n")
-        return seconds(words, compose)
+        return time_command(command, compose)
 
-    yield changed, lambda: seconds(words, compose)
+    yield changed, lambda: time_command(command, compose)
 
 
 ROWS = (
     Row(
         "up-again",
-        "`inv up` on local, the second time, to ready",
-        "its six services started by themselves one after the other, to ready",
+        "`inv up` on local, the second time, until ready",
+        "its six services started one after the other by hand, until ready",
         Goal(1.5),
         again,
     ),

@@ -1,4 +1,4 @@
-"""`/health` under load, against an endpoint that returns a constant."""
+"""`/health` under load, compared with an endpoint that returns a constant."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from bench.fixtures import Fixtures
 from bench.measure import Action, Goal, Row
-from bench.place import Place
 from harness.servers import answers, free_port, wait_until
 
 CONNECTIONS = 64
-LASTS = 1.0  # seconds
+DURATION = 1.0  # seconds
 BARE = """
 from fastapi import FastAPI
 
@@ -27,61 +27,63 @@ app = FastAPI()
 async def health():
     return {"ok": True}
 """
-FLAGS = ("--no-server-header", "--timeout-graceful-shutdown", "5")  # the entrypoint's own
+FLAGS = ("--no-server-header", "--timeout-graceful-shutdown", "5")  # the same as in the entrypoint
 
 
 @contextlib.contextmanager
-def _servers(place: Place) -> Iterator[tuple[str, str]]:
-    """The addresses of the backend of the local stack, and of the bare application."""
+def _servers(fixtures: Fixtures) -> Iterator[tuple[str, str]]:
+    """Yield the URLs of the local stack's backend and of the bare application."""
     port = free_port()
-    (place.folder / "bare.py").write_text(BARE, "utf-8")
-    words = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(port), *FLAGS]
+    (fixtures.folder / "bare.py").write_text(BARE, "utf-8")
+    command = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(port), *FLAGS]
     process = subprocess.Popen(
-        words, cwd=place.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=fixtures.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         wait_until("the bare application answers", lambda: answers(port))
-        yield f"{place.local.url()}/health", f"http://127.0.0.1:{port}/health"
+        yield f"{fixtures.local.url()}/health", f"http://127.0.0.1:{port}/health"
     finally:
         process.terminate()
         process.wait(10)
 
 
 @contextlib.contextmanager
-def throughput(place: Place) -> Iterator[tuple[Action, Action]]:
-    with _servers(place) as (ours, theirs):
-        yield lambda: len(_load(ours)) / LASTS, lambda: len(_load(theirs)) / LASTS
+def throughput(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Measure requests per second."""
+    with _servers(fixtures) as (ours, theirs):
+        yield lambda: len(_load(ours)) / DURATION, lambda: len(_load(theirs)) / DURATION
 
 
 @contextlib.contextmanager
-def patience(place: Place) -> Iterator[tuple[Action, Action]]:
-    with _servers(place) as (ours, theirs):
+def latency(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Measure the 99th percentile of the latencies, in milliseconds."""
+    with _servers(fixtures) as (ours, theirs):
         yield lambda: _p99(_load(ours)), lambda: _p99(_load(theirs))
 
 
 def _p99(latencies: list[float]) -> float:
-    """In milliseconds."""
+    """Return the 99th percentile in milliseconds."""
     return sorted(latencies)[math.ceil(len(latencies) * 0.99) - 1] * 1000
 
 
 def _load(url: str) -> list[float]:
-    """Ask over 64 connections at once for a second; how many seconds each answer took."""
-    return asyncio.run(_ask_all(url))
+    """Send requests over all connections for `DURATION`; return the seconds that each took."""
+    return asyncio.run(_request_all(url))
 
 
-async def _ask_all(url: str) -> list[float]:
+async def _request_all(url: str) -> list[float]:
     latencies: list[float] = []
-    until = time.perf_counter() + LASTS
-    await asyncio.gather(*(_ask(url, until, latencies) for _ in range(CONNECTIONS)))
+    deadline = time.perf_counter() + DURATION
+    await asyncio.gather(*(_request(url, deadline, latencies) for _ in range(CONNECTIONS)))
     return latencies
 
 
-async def _ask(url: str, until: float, latencies: list[float]) -> None:
-    """One request after the other on one connection."""
+async def _request(url: str, deadline: float, latencies: list[float]) -> None:
+    """Send one request after the other on one connection."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
-    while (begin := time.perf_counter()) < until:
+    while (begin := time.perf_counter()) < deadline:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 "), head
@@ -101,5 +103,5 @@ ROWS = (
         throughput,
         "1/s",
     ),
-    Row("load-p99", "the same, 99th percentile", _BARE, Goal(3.0), patience, "ms"),
+    Row("load-p99", "the same, 99th percentile", _BARE, Goal(3.0), latency, "ms"),
 )

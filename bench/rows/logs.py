@@ -1,4 +1,4 @@
-"""`inv logs` against Docker's own commands."""
+"""`inv logs`, compared with Docker's own commands."""
 
 from __future__ import annotations
 
@@ -6,47 +6,52 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+from bench.fixtures import Fixtures, time_command, time_inv, time_shell
 from bench.measure import Action, Goal, Row
-from bench.place import Place, inv, seconds, shell
-from bench.projects import written
+from bench.projects import logged
 from harness import memory
 from harness.composed import ComposeStack
 
 
 @contextlib.contextmanager
-def million(place: Place) -> Iterator[tuple[Action, Action]]:
-    with written(place.folder / "million", 1, 1_000_000) as stack:
+def million(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Time reading a million lines."""
+    with logged(fixtures.folder / "million", 1, 1_000_000) as stack:
         (identity,) = stack.containers("s00")
         yield (
-            lambda: inv(stack, "logs", "s00", "--tail", "1000000"),
-            lambda: seconds(["docker", "logs", "--tail", "1000000", identity], stack),
+            lambda: time_inv(stack, "logs", "s00", "--tail", "1000000"),
+            lambda: time_command(["docker", "logs", "--tail", "1000000", identity], stack),
         )
 
 
 @contextlib.contextmanager
-def constant_memory(place: Place) -> Iterator[tuple[Action, Action]]:
-    """A million lines against ten thousand, by the same verb."""
-    with written(place.folder / "memory", 1, 1_000_000) as stack:
-        yield lambda: peak(place, stack, 1_000_000), lambda: peak(place, stack, 10_000)
+def constant_memory(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Measure the memory for a million lines, compared with ten thousand."""
+    with logged(fixtures.folder / "memory", 1, 1_000_000) as stack:
+        yield lambda: peak(fixtures, stack, 1_000_000), lambda: peak(fixtures, stack, 10_000)
 
 
-def peak(place: Place, stack: ComposeStack, tail: int) -> float:
-    """The most memory that `inv logs` takes, in MiB."""
-    record = place.folder / "peak"
-    seconds(memory.recorded(record, stack.command("logs", "s00", "--tail", str(tail))), stack)
+def peak(fixtures: Fixtures, stack: ComposeStack, tail: int) -> float:
+    """Return the peak memory of `inv logs` in MiB."""
+    record = fixtures.folder / "peak"
+    time_command(memory.recorded(record, stack.command("logs", "s00", "--tail", str(tail))), stack)
     return int(record.read_text("ascii")) / 1024
 
 
 @contextlib.contextmanager
-def merged(place: Place) -> Iterator[tuple[Action, Action]]:
+def merged(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
+    """Time merging the logs of 20 containers, after checking their order."""
     count, lines = 20, 20_000
-    with written(place.folder / "merged", count, lines) as stack:
+    with logged(fixtures.folder / "merged", count, lines) as stack:
         names = ",".join(f"s{number:02}" for number in range(count))
-        words = ("logs", names, "--tail", str(count * lines))
-        told = [json.loads(line)["time"] for line in stack.ok(*words, "--json").splitlines()]
-        assert len(told) == count * lines
-        assert told == sorted(told), "the lines are not in order of time"
-        yield lambda: inv(stack, *words), lambda: shell("docker compose logs --no-color", stack)
+        arguments = ("logs", names, "--tail", str(count * lines))
+        times = [json.loads(line)["time"] for line in stack.ok(*arguments, "--json").splitlines()]
+        assert len(times) == count * lines
+        assert times == sorted(times), "the lines are not in order of time"
+        yield (
+            lambda: time_inv(stack, *arguments),
+            lambda: time_shell("docker compose logs --no-color", stack),
+        )
 
 
 ROWS = (

@@ -161,7 +161,7 @@ def open_session(context: Context, runtime: str, *, needs_variables: bool = True
 
     refused: list[BadInput] = []
     config = load_config(context, runtime, None if needs_variables else refused.append)
-    return session.begin(config, say, refused)
+    return session.open_session(config, say, refused)
 
 
 def say(text: str) -> None:

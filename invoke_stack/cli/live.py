@@ -126,7 +126,7 @@ def _run_screen(
         quit_hint = "q quits" if read_key else "Ctrl-C quits"
         while not signals:
             for value, at in poller.results():
-                poll_state.take(value, at)
+                poll_state.record(value, at)
                 view.add(value, at)
             now = datetime.now(UTC)
             lines = frame.frame_lines(

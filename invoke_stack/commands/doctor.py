@@ -1,22 +1,25 @@
-"""Finds what is wrong with a stack."""
+"""Find out what is wrong with a stack."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from invoke_stack.commands.gather import Waiting, gather
+from invoke_stack.commands.gather import ShowPending, gather
 from invoke_stack.config import Config
 from invoke_stack.errors import BadInput
 from invoke_stack.judge import checks
 from invoke_stack.model import CheckResult
 
 
-def examine(
-    config: Config, refused: Sequence[BadInput], environ: Mapping[str, str], waiting: Waiting
+def diagnose(
+    config: Config,
+    variable_errors: Sequence[BadInput],
+    environ: Mapping[str, str],
+    show_pending: ShowPending,
 ) -> tuple[str, list[CheckResult]]:
-    """Return the name of the runtime that was examined, and what each check found.
+    """Return the name of the examined runtime, and the result of each check. Changes nothing.
 
-    `refused` is what is wrong with the stack's variables. Changes nothing.
+    `variable_errors` are problems with the stack's variables.
     """
-    facts = gather(config, refused, environ, waiting)
+    facts = gather(config, variable_errors, environ, show_pending)
     return facts.runtime, checks.examine(facts)

@@ -7,13 +7,13 @@ from invoke_stack.runtimes import record
 
 
 def list_data(session: Session) -> tuple[str, ...]:
-    """Return the names of what `down` deletes with `volumes`. Raises `OutOfReach`."""
+    """Return the names of what `down --volumes` deletes. Raises `OutOfReach`."""
     return session.runtime.data()
 
 
 def take_down(session: Session, *, volumes: bool) -> None:
-    """Stop the stack, and delete its data with `volumes`. Raises `OutOfReach`."""
-    with session.changing("down"):
+    """Stop the stack; with `volumes`, also delete its data. Raises `OutOfReach`."""
+    with session.locked("down"):
         session.runtime.down(volumes=volumes, say=session.say)
         if volumes:
             record.remove(session.config.state, session.runtime.name)

@@ -1,4 +1,4 @@
-"""Gathers the facts for `doctor` side by side, so that one that hangs does not hold up the rest."""
+"""Gather the facts for `doctor` in parallel, so that one that hangs does not delay the others."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from invoke_stack.runtimes.local.runtime import LocalRuntime
 
 T = TypeVar("T")
 
-Waiting = Callable[[Sequence[str], float], None]
-"""Shows what is still being waited for, and since how many seconds."""
+ShowPending = Callable[[Sequence[str], float], None]
+"""Shows the names of the pending facts, and how many seconds have passed."""
 
-LIMIT = 10.0  # seconds for everything
-PROBE = 3.0  # seconds for one answer of a service
-TAIL = 1000  # lines of a service in trouble
+LIMIT = 10.0  # seconds for all facts together
+PROBE_TIMEOUT = 3.0  # seconds for one response of a service
+TAIL = 1000  # log lines that are read of a service in trouble
 
 
 class FactGatherer:
-    """Facts that are being found out, each on a thread of its own."""
+    """Gathers facts, each on its own thread."""
 
     def __init__(self) -> None:
         self._names: dict[Future[Any], str] = {}
-        self._needed: dict[Future[Any], tuple[Future[Any], ...]] = {}
+        self._dependencies: dict[Future[Any], tuple[Future[Any], ...]] = {}
 
     def add(
         self,
@@ -56,43 +56,50 @@ class FactGatherer:
         *inputs: Future[Any],
         after: Sequence[Future[Any]] = (),
     ) -> Future[T]:
-        """Find out one fact from others: `find` gets their values as soon as all are known.
+        """Start to gather a fact: `find` is called with the values of `inputs` once all are done.
 
-        An error of an input is the fact's own. What is in `after` is only waited for.
+        The error of an input becomes the error of the fact. Futures in `after` are only waited for.
         """
         future: Future[T] = Future()
         self._names[future] = name
-        self._needed[future] = (*inputs, *after)
+        self._dependencies[future] = (*inputs, *after)
 
         def work() -> None:
-            futures.wait(self._needed[future])
+            futures.wait(self._dependencies[future])
             try:
-                future.set_result(find(*(each.result() for each in inputs)))
+                future.set_result(find(*(value.result() for value in inputs)))
             except StackError as error:
                 future.set_exception(error)
             except Exception as error:
-                # A machine in trouble answers in unforeseen ways; the other checks go on.
-                what = f"unexpected: {type(error).__name__}: {error}"
-                future.set_exception(StackError(what))
+                # A broken machine fails in unexpected ways; the other checks continue.
+                message = f"unexpected: {type(error).__name__}: {error}"
+                future.set_exception(StackError(message))
 
-        # A daemon, so that one that hangs does not keep the command from ending.
+        # A daemon thread, so that a fact that hangs does not keep the process alive.
         threading.Thread(target=work, daemon=True).start()
         return future
 
-    def wait(self, limit: float, waiting: Waiting) -> list[str]:
-        """Wait for everything; return the names of what is late, without what waits for that."""
+    def wait(self, limit: float, show_pending: ShowPending) -> list[str]:
+        """Wait at most `limit` seconds for all facts; return the names of those that are late.
+
+        A fact that only waits for another late one is left out.
+        """
         begin = time.monotonic()
         while True:
-            pending = [each for each in self._names if not each.done()]
-            late = [each for each in pending if all(need.done() for need in self._needed[each])]
-            names = list(dict.fromkeys(self._names[each] for each in late))
+            pending = [future for future in self._names if not future.done()]
+            late = [
+                future
+                for future in pending
+                if all(dependency.done() for dependency in self._dependencies[future])
+            ]
+            names = list(dict.fromkeys(self._names[future] for future in late))
             seconds = time.monotonic() - begin
             if not pending or seconds > limit:
                 return names
-            waiting(names, seconds)
+            show_pending(names, seconds)
             futures.wait(pending, timeout=0.2)
 
-    def in_time(self, future: Future[T]) -> Future[T]:
+    def done_or_failed(self, future: Future[T]) -> Future[T]:
         """Return the future if it is done, else one that failed with `NoAnswer`."""
         if future.done():
             return future
@@ -103,80 +110,87 @@ class FactGatherer:
 
 def gather(
     config: Config,
-    refused: Sequence[BadInput],
+    variable_errors: Sequence[BadInput],
     environ: Mapping[str, str],
-    waiting: Waiting,
+    show_pending: ShowPending,
     limit: float = LIMIT,
 ) -> Facts:
-    """Find out everything that the checks decide on, within `limit` seconds. It changes nothing.
+    """Gather everything that the checks need, within `limit` seconds. Changes nothing.
 
-    `refused` is what was wrong with the stack's variables when the Config was made.
+    `variable_errors` are the problems with the stack's variables that loading `config` reported.
     """
     engine.load()
-    gathering = FactGatherer()
-    fact = gathering.add
-    place = fact("the runtime", lambda: select.select_for_doctor(config))
-    docker = fact("the runtime", lambda found: _needs_docker(found, config, environ), place)
-    client = fact("Docker Engine", lambda needed: _connect(needed, environ), docker)
-    runtime = fact("Docker Engine", lambda found: _reachable(found, client), place)
-    replicas = fact("the services", lambda found: found.replicas(), runtime)
-    looks = fact("its health", lambda *found: _looks(config, *found), runtime, replicas)
-    ports = fact("the Compose file", lambda found: found.ports(), place)
+    gatherer = FactGatherer()
+    fact = gatherer.add
+    selected = fact("the runtime", lambda: select.select_for_doctor(config))
+    needs_docker = fact(
+        "the runtime", lambda runtime: _needs_docker(runtime, config, environ), selected
+    )
+    client = fact("Docker Engine", lambda needed: _connect(needed, environ), needs_docker)
+    # The selected runtime, once its engine responds.
+    runtime = fact("Docker Engine", lambda runtime: _reachable(runtime, client), selected)
+    replicas = fact("the services", lambda runtime: runtime.replicas(), runtime)
+    healths = fact("its health", functools.partial(_healths, config), runtime, replicas)
+    ports = fact("the Compose file", lambda runtime: runtime.ports(), selected)
     main, diagnosis = _Main(config, runtime, replicas), diagnosis_of(config.profile)
-    here = [runtime, replicas]
-    found: dict[str, Future[Any]] = {
+    stack = [runtime, replicas]
+    facts: dict[str, Future[Any]] = {
         "context": fact("Docker's context", lambda: _context(environ)),
         "engine": fact("Docker Engine", engine.describe, client),
         "compose": fact("Docker Compose", machine.compose_version),
         "ports": ports,
         "holders": fact(
-            *("who has the ports", lambda listed: _holders(listed, client, replicas), ports),
+            *("the users of the ports", lambda by_service: _holders(by_service, client, replicas)),
+            ports,
             after=[client, replicas],
         ),
-        "will_write_env": fact("the volumes", lambda found: found.will_write_env(), runtime),
+        "will_write_env": fact("the volumes", lambda runtime: runtime.will_write_env(), runtime),
         "expected_services": fact(
-            "the Compose file", lambda found: found.expected_services(), runtime
+            "the Compose file", lambda runtime: runtime.expected_services(), runtime
         ),
         "replicas": replicas,
-        "healths": looks,
+        "healths": healths,
         "schema": fact("the schema", lambda _: _schema(config, main), replicas),
         "output": fact(
             "the logs",
-            lambda *known: _output(config, diagnosis, main, looks, *known),
-            *here,
-            after=[looks],
+            functools.partial(_output, config, diagnosis, main, healths),
+            *stack,
+            after=[healths],
         ),
-        "stale": fact("the configuration", lambda found: found.staleness(config.service), runtime),
-        "commands": fact("the processes", _commands, *here),
+        "stale": fact(
+            "the configuration", lambda runtime: runtime.staleness(config.service), runtime
+        ),
+        "commands": fact("the processes", _commands, *stack),
         "disk": fact("the disk", lambda: machine.disk(config.root)),
-        "disks": fact("the disks", lambda *known: _disks(config, client, *known), *here),
+        "disks": fact("the disks", functools.partial(_disks, config, client), *stack),
     }
     more = {
-        name: fact(each.title, functools.partial(each.find, main), after=each.asks_service * here)
-        for name, each in diagnosis.facts.items()
+        name: fact(spec.title, functools.partial(spec.find, main), after=spec.asks_service * stack)
+        for name, spec in diagnosis.facts.items()
     }
-    late = gathering.wait(limit, waiting)
-    place, docker = gathering.in_time(place), gathering.in_time(docker)
-    if place.exception():
-        found["replicas"] = place  # its error says what to do
-    chosen = None if place.exception() else place.result()
+    late = gatherer.wait(limit, show_pending)
+    selected = gatherer.done_or_failed(selected)
+    needs_docker = gatherer.done_or_failed(needs_docker)
+    if selected.exception():
+        facts["replicas"] = selected  # its error says what to do
+    chosen = None if selected.exception() else selected.result()
     return Facts(
         runtime=chosen.name if chosen else config.runtime,
         in_containers=chosen.capabilities.containers if chosen else True,
-        needs_docker=bool(docker.exception()) or docker.result(),
+        needs_docker=bool(needs_docker.exception()) or needs_docker.result(),
         service=config.service,
         profile=config.profile,
         diagnosis=diagnosis,
         now=datetime.now(UTC),
         late=late,
-        settings=_settings(config, refused, environ),
-        **{name: gathering.in_time(each) for name, each in found.items()},
-        more={name: gathering.in_time(each) for name, each in more.items()},
+        settings=_settings(config, variable_errors, environ),
+        **{name: gatherer.done_or_failed(future) for name, future in facts.items()},
+        more={name: gatherer.done_or_failed(future) for name, future in more.items()},
     )
 
 
 class _Main:
-    """Implements `profile.MainService`. Waits for what it needs."""
+    """Implements `profile.MainService`. Its methods wait for the facts that they need."""
 
     def __init__(
         self, config: Config, runtime: Future[Runtime], replicas: Future[list[Replica]]
@@ -187,31 +201,32 @@ class _Main:
 
     def answers(self, path: str) -> list[Mapping[str, Any]]:
         replicas = self._replicas.result()
-        running = [each for each in replicas if each.service == self._service and each.running]
+        running = [r for r in replicas if r.service == self._service and r.running]
         if not running:
-            raise Skipped(f"{self._service} does not run")
-        return [self._runtime.result().get(each, path, PROBE).body for each in running]
+            raise Skipped(f"{self._service} is not running")
+        runtime = self._runtime.result()
+        return [runtime.get(replica, path, PROBE_TIMEOUT).body for replica in running]
 
-    def execute(self, *words: str) -> str:
-        return self._runtime.result().execute(self._service, words, PROBE)
+    def execute(self, *command: str) -> str:
+        return self._runtime.result().execute(self._service, command, PROBE_TIMEOUT)
 
     def last_lines(self) -> Sequence[LogLine]:
-        return logs.last(self._runtime.result(), self._service, TAIL)
+        return logs.last_lines(self._runtime.result(), self._service, TAIL)
 
 
-def _needs_docker(place: Runtime, config: Config, environ: Mapping[str, str]) -> bool:
-    """Return True if the stack is on Docker, or would be if Docker answered."""
-    if not isinstance(place, LocalRuntime):
+def _needs_docker(runtime: Runtime, config: Config, environ: Mapping[str, str]) -> bool:
+    """Return True if the stack runs on Docker, or would if Docker responded."""
+    if not isinstance(runtime, LocalRuntime):
         return True
-    named = environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or machine.has_docker()
-    return bool(named) and config.runtime == "auto" and not place.has_been_up()
+    docker = environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or machine.has_docker()
+    return bool(docker) and config.runtime == "auto" and not runtime.has_been_up()
 
 
-def _reachable(place: Runtime, client: Future[engine.Client]) -> Runtime:
-    """Return the runtime once it is known that the engine answers, where it has one."""
-    if place.capabilities.containers:
+def _reachable(runtime: Runtime, client: Future[engine.Client]) -> Runtime:
+    """Return the runtime once its engine, if it has one, responds."""
+    if runtime.capabilities.containers:
         client.result()
-    return place
+    return runtime
 
 
 def _connect(needed: bool, environ: Mapping[str, str]) -> engine.Client:
@@ -228,14 +243,14 @@ def _context(environ: Mapping[str, str]) -> str:
     return environ.get("DOCKER_CONTEXT", "") or "the current context"
 
 
-def _looks(config: Config, runtime: Runtime, replicas: Sequence[Replica]) -> list[Health]:
-    running = [each for each in replicas if each.service == config.service and each.running]
-    return [check_replica(runtime, each, PROBE, config.readiness) for each in running]
+def _healths(config: Config, runtime: Runtime, replicas: Sequence[Replica]) -> list[Health]:
+    running = [r for r in replicas if r.service == config.service and r.running]
+    return [check_replica(runtime, r, PROBE_TIMEOUT, config.readiness) for r in running]
 
 
 def _schema(config: Config, main: _Main) -> Schema:
     if not config.profile.schema:
-        raise Skipped("the project is not known to have one")
+        raise Skipped("the project has no schema that inv knows")
     return schema_of(main.answers(config.profile.schema.path)[0])
 
 
@@ -243,28 +258,31 @@ def _output(
     config: Config,
     diagnosis: Diagnosis,
     main: _Main,
-    looks: Future[list[Health]],
+    health_future: Future[list[Health]],
     runtime: Runtime,
     replicas: Sequence[Replica],
 ) -> dict[str, list[str]]:
-    """Return the last lines of each service in trouble since its start."""
-    in_trouble = {each.service for each in replicas if not is_ready(each) or each.restarts}
-    seen = [] if looks.exception() else looks.result()
-    if looks.exception() or any(look.state is not State.HEALTHY for look in seen):
+    """Return the last log lines of each service in trouble, since its start."""
+    in_trouble = {r.service for r in replicas if not is_ready(r) or r.restarts}
+    error = health_future.exception()
+    healths = [] if error else health_future.result()
+    if error or any(health.state is not State.HEALTHY for health in healths):
         in_trouble.add(config.service)
     output = {}
     for service in sorted(in_trouble):
         began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
-        lines = logs.last(runtime, service, TAIL, timestamps.log_time(began) if began else None)
+        lines = logs.last_lines(
+            runtime, service, TAIL, timestamps.log_time(began) if began else None
+        )
         output[service] = [line.text for line in (lines if began else causes.last_said(lines))]
     if config.service in output:
-        output[config.service] += diagnosis.causes(main, seen)
+        output[config.service] += diagnosis.causes(main, healths)
     return output
 
 
 def _commands(runtime: Runtime, replicas: Sequence[Replica]) -> dict[str, str]:
-    running = [each for each in replicas if each.running]
-    return {each.replica: runtime.main_command(each) for each in running}
+    running = [replica for replica in replicas if replica.running]
+    return {replica.replica: runtime.main_command(replica) for replica in running}
 
 
 def _holders(
@@ -272,14 +290,19 @@ def _holders(
     client: Future[engine.Client],
     replicas: Future[list[Replica]],
 ) -> dict[int, str]:
-    """Return who uses a port of a service that does not run."""
+    """Return what uses the ports of services that are not running."""
     if not ports:
         return {}
     if not engine.describe(client.result()).is_here:
-        raise Skipped("the engine is not known to publish its ports on this machine")
+        raise Skipped("the engine may publish its ports on another machine")
     running = () if replicas.exception() else {r.service for r in replicas.result() if r.running}
-    wanted = [p for service, listed in ports.items() if service not in running for p in listed]
-    return {port: _holder(client.result(), port) for port in wanted if not machine.is_free(port)}
+    needed = [
+        port
+        for service, service_ports in ports.items()
+        if service not in running
+        for port in service_ports
+    ]
+    return {port: _holder(client.result(), port) for port in needed if not machine.is_free(port)}
 
 
 def _holder(client: engine.Client, port: int) -> str:
@@ -293,31 +316,33 @@ def _disks(
     runtime: Runtime,
     replicas: Sequence[Replica],
 ) -> list[Disk]:
-    """Return the disks that the services are on, but for that of the checkout."""
+    """Return the disk that the services use, unless it is that of the checkout."""
     if not runtime.capabilities.containers:
         return []
-    about = engine.describe(client.result())
-    folder = Path(about.folder)
-    if about.is_here and folder.exists():
+    info = engine.describe(client.result())
+    folder = Path(info.folder)
+    if info.is_here and folder.exists():
         is_same = folder.stat().st_dev == config.root.stat().st_dev
         return [] if is_same else [machine.disk(folder)]
-    for each in replicas:
+    for replica in replicas:
         with suppress(StackError, ValueError, IndexError):
-            output = runtime.execute(each.service, ("df", "-Pk", "/"), PROBE)
-            return [machine.read_df(f"the disk of {each.node}", output)]
+            output = runtime.execute(replica.service, ("df", "-Pk", "/"), PROBE_TIMEOUT)
+            return [machine.read_df(f"the disk of {replica.node}", output)]
     return []
 
 
-def _settings(config: Config, refused: Sequence[BadInput], environ: Mapping[str, str]) -> Settings:
+def _settings(
+    config: Config, variable_errors: Sequence[BadInput], environ: Mapping[str, str]
+) -> Settings:
     required: list[str] = []
     with suppress(OSError):
         for file in compose_files(config.root, environ):
             required += re.findall(r"(?<!\$)\$\{(\w+):?\?", file.read_text("utf-8", "replace"))
     names = read_env_file(config.root / ".env.example", refuse=lambda _: None)
-    ours = read_env_file(config.root / ".env", environ, lambda _: None)
+    env_file = read_env_file(config.root / ".env", environ, lambda _: None)
     return Settings(
         variables=config.variables,
-        refused=tuple(refused),
+        refused=tuple(variable_errors),
         file_exists=(config.root / ".env").exists(),
         required=tuple(dict.fromkeys(required)),
         lacking=tuple(
@@ -325,6 +350,6 @@ def _settings(config: Config, refused: Sequence[BadInput], environ: Mapping[str,
             for name in dict.fromkeys(required)
             if not (config.variables.get(name) or environ.get(name))
         ),
-        unused=tuple(name for name in ours if names and name not in names),
+        unused=tuple(name for name in env_file if names and name not in names),
         names=tuple(names),
     )

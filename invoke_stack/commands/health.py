@@ -1,4 +1,4 @@
-"""Looks at the main service, where it runs or at an address."""
+"""Check the health of the main service, where it runs or at a given address."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from invoke_stack.runtimes.base import Runtime
 
 
 def check_service(session: Session, timeout: float) -> Sequence[Health]:
-    """Look at each replica of the main service once, within `timeout` seconds. Raises `OutOfReach`."""
+    """Check each replica of the main service within `timeout` seconds. Raises `OutOfReach`."""
     readiness = session.config.readiness
     replicas = session.runtime.replicas(session.config.service, probe=not readiness.url)
-    # Side by side, because one that hangs takes all of its time.
+    # In parallel, because a replica that hangs uses up its whole timeout.
     with ThreadPoolExecutor(len(replicas)) as pool:
         return list(
             pool.map(lambda r: check_replica(session.runtime, r, timeout, readiness), replicas)
@@ -28,26 +28,28 @@ def check_service(session: Session, timeout: float) -> Sequence[Health]:
 
 
 def check_address(config: Config, base: str, timeout: float) -> Sequence[Health]:
-    """Look at the main service at another address, `base`, within `timeout` seconds."""
+    """Check the main service at the address `base` within `timeout` seconds."""
     answer = http.fetch(base + (urlsplit(config.ready).path or "/ready"), timeout)
-    return [read_health(answer, _anywhere(config), config.readiness)]
+    return [read_health(answer, _unnamed_replica(config), config.readiness)]
 
 
 def unreachable_health(config: Config, reason: str) -> Health:
-    """Return the health of the main service while nothing can be seen, for this `reason`."""
-    return read_health(Answer("", None, {}, 0.0, reason), _anywhere(config), config.readiness)
+    """Return the health of a main service that cannot be checked, with the `reason`."""
+    return read_health(
+        Answer("", None, {}, 0.0, reason), _unnamed_replica(config), config.readiness
+    )
 
 
-def _anywhere(config: Config) -> Replica:
+def _unnamed_replica(config: Config) -> Replica:
     return Replica(config.service, config.service, "", Status.RUNNING)
 
 
 def check_replica(
     runtime: Runtime, replica: Replica, timeout: float, readiness: Readiness
 ) -> Health:
-    """Look at one replica within `timeout` seconds.
+    """Check one replica within `timeout` seconds.
 
-    Without a readiness address its own health check counts, as it was when the replica was read.
+    Without a readiness address, return the result of its own health check in `replica`.
     """
     url = readiness.url
     if not url:
@@ -55,7 +57,7 @@ def check_replica(
     if url.startswith("/"):
         answer = runtime.get(replica, url, timeout)
     elif is_loopback(url) and not runtime.is_here():
-        reason = f"{url} is an address of this machine, and {replica.service} runs elsewhere"
+        reason = f"{url} is an address of this machine, but {replica.service} runs elsewhere"
         hint = f"set stack.ready in invoke.yaml to a path: {urlsplit(url).path or '/ready'}"
         answer = Answer("", None, {}, 0.0, f"{reason}; {hint}", was_sent=False)
     else:
@@ -64,7 +66,7 @@ def check_replica(
 
 
 def is_loopback(url: str) -> bool:
-    """Return True if the host of a URL is this machine, whatever the machine."""
+    """Return True if a URL points to the machine that opens it, such as localhost."""
     host = urlsplit(url).hostname or ""
     try:
         address = ipaddress.ip_address(host)
@@ -74,7 +76,7 @@ def is_loopback(url: str) -> bool:
 
 
 def schema_of(body: Mapping[str, Any]) -> Schema:
-    """Return where the schema stands; every part is None if the body does not say."""
+    """Return the state of the schema from a response body; parts that it lacks are None."""
     pending = body.get("pending")
     return Schema(
         current=body.get("current"),

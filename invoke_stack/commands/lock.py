@@ -1,4 +1,4 @@
-"""One change of the stack at a time."""
+"""The stack's lock: one change at a time."""
 
 from __future__ import annotations
 
@@ -13,34 +13,37 @@ from invoke_stack.errors import OutOfReach, writing
 
 
 @contextmanager
-def held(state: Path, verb: str) -> Iterator[None]:
-    """Hold the stack's lock, which the system frees when this process ends, however it ends.
+def hold(state: Path, verb: str) -> Iterator[None]:
+    """Hold the stack's lock. The kernel releases it when this process ends, in any way.
 
-    Raises `OutOfReach` naming the holder when another process has it.
+    Raises `OutOfReach` naming the holder if another process has it.
     """
     from filelock import FileLock, Timeout
 
-    holder = state / "lock.json"
+    holder_file = state / "lock.json"
     lock = FileLock(state / "lock", timeout=0, mode=0o600)
     try:
         with writing(state):
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock.acquire()
     except Timeout:
-        raise OutOfReach(f"the stack is being changed by {_who(holder)}", "wait for it") from None
+        raise OutOfReach(
+            f"the stack is locked by {_describe_holder(holder_file)}",
+            "wait until that command has ended",
+        ) from None
     try:
         with writing(state):
             since = datetime.now(UTC).strftime("%H:%M:%S UTC")
-            holder.touch(mode=0o600)
-            holder.write_text(json.dumps({"pid": os.getpid(), "verb": verb, "since": since}))
+            holder_file.touch(mode=0o600)
+            holder_file.write_text(json.dumps({"pid": os.getpid(), "verb": verb, "since": since}))
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        holder_file.unlink(missing_ok=True)
         lock.release()
 
 
-def _who(holder: Path) -> str:
+def _describe_holder(holder_file: Path) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError):
-        who = json.loads(holder.read_text())
-        return f"`inv {who['verb']}` (process {who['pid']}, since {who['since']})"
+        holder = json.loads(holder_file.read_text())
+        return f"`inv {holder['verb']}` (process {holder['pid']}, since {holder['since']})"
     return "another command"

@@ -1,4 +1,4 @@
-"""What the services say, merged by time."""
+"""The log lines of the services, merged by time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from invoke_stack.text import plain
 
 @dataclass(frozen=True)
 class LogOptions:
-    """Which lines are wanted."""
+    """Which lines to read."""
 
     services: Sequence[str]
-    tail: int  # of the last lines, over all services together
+    tail: int  # how many of the last lines, over all services together
     since: str | None  # a time as in `LogLine.time`
     follow: bool
     grep: re.Pattern[str] | None
 
 
 def read_logs(session: Session, options: LogOptions) -> Iterator[LogLine | None]:
-    """Return the lines, without terminal escapes; None each time nothing is left to read for now.
+    """Return the lines without terminal escapes, and None whenever there is no new line yet.
 
     Raises `OutOfReach` if there is no such service, or the stack is not up.
     """
@@ -34,22 +34,24 @@ def read_logs(session: Session, options: LogOptions) -> Iterator[LogLine | None]
     read = runtime.follow if options.follow else runtime.history
     services = list(dict.fromkeys(options.services))
     lines = read(services, tail=options.tail, since=options.since, say=session.say)
-    return select(lines, options.grep)
+    return filter_lines(lines, options.grep)
 
 
-def last(runtime: Runtime, service: str, tail: int, since: str | None = None) -> list[LogLine]:
-    """Return the last lines of a service; none where they cannot be had."""
-    found: list[LogLine] = []
+def last_lines(
+    runtime: Runtime, service: str, tail: int, since: str | None = None
+) -> list[LogLine]:
+    """Return the last lines of a service; none if they cannot be read."""
+    result: list[LogLine] = []
     with suppress(StackError):
         lines = runtime.history([service], tail=tail, since=since, say=lambda _: None)
-        found.extend(line for line in select(lines, None) if line)
-    return found
+        result.extend(line for line in filter_lines(lines, None) if line)
+    return result
 
 
-def select(
+def filter_lines(
     lines: Iterable[LogLine | None], grep: re.Pattern[str] | None
 ) -> Iterator[LogLine | None]:
-    """Return the lines that match `grep`, without terminal escapes; each None is passed on."""
+    """Return the lines that match `grep`, without terminal escapes; None is passed through."""
     for line in lines:
         if line is None:
             yield None

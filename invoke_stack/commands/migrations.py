@@ -1,4 +1,4 @@
-"""Where the schema stands, and how it is brought to its newest revision."""
+"""Read the state of the schema, and apply pending migrations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from invoke_stack.profile import SchemaAccess
 
 
 def read_schema(session: Session) -> dict[str, Any]:
-    """Return the keys `current`, `head`, `pending` and `known` of the schema's own report.
+    """Return the schema report: `current`, `head`, `pending`, and all revisions as `known`.
 
-    Raises `BadInput` for a project without one.
+    Raises `BadInput` for a project whose schema is unknown, and `NotHealthy` if a revision file
+    cannot be read.
     """
     schema = _schema(session)
     try:
@@ -22,7 +23,7 @@ def read_schema(session: Session) -> dict[str, Any]:
         if schema.folder not in error.message:
             raise
         raise NotHealthy(
-            error.message, "mend the revision that it names, or check out the one before it"
+            error.message, "fix the revision that it names, or check out the version before it"
         ) from None
     return dict(json.loads(output))
 
@@ -31,23 +32,26 @@ def _schema(session: Session) -> SchemaAccess:
     if schema := session.config.profile.schema:
         return schema
     raise BadInput(
-        f"nothing is known about the schema of {session.config.service}",
+        f"the schema of {session.config.service} is unknown to inv",
         "migrate it with the project's own tool",
     )
 
 
 def apply_pending(session: Session) -> None:
-    """Run Alembic beside the service, with its lock, and see that the schema is current then."""
+    """Run Alembic beside the service, under its own lock, and check that the schema is current.
+
+    Raises `NotHealthy` if a migration failed or is still pending.
+    """
     try:
         session.runtime.pipe(session.config.service, _schema(session).upgrade)
     except CommandFailed:
         raise NotHealthy(
-            "a migration failed, as Alembic says above; what it began is undone",
-            "mend it, and try again: inv migrate",
+            "a migration failed, see Alembic's output above; its changes were rolled back",
+            "fix it and try again: inv migrate",
         ) from None
-    reached = read_schema(session)
-    if reached["pending"]:
+    schema = read_schema(session)
+    if schema["pending"]:
         raise NotHealthy(
-            f"still pending: {', '.join(reached['pending'])}", "see: inv logs --grep entrypoint"
+            f"still pending: {', '.join(schema['pending'])}", "see: inv logs --grep entrypoint"
         )
-    session.say(f"the schema is at its head, {reached['head']}")
+    session.say(f"the schema is at its head, {schema['head']}")

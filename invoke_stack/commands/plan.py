@@ -1,4 +1,4 @@
-"""What a verb that changes the stack would do to it now. Looks, and touches nothing."""
+"""What a verb would do to the stack now (`--dry-run`). Reads only, changes nothing."""
 
 from __future__ import annotations
 
@@ -13,81 +13,81 @@ from invoke_stack.runtimes.base import Runtime
 
 
 def up(session: Session, *, build: bool, remove_orphans: bool) -> list[Step]:
-    """The steps of `up`. Raises `OutOfReach` when it could not begin."""
+    """Return the steps of `up`. Raises `OutOfReach` if it could not start."""
     runtime = session.runtime
-    wanted = runtime.expected_services()
+    expected = runtime.expected_services()
     steps = []
     try:
-        present = _present(runtime)
+        replicas = _replicas(runtime)
     except Unsupervised as error:
-        present = []
-        steps.append(Step("end", "what was left", error.message))
+        replicas = []
+        steps.append(Step("end", "leftover processes", error.message))
     if runtime.will_write_env():
         steps.append(Step("write", ".env", "with new passwords"))
     if build:
-        steps.append(Step("build", "the images", "what uses one that changed is recreated"))
-    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
-        steps += pool.map(lambda name: _for_service(runtime, name, present), wanted)
+        steps.append(Step("build", "the images", "services with a changed image are recreated"))
+    with ThreadPoolExecutor(max(1, len(expected))) as pool:
+        steps += pool.map(lambda name: _for_service(runtime, name, replicas), expected)
     action = "remove" if remove_orphans else "leave"
     return steps + [
         Step(action, name, "an orphan: it is in no Compose file") for name in runtime.orphans()
     ]
 
 
-def _for_service(runtime: Runtime, name: str, present: Sequence[Replica]) -> Step:
-    ours = [each for each in present if each.service == name]
+def _for_service(runtime: Runtime, name: str, replicas: Sequence[Replica]) -> Step:
+    ours = [replica for replica in replicas if replica.service == name]
     if not ours:
-        return Step("start", name, "it does not run")
-    if why := runtime.staleness(name):
-        return Step("recreate", name, why)
-    ended = [each for each in ours if not each.running]
+        return Step("start", name, "it is not running")
+    if reason := runtime.staleness(name):
+        return Step("recreate", name, reason)
+    ended = [replica for replica in ours if not replica.running]
     if ended:
         return Step("start", name, f"it is {ended[0].status}")
-    return Step("leave", name, "it runs, and nothing changed")
+    return Step("leave", name, "it is running and up to date")
 
 
 def down(session: Session, *, volumes: bool) -> list[Step]:
-    """The steps of `down`. Raises `OutOfReach` when it could not begin."""
+    """Return the steps of `down`. Raises `OutOfReach` if it could not start."""
     runtime = session.runtime
     runtime.expected_services()
     try:
         steps = [
             Step("stop" if each.running else "remove", each.replica, f"it is {each.status}")
-            for each in _present(runtime)
+            for each in _replicas(runtime)
         ]
     except Unsupervised as error:
-        steps = [Step("end", "what was left", error.message)]
+        steps = [Step("end", "leftover processes", error.message)]
     if volumes:
-        steps += [Step("delete", name, "for good") for name in runtime.data()]
+        steps += [Step("delete", name, "permanently") for name in runtime.data()]
     return steps
 
 
 def restart(session: Session, service: str) -> list[Step]:
-    """The steps of a restart. Raises `OutOfReach` when there is no such service."""
+    """Return the steps of `restart`. Raises `OutOfReach` if there is no such service."""
     steps = [
         Step("restart" if each.running else "start", each.replica, f"it is {each.status}")
         for each in session.runtime.replicas(service, probe=False)
     ]
-    if why := session.runtime.staleness(service):
+    if reason := session.runtime.staleness(service):
         steps.append(
-            Step("leave", service, f"as it was created, though {why}; inv up takes it over")
+            Step("leave", service, f"as it was created, though {reason}; inv up applies it")
         )
     return steps
 
 
 def scale(session: Session, service: str, count: int) -> list[Step]:
-    """The steps of `scale`. Raises `BadInput` when the service cannot have so many."""
+    """Return the steps of `scale`. Raises `BadInput` if the service cannot be scaled to `count`."""
     find_scale(session, service, count)(service, count, dry_run=True)
-    now = sum(each.running for each in session.runtime.replicas(service, probe=False))
-    if now == count:
-        return [Step("leave", service, f"it has {count} already")]
-    return [
-        Step("start" if count > now else "stop", service, f"it has {now}, and would have {count}")
-    ]
+    replicas = session.runtime.replicas(service, probe=False)
+    running = sum(replica.running for replica in replicas)
+    if running == count:
+        return [Step("leave", service, f"it already has {count}")]
+    action = "start" if count > running else "stop"
+    return [Step(action, service, f"it has {running}, and would have {count}")]
 
 
-def _present(runtime: Runtime) -> list[Replica]:
-    """What there is, running or not; the place has answered before."""
+def _replicas(runtime: Runtime) -> list[Replica]:
+    """Return all replicas, running or not. The caller has checked that the runtime responds."""
     try:
         return runtime.replicas(probe=False)
     except Unsupervised:

@@ -1,4 +1,4 @@
-"""What someone who looks again and again knows: what was last seen, and since when it is not. Pure."""
+"""The results of repeated polls: the last value, and since when polls fail. Pure."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ T = TypeVar("T")
 
 @dataclass
 class PollState(Generic[T]):
-    """The last look that saw something, and the failing ones since then."""
+    """The value of the last successful poll, and the failure since then, if any."""
 
-    seen: T | None = None
+    value: T | None = None
     value_at: datetime | None = None
-    polled_at: datetime | None = None  # whatever that look found
-    problem: StackError | None = None  # of the last look
+    polled_at: datetime | None = None  # of the last poll, also of a failed one
+    problem: StackError | None = None  # of the last poll
     failing_since: datetime | None = None
     recovered_at: datetime | None = None
-    outage_seconds: float = 0.0  # seconds that it was away before it was back
+    outage_seconds: float = 0.0  # of the outage that ended at `recovered_at`
 
-    def take(self, found: T | StackError, at: datetime) -> None:
-        """Take what a look that began `at` has found."""
+    def record(self, result: T | StackError, at: datetime) -> None:
+        """Record the result of a poll that began `at`."""
         self.polled_at = at
-        if isinstance(found, StackError):
+        if isinstance(result, StackError):
             self.failing_since = self.failing_since or at
-            self.problem, self.recovered_at = found, None
+            self.problem, self.recovered_at = result, None
             return
         if self.failing_since:
             self.recovered_at, self.outage_seconds = at, (at - self.failing_since).total_seconds()
-        self.seen, self.value_at = found, at
+        self.value, self.value_at = result, at
         self.problem = self.failing_since = None

@@ -1,4 +1,4 @@
-"""Restarts a service and gives a verdict on its new start."""
+"""Restart a service and judge its new start."""
 
 from __future__ import annotations
 
@@ -16,52 +16,55 @@ from invoke_stack.model import LogLine, Outcome, Replica, Verdict
 from invoke_stack.profile.readiness import OWN_CHECK
 from invoke_stack.runtimes.base import Runtime
 
-POLL_EVERY = 0.02  # seconds between two looks at the replicas
+POLL_EVERY = 0.02  # seconds between two polls of the replicas
 HEALTH_TIMEOUT = 2.0  # seconds
-LAST_LINES = 1.0  # seconds to wait for the first line of a start that has failed
+LAST_LINES_TIMEOUT = 1.0  # seconds to wait for the log lines of a start that has failed
 
 
 class Reporter(Protocol):
-    """Who is shown what happens meanwhile."""
+    """Shows the progress of a restart."""
 
     def line(self, line: LogLine) -> None:
         """Show a line of the new start."""
         ...
 
     def waiting(self, what: str, seconds: float, limit: float) -> None:
-        """Show what is being waited for, since how many seconds, and for how many at most."""
+        """Show what the restart waits for, and how many of at most `limit` seconds have passed."""
         ...
 
     def say(self, text: str) -> None:
-        """Show anything else worth knowing."""
+        """Show a notice."""
         ...
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """A source of time, such as the module `time`."""
 
     def monotonic(self) -> float:
-        """Return seconds."""
+        """Return seconds since an arbitrary moment."""
         ...
 
 
 @dataclass(frozen=True)
-class Restarted:
+class RestartResult:
     """The result of a restart."""
 
     verdicts: Sequence[Verdict]  # one for each replica
-    stale: str  # why what runs is not what `up` would start, in a few words; empty if it is
+    stale: str  # why the service is not what `up` would start, in a few words; empty if it is
 
     @property
     def worst(self) -> Verdict:
-        """Return the verdict that the whole service is judged by."""
+        """The worst verdict, which counts for the whole service."""
         return max(self.verdicts, key=lambda verdict: list(Outcome).index(verdict.outcome))
 
 
 def restart_service(
     session: Session, service: str, *, timeout: float, reporter: Reporter
-) -> Restarted:
-    """Restart a service under the stack's lock, and judge as `restart_and_judge` does."""
+) -> RestartResult:
+    """Restart a service under the stack's lock, and judge it as `restart_and_judge` does.
+
+    Raises `OutOfReach`.
+    """
     config = session.config
     criteria = Criteria(
         readiness=config.readiness if service == config.service else OWN_CHECK,
@@ -69,12 +72,12 @@ def restart_service(
         advice=config.profile.advice,
         stable=config.stable,
     )
-    with session.changing(f"restart {service}"), ThreadPoolExecutor(1) as beside:
-        stale = beside.submit(session.runtime.staleness, service)
+    with session.locked(f"restart {service}"), ThreadPoolExecutor(1) as pool:
+        stale = pool.submit(session.runtime.staleness, service)
         verdicts = restart_and_judge(
             session.runtime, service, criteria, timeout=timeout, reporter=reporter
         )
-        return Restarted(verdicts, stale.result())
+        return RestartResult(verdicts, stale.result())
 
 
 def restart_and_judge(
@@ -99,7 +102,7 @@ def restart_and_judge(
             break
         if restart.is_poll_due():
             restart.poll_replicas()
-            restart.notice_rollback()
+            restart.check_rollback()
             reporter.waiting(restart.waits_for(), clock.monotonic() - begin, timeout)
     restart.raise_failed_request()
     restart.wait_for_last_lines()
@@ -118,7 +121,7 @@ class _Restart:
         clock: Clock,
     ) -> None:
         self._runtime, self._service, self._criteria = runtime, service, criteria
-        self._audience, self._clock = reporter, clock
+        self._reporter, self._clock = reporter, clock
         self._judges: dict[str, StartJudge] = {}
         for old in runtime.replicas(service, probe=False):
             self._judges[old.replica] = self._judge(old)
@@ -126,13 +129,13 @@ class _Restart:
         self._lines: Iterator[LogLine | None] = runtime.follow(
             [service], tail=0, since=None, say=reporter.say
         )
-        next(self._lines)  # all earlier lines are passed: from here on none is missed
+        next(self._lines)  # skips the earlier lines; no line is missed from here on
 
     def _judge(self, old: Replica | None) -> StartJudge:
-        return StartJudge(old, self._criteria, self._audience.line)
+        return StartJudge(old, self._criteria, self._reporter.line)
 
     def request(self) -> None:
-        """Request the restart on a thread, because it lasts until the old process has stopped."""
+        """Request the restart on a thread: the call returns once the old process has stopped."""
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -144,20 +147,20 @@ class _Restart:
             self._error = error
 
     def raise_failed_request(self) -> None:
-        """Raise what the request has raised, if it has."""
+        """Raise the error of the request, if it failed."""
         if self._error:
             raise self._error
 
-    def _is_answered(self) -> bool:
+    def _has_returned(self) -> bool:
         self.raise_failed_request()
         return not self._thread.is_alive()
 
     def is_decided(self) -> bool:
         """Return True once the request has returned and every replica is judged."""
-        return self._is_answered() and all(judge.outcome for judge in self._judges.values())
+        return self._has_returned() and all(judge.outcome for judge in self._judges.values())
 
     def read_lines(self) -> None:
-        """Hand the lines that are there now to the replicas' judges."""
+        """Pass the new log lines to the judges of their replicas."""
         for line in self._lines:
             if line is None:
                 return
@@ -165,16 +168,16 @@ class _Restart:
                 judge.add_line(line, self._clock.monotonic())
 
     def is_poll_due(self) -> bool:
-        """Return True if it is time to look at the replicas again."""
+        """Return True if it is time to poll the replicas again."""
         return self._clock.monotonic() >= self._next_poll
 
     def poll_replicas(self) -> None:
-        """Look at every replica, and at its health where that decides.
+        """Poll every replica, and its health if its judge needs that.
 
-        A start before the request has returned may be one that the runtime made by itself, and
-        that the request is about to end.
+        Does nothing until the request has returned: an earlier start may be one that the runtime
+        made by itself and that the request is about to stop.
         """
-        if self._is_answered():
+        if self._has_returned():
             needs_own_check = not self._criteria.readiness.url
             for replica in self._runtime.replicas(self._service, probe=needs_own_check):
                 if replica.replica not in self._judges:
@@ -182,30 +185,30 @@ class _Restart:
                 judge = self._judges[replica.replica]
                 if judge.add_replica(replica, self._clock.monotonic()):
                     readiness = self._criteria.readiness
-                    found = check_replica(self._runtime, replica, HEALTH_TIMEOUT, readiness)
-                    judge.add_health(found, self._clock.monotonic())
+                    health = check_replica(self._runtime, replica, HEALTH_TIMEOUT, readiness)
+                    judge.add_health(health, self._clock.monotonic())
         self._next_poll = self._clock.monotonic() + POLL_EVERY
 
-    def notice_rollback(self) -> None:
-        """Tell the judges if the runtime has undone the restart."""
+    def check_rollback(self) -> None:
+        """Tell the judges if the runtime has rolled the restart back."""
         undone = self._runtime.capabilities.undone
-        if undone and self._is_answered() and (reason := undone(self._service)):
+        if undone and self._has_returned() and (reason := undone(self._service)):
             for judge in self._judges.values():
                 judge.take_back(reason)
 
     def waits_for(self) -> str:
-        """Return what the first undecided replica waits for."""
-        return next((each.waits_for() for each in self._judges.values() if not each.outcome), "")
+        """Return what the first undecided replica is waiting for."""
+        return next((judge.waits_for() for judge in self._judges.values() if not judge.outcome), "")
 
     def wait_for_last_lines(self) -> None:
-        """Wait a moment for the lines of a process that ended at once."""
-        until = self._clock.monotonic() + LAST_LINES
-        while self._clock.monotonic() < until:
+        """Wait for the log lines of a process that ended at once, at most `LAST_LINES_TIMEOUT`."""
+        deadline = self._clock.monotonic() + LAST_LINES_TIMEOUT
+        while self._clock.monotonic() < deadline:
             if not any(judge.lacks_evidence for judge in self._judges.values()):
                 return
             self.read_lines()
 
     def verdicts(self, begin: float, timeout: float) -> list[Verdict]:
-        """Return the verdict on each replica."""
+        """Return the verdict on each replica; `begin` is when the restart was requested."""
         now = self._clock.monotonic()
         return [judge.verdict(begin, now, timeout) for judge in self._judges.values()]

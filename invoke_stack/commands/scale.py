@@ -1,4 +1,4 @@
-"""Give a service more or fewer replicas."""
+"""Change the number of replicas of a service."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from invoke_stack.runtimes.base import Scale
 
 
 def scale_service(session: Session, service: str, count: int, *, timeout: float) -> None:
-    """Have a service run with `count` replicas, and wait until the stack is ready.
+    """Scale a service to `count` replicas, and wait until the stack is ready.
 
-    Raises `BadInput` where that cannot be, and `NotHealthy` after `timeout` seconds.
+    Raises `BadInput` if the service cannot be scaled, and `NotHealthy` after `timeout` seconds.
     """
-    with session.changing(f"scale {service}"):
+    with session.locked(f"scale {service}"):
         find_scale(session, service, count)(service, count, dry_run=False)
         wait_until_ready(session, timeout=timeout)
 
 
 def find_scale(session: Session, service: str, count: int) -> Scale:
-    """Return what scales a service.
+    """Return the runtime's function that scales a service.
 
-    Raises `BadInput` with the way to do it elsewhere, and `OutOfReach` for an unknown service.
+    Raises `BadInput` if the runtime has none, with another way to scale, and `OutOfReach` for an
+    unknown service.
     """
     if scale := session.runtime.capabilities.scale:
         return scale
-    if service not in (known := session.runtime.expected_services()):
-        raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(known)}")
+    if service not in (services := session.runtime.expected_services()):
+        raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(services)}")
     number = f"{service}={count}"
     raise BadInput(
         f"the runtime {session.runtime.name} cannot scale a service",

@@ -1,4 +1,4 @@
-"""What a command works on."""
+"""What every command works on: the configuration and the runtime."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from invoke_stack.runtimes.base import Runtime, Say
 
 @dataclass(frozen=True)
 class Session:
-    """The checked configuration, the runtime that it means, and a way to tell the user something."""
+    """The checked configuration, the selected runtime, and a way to report progress."""
 
     config: Config
     runtime: Runtime
     say: Say
 
     @contextmanager
-    def changing(self, verb: str) -> Iterator[None]:
-        """Hold the stack's lock. Raises `OutOfReach` naming the holder when another command has it."""
-        with lock.held(self.config.state, verb):
+    def locked(self, verb: str) -> Iterator[None]:
+        """Hold the stack's lock. Raises `OutOfReach` if another process holds it."""
+        with lock.hold(self.config.state, verb):
             yield
 
 
-def begin(config: Config, say: Say, refused: Sequence[BadInput] = ()) -> Session:
-    """Pick the runtime. `say` gets which one, and why, where that was left open.
+def open_session(config: Config, say: Say, variable_errors: Sequence[BadInput] = ()) -> Session:
+    """Select the runtime and return the session; `say` gets the choice and why, if it was open.
 
-    `refused` is what is wrong with the stack's variables. It is only told where nothing is asked
-    through them, and raised elsewhere. Raises `StackError`.
+    `variable_errors` are problems with the stack's variables. They are only notices for a runtime
+    that does not read these variables, and raised for any other. Raises `StackError`.
     """
     try:
         runtime = select.select_runtime(config, say)
     except StackError:
-        if refused:
-            raise refused[0] from None
+        if variable_errors:
+            raise variable_errors[0] from None
         raise
-    if refused and runtime.capabilities.containers:
-        raise refused[0]
-    for problem in refused:
-        say(f"notice: {problem.message}; before the next inv up: {problem.hint}")
+    if variable_errors and runtime.capabilities.containers:
+        raise variable_errors[0]
+    for error in variable_errors:
+        say(f"notice: {error.message}; before the next inv up: {error.hint}")
     return Session(config, runtime, say)

@@ -1,4 +1,4 @@
-"""The stack at a glance: what runs, where the schema stands, and how the last boot went."""
+"""The stack at a glance: its replicas, the schema, and the last boot of the main service."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from invoke_stack.judge import boot
 from invoke_stack.model import Boot, LogLine, Replica, Schema, Snapshot
 
 SCHEMA_TIMEOUT = 2.0  # seconds
-LINES = 2000  # of the log, in which the last boot is looked for: the last ones, or from its start
+LINES = 2000  # most log lines that are searched for a boot
 
 
 class StatusPoller:
-    """Looks at a stack, once or again and again. A boot that is over is read only once."""
+    """Takes snapshots of a stack. The log of a finished boot is read only once."""
 
     def __init__(self, session: Session) -> None:
         self.runtime, self.config = session.runtime, session.config
-        self.known: dict[tuple[str, datetime | None], Boot] = {}
+        # Boots that will not change, by replica and its start.
+        self.finished: dict[tuple[str, datetime | None], Boot] = {}
 
-    def look(self) -> Snapshot:
-        """The stack as it is now. Raises `OutOfReach`."""
+    def poll(self) -> Snapshot:
+        """Return the stack as it is now. Raises `OutOfReach`."""
         replicas = self.runtime.replicas()
-        main = [each for each in replicas if each.service == self.config.service]
-        running = [each for each in main if each.running]
+        main = [replica for replica in replicas if replica.service == self.config.service]
+        running = [replica for replica in main if replica.running]
         schema = None
-        if known := self.config.profile.schema:
+        if access := self.config.profile.schema:
             schema = Schema()
             if running:
-                answer = self.runtime.get(running[0], known.path, SCHEMA_TIMEOUT)
+                answer = self.runtime.get(running[0], access.path, SCHEMA_TIMEOUT)
                 schema = schema_of(answer.body)
         return Snapshot(
             runtime=self.runtime.name,
@@ -43,34 +44,39 @@ class StatusPoller:
         )
 
     def _boots(self, replicas: Sequence[Replica]) -> dict[str, Boot]:
-        unread = [each for each in replicas if (each.replica, each.started_at) not in self.known]
-        found = self._read(unread) if unread else {}
+        unread = [
+            replica
+            for replica in replicas
+            if (replica.replica, replica.started_at) not in self.finished
+        ]
+        latest = self._read(unread) if unread else {}
         boots = {}
-        for each in replicas:
-            told = self.known.get((each.replica, each.started_at)) or found[each.replica]
-            if told.phases:
-                boots[each.replica] = told
+        for replica in replicas:
+            finished = self.finished.get((replica.replica, replica.started_at))
+            last_boot = finished or latest[replica.replica]
+            if last_boot.phases:
+                boots[replica.replica] = last_boot
         return boots
 
     def _read(self, replicas: Sequence[Replica]) -> dict[str, Boot]:
         lines = self._lines(tail=LINES, since=None)
-        starts = [each.started_at for each in replicas if each.started_at]
+        starts = [replica.started_at for replica in replicas if replica.started_at]
         if len(lines) == LINES and starts and timestamps.parse(lines[0].time) > min(starts):
-            # So much was said since: from the start on, it costs a little more.
+            # The last lines do not reach back to the start. Reading from there costs a little more.
             lines = self._lines(tail=None, since=timestamps.log_time(min(starts)))
         now = timestamps.log_time(datetime.now(UTC))
-        found = {}
-        for each in replicas:
+        boots = {}
+        for replica in replicas:
             story = boot.BootStory(self.config.phases)
             for line in lines:
-                if line.replica == each.replica and _is_since(line, each.started_at):
+                if line.replica == replica.replica and _is_since(line, replica.started_at):
                     story.add(line)
-            told = story.boot(until=now if each.running else "")
-            found[each.replica] = told
-            rotated_away = not told.phases and len(lines) == LINES
-            if rotated_away or (told.serving_since and not told.current):
-                self.known[each.replica, each.started_at] = told
-        return found
+            last_boot = story.boot(until=now if replica.running else "")
+            boots[replica.replica] = last_boot
+            rotated_away = not last_boot.phases and len(lines) == LINES
+            if rotated_away or (last_boot.serving_since and not last_boot.current):
+                self.finished[replica.replica, replica.started_at] = last_boot
+        return boots
 
     def _lines(self, *, tail: int | None, since: str | None) -> list[LogLine]:
         service = self.config.service

@@ -1,4 +1,4 @@
-"""Waiting for the stack: until every service is ready, telling for which and why."""
+"""Bring the stack up and wait until every service is ready."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from invoke_stack.judge import causes
 from invoke_stack.model import Replica
 from invoke_stack.runtimes.base import Runtime
 
-LOOK_EVERY = 0.1  # seconds
-TELL_EVERY = 5.0  # seconds
-TAIL = 200  # lines in which the cause of an end is looked for
-RESTARTS = 3  # after so many while we wait, a service that does not run will not come up by waiting
+POLL_EVERY = 0.1  # seconds
+REPORT_EVERY = 5.0  # seconds between two progress messages
+TAIL = 200  # lines that are searched for the cause of an exit
+RESTARTS = 3  # a service that restarts this often while we wait will not become ready by itself
 
 
 def bring_up(
     session: Session, *, build: bool, remove_orphans: bool, timeout: float
 ) -> list[Replica]:
-    """Start what does not run, recreate what changed, and wait as `wait_until_ready` does."""
-    with session.changing("up"):
+    """Start what is not running, recreate what changed, and wait as `wait_until_ready` does."""
+    with session.locked("up"):
         session.runtime.up(build=build, remove_orphans=remove_orphans, say=session.say)
         return wait_until_ready(session, timeout=timeout)
 
@@ -31,45 +31,47 @@ def bring_up(
 def wait_until_ready(session: Session, *, timeout: float, clock: Clock = time) -> list[Replica]:
     """Wait until every service is ready by its own health check; return the replicas.
 
-    Orphans are left out. Raises `NotHealthy` after `timeout` seconds, and at once for what waiting
-    will not fix.
+    Ignores orphans. Raises `NotHealthy` after `timeout` seconds, and at once if waiting longer
+    cannot help.
     """
     runtime, say = session.runtime, session.say
-    wanted, undone = runtime.expected_services(), runtime.capabilities.undone
-    begin = told = clock.monotonic()
+    expected, undone = runtime.expected_services(), runtime.capabilities.undone
+    begin = reported_at = clock.monotonic()
     ready: set[str] = set()
-    before: dict[str, int] = {}  # restarts of each replica when we first saw it
+    first_restarts: dict[str, int] = {}  # by replica: its restarts at the first poll
     while True:
-        services = [name for name in runtime.services() if name in wanted]
+        services = [name for name in runtime.services() if name in expected]
         for name in services:
-            if undone and (why := undone(name)):
-                raise NotHealthy(f"{name}: {why}", f"what ran before serves; see: inv logs {name}")
-        replicas = [each for each in runtime.replicas() if each.service in wanted]
+            if undone and (reason := undone(name)):
+                raise NotHealthy(
+                    f"{name}: {reason}", f"the previous version is running; see: inv logs {name}"
+                )
+        replicas = [replica for replica in runtime.replicas() if replica.service in expected]
         waiting = [replica for replica in replicas if not is_ready(replica)]
         now = clock.monotonic()
         for name in services:
-            if name not in ready and name not in {each.service for each in waiting}:
+            if name not in ready and name not in {replica.service for replica in waiting}:
                 ready.add(name)
                 say(f"{name}: ready after {now - begin:.1f} s")
         if not waiting:
             return replicas
         for replica in waiting:
-            before.setdefault(replica.replica, replica.restarts)
-            _give_up_on(session, replica, before[replica.replica])
+            first_restarts.setdefault(replica.replica, replica.restarts)
+            _raise_if_hopeless(session, replica, first_restarts[replica.replica])
         if now - begin > timeout:
             raise NotHealthy(
                 f"not ready within {timeout:g} s: {_reasons(waiting)}",
                 f"see: inv logs {waiting[0].service}",
             )
-        if now - told >= TELL_EVERY:
-            told = now
-            left = timeout - (now - begin)
-            say(f"waiting {now - begin:.0f} s, {left:.0f} s left, for {_reasons(waiting)}")
-        time.sleep(LOOK_EVERY)
+        if now - reported_at >= REPORT_EVERY:
+            reported_at = now
+            remaining = timeout - (now - begin)
+            say(f"waiting {now - begin:.0f} s, {remaining:.0f} s left, for {_reasons(waiting)}")
+        time.sleep(POLL_EVERY)
 
 
 def is_ready(replica: Replica) -> bool:
-    """Whether it runs, and its probe, if it has one, is content."""
+    """Return True if the replica is running and its health check, if any, passes."""
     return replica.running and replica.health in ("healthy", None)
 
 
@@ -80,11 +82,11 @@ def _reasons(replicas: Iterable[Replica]) -> str:
     )
 
 
-def _give_up_on(session: Session, replica: Replica, before: int) -> None:
+def _raise_if_hopeless(session: Session, replica: Replica, first_restarts: int) -> None:
     hopeless = session.config.profile.hopeless
-    if not replica.running and replica.restarts - before >= RESTARTS:
+    if not replica.running and replica.restarts - first_restarts >= RESTARTS:
         raise NotHealthy(
-            f"{replica.replica} does not stay up: {_last_words(session.runtime, replica)}",
+            f"{replica.replica} keeps restarting: {_exit_cause(session.runtime, replica)}",
             f"see: inv logs {replica.service}",
         )
     is_main = replica.service == session.config.service
@@ -95,8 +97,8 @@ def _give_up_on(session: Session, replica: Replica, before: int) -> None:
         )
 
 
-def _last_words(runtime: Runtime, replica: Replica) -> str:
-    """How it ended, and the line in which it said why."""
-    lines = logs.last(runtime, replica.service, TAIL)
-    told = causes.cause([line.text for line in causes.last_said(lines)], has_ended=True)
-    return ": ".join(filter(None, (replica.reason, *told)))
+def _exit_cause(runtime: Runtime, replica: Replica) -> str:
+    """Return how the replica ended, and the log line that names the cause."""
+    lines = logs.last_lines(runtime, replica.service, TAIL)
+    line = causes.cause([line.text for line in causes.last_said(lines)], has_ended=True)
+    return ": ".join(filter(None, (replica.reason, *line)))

@@ -3,37 +3,37 @@
 Restarts the backend and gives a verdict on its new start.
 
 .DESCRIPTION
-The same as `inv restart-backend`, for those who know this script by its name.
-Its exit code is passed on: 0 healthy, 3 not healthy, 4 out of reach.
+The same as `inv restart-backend`, for users of the old script of this name.
+Returns its exit code: 0 healthy, 3 not healthy, 4 nothing was changed.
 
 .PARAMETER Logs
-Show the lines of the new start; -Logs:$false leaves them out.
+Show the log lines of the new start; -Logs:$false hides them.
 
 .PARAMETER TailLines
-Show at most this many of them.
+Show at most this many lines.
 
 .EXAMPLE
 powershell -ExecutionPolicy Bypass -File scripts/win/restart-backend.ps1 -TailLines 100
 #>
 param(
-    # A switch, for `powershell -File` passes -Logs:$false on to a switch alone.
+    # A switch, because `powershell -File` accepts -Logs:$false only for a switch.
     [switch]$Logs = $true,
     [int]$TailLines = 50
 )
 
 $inv = Join-Path (Split-Path (Split-Path $PSScriptRoot -Parent) -Parent) 'scripts/inv.py'
-$words = @('restart-backend', '--tail', "$TailLines")
+$arguments = @('restart-backend', '--tail', "$TailLines")
 if (-not $Logs) {
-    $words += '--no-logs'
+    $arguments += '--no-logs'
 }
 
-# The launcher of python.org's installer, else whatever python there is.
+# Prefer the launcher of python.org's installer.
 foreach ($name in 'py', 'python3', 'python') {
     $python = Get-Command $name -CommandType Application -ErrorAction SilentlyContinue | Select-Object -First 1
     if ($python) {
-        & $python.Source $inv @words
+        & $python.Source $inv @arguments
         exit $LASTEXITCODE
     }
 }
-[Console]::Error.WriteLine("Python is missing`n  install Python 3.11 or newer from python.org, then try again")
+[Console]::Error.WriteLine("Python not found`n  install Python 3.11 or newer from python.org, then try again")
 exit 1

@@ -45,7 +45,7 @@ def test_nothing_is_wrong_with_a_stack_that_is_healthy(stack):
 
 def test_it_takes_no_lock_and_changes_nothing(stack):
     before = {each["name"]: each["started_at"] for each in stack.json("status")["services"]}
-    with lock.held(stack.root / ".local", "test"):
+    with lock.hold(stack.root / ".local", "test"):
         wait_until("nothing is wrong", lambda: stack.inv("doctor").returncode == 0)
     assert {e["name"]: e["started_at"] for e in stack.json("status")["services"]} == before
 

@@ -17,10 +17,10 @@ def state_of(stack):
 
 
 PLANS = {
-    "up": "leave +backend +it runs, and nothing changed",
+    "up": "leave +backend +it is running and up to date",
     "up --build": "build +the images",
     "down": "stop +beat +it is running",
-    "down --volumes": r"delete +\S*postgres\S* +for good",
+    "down --volumes": r"delete +\S*postgres\S* +permanently",
     "restart-backend": "restart +backend +it is running",
     "restart worker": "restart +worker",
 }
@@ -41,7 +41,7 @@ def test_a_dry_run_knows_what_changed(stack):
         plan = stack.json("up", "--dry-run")["plan"]
         assert {step["action"] for step in plan if step["name"] == "backend"} == {"recreate"}
         assert {step["action"] for step in plan if step["name"] == "postgres"} == {"leave"}
-        assert "inv up takes it over" in stack.ok("restart-backend", "--dry-run")
+        assert "inv up applies it" in stack.ok("restart-backend", "--dry-run")
 
 
 def test_a_dry_run_of_what_there_is_not(stack):

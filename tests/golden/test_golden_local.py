@@ -111,7 +111,7 @@ LOCKED = State("local/locked", "restart-backend", "down", "up --dry-run", "statu
 
 
 def test_golden_local_locked(local: LocalStack) -> None:
-    with lock.held(local.state, "restart backend"):
+    with lock.hold(local.state, "restart backend"):
         LOCKED.check(local)
 
 

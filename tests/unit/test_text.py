@@ -82,7 +82,7 @@ def test_no_screen_tells_the_terminal_anything(text, terminal):
     history = History()
     history.add([look(text)])
     poll_state = PollState()
-    poll_state.take(OutOfReach(text, text), NOW)
+    poll_state.record(OutOfReach(text, text), NOW)
     shown = [
         *table.status_lines(seen, NOW, 10_000),
         *timeline.timeline_lines(history, [look(text)], NOW, 10_000),

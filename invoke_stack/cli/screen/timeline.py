@@ -56,8 +56,8 @@ def latest_lines(history: History, healths: Sequence[Health], now: datetime) -> 
     for health in healths:
         track = history.tracks[health.replica]
         line = _headline(health.replica, track, now)
-        if track.last and track.last.why:
-            line.append(f": {track.last.why}")
+        if track.last and track.last.reason:
+            line.append(f": {track.last.reason}")
         lines.append(plain(line))
     return lines
 
@@ -140,10 +140,10 @@ def _change_line(change: Change, with_name: bool) -> Text:
     line = Text(f"  {change.at:%H:%M:%S}  ")
     line.append(sign, colour)
     line.append(f" {change.replica} is {change.state}" if with_name else f" {change.state}")
-    if change.before:
-        line.append(f", after {format_duration(change.lasted)} {change.before}", "dim")
+    if change.previous:
+        line.append(f", after {format_duration(change.previous_seconds)} {change.previous}", "dim")
     else:
         line.append(" at the first poll", "dim")
-    if change.why:
-        line.append(f": {change.why}")
+    if change.reason:
+        line.append(f": {change.reason}")
     return line

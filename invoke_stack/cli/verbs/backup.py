@@ -65,12 +65,17 @@ def restore(
     failed, or the backend is not ready afterwards; 4 the stack is not up; 130
     not confirmed.
     """
-    from invoke_stack.commands.backup import check_archive, find_server, put_back, restore_steps
+    from invoke_stack.commands.backup import (
+        check_archive,
+        find_server,
+        restore_archive,
+        restore_steps,
+    )
 
     session = open_session(context, runtime)
     archive, schema = check_archive(session, Path(file))
     say(f"{archive.path}: {_describe(archive)}; the database is at {schema['current']}")
-    if not archive.has_sum:
+    if not archive.has_checksum:
         say(f"note: no {archive.path.name}.sha256, so minor damage would go unnoticed")
     if dry_run:
         plan = restore_steps(find_server(session), archive, schema["head"], datetime.now(UTC))
@@ -78,7 +83,7 @@ def restore(
         return
     if not yes:
         confirm("Replace the database with this backup?")
-    put_back(session, archive, schema["head"], datetime.now(UTC))
+    restore_archive(session, archive, schema["head"], datetime.now(UTC))
     say(f"restored; {session.config.service} is ready")
 
 

@@ -23,7 +23,7 @@ from invoke_stack.model import Result
 from invoke_stack.render import documents
 
 if TYPE_CHECKING:
-    from invoke_stack.commands.gather import Waiting
+    from invoke_stack.commands.gather import ShowPending
 
 PROGRESS_AFTER = 1.0  # seconds until a terminal shows which checks are still running
 
@@ -44,13 +44,13 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
     Exit codes: 0 no problems; 2 invalid flag; 3 problems found; 130 Ctrl-C.
     """
     from invoke_stack.cli.screen import findings
-    from invoke_stack.commands.doctor import examine
+    from invoke_stack.commands.doctor import diagnose
 
     start = time.monotonic()
     refused: list[BadInput] = []
     config = load_config(context, runtime, refused.append)
     with _progress() as waiting:
-        runtime_name, check_results = examine(config, refused, os.environ, waiting)
+        runtime_name, check_results = diagnose(config, refused, os.environ, waiting)
     if json:
         print(documents.dumps(documents.check_results_json(check_results, runtime_name)))
     else:
@@ -61,7 +61,7 @@ def doctor(context: Context, json: bool = False, runtime: str = "") -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Waiting]:
+def _progress() -> Iterator[ShowPending]:
     """Show on a terminal which checks are still running, if they take a while."""
     console = make_console(stderr=True)
     status = console.status("")

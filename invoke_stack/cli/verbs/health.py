@@ -127,7 +127,7 @@ class _View:
     def add(self, value: Sequence[Health] | StackError, at: datetime) -> None:
         if isinstance(value, StackError):
             self.healths = []
-            self.history.lose(at, value.message)
+            self.history.add_failure(at, value.message)
         else:
             self.healths = value
             self.history.add(value)

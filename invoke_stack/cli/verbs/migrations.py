@@ -78,5 +78,5 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
         say(f"  {revision}")
     if dry_run:
         return
-    with session.changing("migrate"):
+    with session.locked("migrate"):
         apply_pending(session)

@@ -56,7 +56,7 @@ def show_status(session: Session, json: bool, services: Collection[str] | None =
     """Show the stack. Raises `Exit` with 3 if one of `services` (default: any) is not healthy."""
     from invoke_stack.commands.status import StatusPoller
 
-    snapshot = StatusPoller(session).look()
+    snapshot = StatusPoller(session).poll()
     if json:
         print(documents.dumps(documents.status_json(snapshot)))
     else:
@@ -86,9 +86,9 @@ def _watch(session: Session, json: bool) -> None:
         return documents.dumps(documents.status_json(snapshot))
 
     if json:
-        live.watch_json(poller.look, dumps)
+        live.watch_json(poller.poll, dumps)
     else:
-        live.watch(poller.look, f"{session.config.root.name} · {runtime}", _View(runtime))
+        live.watch(poller.poll, f"{session.config.root.name} · {runtime}", _View(runtime))
 
 
 class _View:

@@ -1,4 +1,4 @@
-"""What `inv bench` makes of its figures. No figure is measured here."""
+"""How `inv bench` evaluates and shows its figures. Nothing is measured here."""
 
 import contextlib
 import xml.etree.ElementTree as ET
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench import picture, report
+from bench import chart, report
 from bench.curves import CURVES, Curve
 from bench.measure import Goal, Row, measure
 from bench.rows import ROWS
@@ -15,7 +15,7 @@ GOAL = Goal(2.0)
 
 
 def row(ours, theirs, goal=GOAL, unit="s"):
-    """A row that measures these figures, one after the other."""
+    """Return a row whose actions return these figures, one after the other."""
 
     @contextlib.contextmanager
     def prepare(place):
@@ -24,7 +24,7 @@ def row(ours, theirs, goal=GOAL, unit="s"):
     return Row("name", "a job", "another", goal, prepare, unit)
 
 
-def test_medians_ratio_and_spread():
+def test_measure_returns_medians_ratio_and_spread():
     result = measure(row([1.0, 9.0, 2.0], [1.0, 1.0, 4.0]), None, 3)
     assert result["figures"] == [[1.0, 1.0], [9.0, 1.0], [2.0, 4.0]]
     assert result["ours"] == {"median": 2.0, "min": 1.0, "lower": 1.5, "upper": 5.5, "max": 9.0}
@@ -44,16 +44,16 @@ def test_medians_ratio_and_spread():
         (Goal(3.0, difference=True), 7.1, False),
     ],
 )
-def test_a_goal_holds_or_not(goal, ours, holds):
+def test_goal_holds_within_its_limit(goal, ours, holds):
     assert measure(row([ours] * 2, [4.0] * 2, goal), None, 2)["holds"] is holds
 
 
-def test_one_pair_is_enough():
+def test_measure_accepts_a_single_pair():
     result = measure(row([3.0], [2.0]), None, 1)
     assert (result["ratio"], result["ours"]["lower"], result["ours"]["max"]) == (1.5, 3.0, 3.0)
 
 
-def test_both_sides_take_turns():
+def test_measure_alternates_both_sides():
     turns = []
 
     @contextlib.contextmanager
@@ -64,13 +64,11 @@ def test_both_sides_take_turns():
     assert turns == ["ours", "theirs"] * 2
 
 
-@pytest.mark.parametrize(
-    "problem", [ValueError("it broke\nbadly"), pytest.skip.Exception("no a|b")]
-)
-def test_a_row_that_fails_tells_why_and_ends_nothing(problem):
+@pytest.mark.parametrize("error", [ValueError("it broke\nbadly"), pytest.skip.Exception("no a|b")])
+def test_measure_returns_the_reason_of_a_failed_row(error):
     @contextlib.contextmanager
     def prepare(place):
-        raise problem
+        raise error
         yield
 
     failing = replace(row([], []), prepare=prepare)
@@ -81,7 +79,7 @@ def test_a_row_that_fails_tells_why_and_ends_nothing(problem):
     assert result["failed"].replace("|", "/") in line
 
 
-def test_the_table():
+def test_table_shows_figures_ratio_and_goal():
     slow = row([1.0, 2.0, 9.0], [1.0, 1.0, 1.0], Goal(1.5))
     more = row([5.0] * 2, [3.5] * 2, Goal(3.0, difference=True))
     new = replace(row([], []), name="new")
@@ -94,33 +92,33 @@ def test_the_table():
     ]
 
 
-def test_names_are_unique():
-    names = [each.name for each in (*ROWS, *CURVES)]
+def test_rows_and_curves_have_unique_names():
+    names = [benchmark.name for benchmark in (*ROWS, *CURVES)]
     assert len(set(names)) == len(names)
 
 
-def test_the_document_shows_what_was_measured():
+def test_document_shows_the_saved_results():
     results = report.load()
     text = report.DOCUMENT.read_text("utf-8")
     assert report.table(ROWS, results["rows"]) in text
-    assert all(f"| {each.name} | {each.job} |" in text for each in ROWS)
-    assert report.PICTURE.read_text("utf-8") == picture.svg(CURVES, results["curves"])
-    assert f"]({report.PICTURE.name})" in text
+    assert all(f"| {row.name} | {row.job} |" in text for row in ROWS)
+    assert report.CHART.read_text("utf-8") == chart.svg(CURVES, results["curves"])
+    assert f"]({report.CHART.name})" in text
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
-def test_a_picture_holds_every_point(logarithmic):
+def test_chart_shows_every_point(logarithmic):
     sizes = (1, 20, 1000)
     curve = Curve("c", "A <job>", "lines", "s", sizes, None, logarithmic)
     lines = {
         "ours": [[1, 0.1], [20, 2.0], [1000, 80.0]],
         "theirs": [[1, 0.2], [20, 2.1], [1000, 9]],
     }
-    drawn = ET.fromstring(picture.svg([curve, replace(curve, name="d")], {"c": {"lines": lines}}))
-    circles = drawn.findall(".//{*}circle")
+    svg = ET.fromstring(chart.svg([curve, replace(curve, name="d")], {"c": {"lines": lines}}))
+    circles = svg.findall(".//{*}circle")
     assert len(circles) == 6
-    assert all(0 < float(c.get("cx")) < picture.WIDTH for c in circles)
-    assert all(0 < float(c.get("cy")) < picture.HEIGHT for c in circles)
+    assert all(0 < float(c.get("cx")) < chart.WIDTH for c in circles)
+    assert all(0 < float(c.get("cy")) < chart.HEIGHT for c in circles)
     heights = [float(c.get("cy")) for c in circles[:3]]
     assert heights == sorted(heights, reverse=True)
-    assert {"A <job> (s)", "ours", "theirs"} <= {t.text for t in drawn.findall(".//{*}text")}
+    assert {"A <job> (s)", "ours", "theirs"} <= {t.text for t in svg.findall(".//{*}text")}

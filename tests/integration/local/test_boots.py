@@ -213,7 +213,7 @@ def test_why_a_database_does_not_stay_up_is_told_in_its_own_words(stack):
     try:
         result = stack.inv("up")
         assert result.returncode == 3
-        assert "postgres does not stay up: exit status 2: " in result.stderr
+        assert "postgres keeps restarting: exit status 2: " in result.stderr
         assert 'pg_control": No such file' in result.stderr
         [finding] = [f for f in stack.json("doctor")["findings"] if "postgres" in f["what"]]
         assert any("pg_control" in each for each in finding["evidence"])

@@ -1,4 +1,4 @@
-"""Lines are shown without anything that a terminal would obey."""
+"""Log lines are shown without terminal escapes, and with colours of their own."""
 
 import re
 
@@ -13,7 +13,7 @@ from invoke_stack.text import plain
 from tests.support.fakes import line
 
 
-def test_escapes_are_taken_out_whole():
+def test_plain_removes_whole_escape_sequences():
     assert plain("a\x1b[31mred\x1b[0m b") == "ared b"
     assert plain("\x1b]0;title\x07x\x1b]8;;http://evil\x1b\\y") == "xy"
     assert plain("50%\rdone\x08\x9b31mz") == "50%done31mz"
@@ -22,36 +22,33 @@ def test_escapes_are_taken_out_whole():
 
 
 @given(st.text())
-def test_no_control_character_survives(text):
-    shown = plain(text)
-    assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", shown)
+def test_plain_removes_all_control_characters(text):
+    assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", plain(text))
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "Zs", "Sm"])))
-def test_ordinary_text_stays_as_it_is(text):
+def test_plain_keeps_ordinary_text(text):
     assert plain(text) == text
 
 
-def test_grep_looks_at_what_is_shown_and_lets_idle_times_pass():
+def test_filter_lines_matches_plain_text_and_passes_none_through():
     lines = [line(0, "err\x1b[0mor"), None, line(1, "fine")]
-    assert [each and each.text for each in logs.select(lines, re.compile("error"))] == [
-        "error",
-        None,
-    ]
+    matches = logs.filter_lines(lines, re.compile("error"))
+    assert [match and match.text for match in matches] == ["error", None]
 
 
-def test_the_printer():
+def test_line_printer_shows_the_service_only_among_several():
     several = LinePrinter(["backend", "db"], timestamps=True, colour=False)
     assert several.text(line(1, "x")) == "2026-01-01T00:00:01.000Z backend | x"
     assert LinePrinter(["backend"], timestamps=False, colour=False).text(line(1, "x")) == "x"
 
 
-def test_replicas_of_one_service_are_told_apart():
+def test_line_printer_shows_the_replica_of_one_service():
     printer = LinePrinter(["backend"], timestamps=False, colour=False)
     assert printer.text(line(1, "x", replica="backend-2")) == "backend-2 | x"
 
 
-READABLE = {
+COLOUR_NAMES = {
     "28": "green",
     "160": "red",
     "136": "yellow",
@@ -62,7 +59,7 @@ READABLE = {
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "coloured"),
     [
         ("plain", "plain"),
         ("[entrypoint] x", "<cyan>[entrypoint]</> x"),
@@ -76,31 +73,30 @@ READABLE = {
         ("MYERROR ERRORS WARNED", "MYERROR ERRORS WARNED"),
     ],
 )
-def test_levels_and_markers_have_colours(text, shown):
+def test_line_printer_colours_levels_and_markers(text, coloured):
     printer = LinePrinter(["backend"], timestamps=False, colour=True, prefix="[entrypoint]")
-    assert named(printer.text(line(1, text))) == shown
+    assert name_escapes(printer.text(line(1, text))) == coloured
 
 
-def test_what_grep_found_stands_out_within_any_colour():
+def test_line_printer_highlights_matches_within_any_colour():
     printer = LinePrinter(["a"], timestamps=False, colour=True, found=re.compile("RO|r x"))
-    assert named(printer.text(line(1, "ERROR x or x")._replace(replica="a", service="a"))) == (
-        "<red>ER{RO}R</> x o{r x}"
-    )
+    text = printer.text(line(1, "ERROR x or x")._replace(replica="a", service="a"))
+    assert name_escapes(text) == "<red>ER{RO}R</> x o{r x}"
     assert LinePrinter(["backend"], False, True, re.compile("y*")).text(line(1, "x")) == "x"
 
 
-def named(shown):
-    """Escapes as words."""
-    shown = re.sub("\x1b\\[38;5;(\\d+)m", lambda match: f"<{READABLE[match[1]]}>", shown)
-    for code, word in (("39", "</>"), ("1;4", "{"), ("22;24", "}")):
-        shown = shown.replace(f"\x1b[{code}m", word)
-    assert "\x1b" not in shown
-    return shown
+def name_escapes(text):
+    """Replace colour escapes by tags such as `<red>`, and highlighting by braces."""
+    text = re.sub("\x1b\\[38;5;(\\d+)m", lambda match: f"<{COLOUR_NAMES[match[1]]}>", text)
+    for code, tag in (("39", "</>"), ("1;4", "{"), ("22;24", "}")):
+        text = text.replace(f"\x1b[{code}m", tag)
+    assert "\x1b" not in text
+    return text
 
 
 @pytest.mark.parametrize("name", palette.COLOURS)
-def test_every_colour_can_be_read_on_white_and_on_black(name):
-    """3 to 1 is what WCAG asks of the parts of an interface."""
+def test_palette_is_readable_on_white_and_black(name):
+    """WCAG requires a contrast of 3 to 1 for parts of a user interface."""
     number = palette.COLOURS[name]
     assert number >= 16  # the others are the theme's
     level = luminance(number - 16)
@@ -109,7 +105,7 @@ def test_every_colour_can_be_read_on_white_and_on_black(name):
 
 
 def luminance(cube):
-    """Of a colour in xterm's cube of 6 x 6 x 6, as WCAG defines it."""
+    """Return the relative luminance (WCAG) of a colour in xterm's cube of 6 x 6 x 6."""
     total = 0.0
     for weight, step in ((0.2126, cube // 36), (0.7152, cube // 6 % 6), (0.0722, cube % 6)):
         value = (0, 95, 135, 175, 215, 255)[step] / 255

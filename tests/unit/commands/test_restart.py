@@ -1,4 +1,4 @@
-"""The restart story on a turned clock. What the old process says must never count."""
+"""Verdicts of restarts, with a fake clock. Output of the old process must never count."""
 
 import pytest
 
@@ -20,7 +20,7 @@ BOOT = [
 ]
 
 
-class Listener:
+class FakeReporter:
     def __init__(self):
         self.lines, self.waits = [], []
 
@@ -40,20 +40,20 @@ READINESS = Readiness("/ready", PROFILE.read)
 def play(timeout=600.0, readiness=READINESS, **script):
     clock = FakeClock()
     runtime = ScriptedRuntime(clock, **script)
-    listener = Listener()
+    reporter = FakeReporter()
     verdicts = restart.restart_and_judge(
         *(runtime, "backend"),
         Criteria(readiness, PROFILE.phases, PROFILE.advice),
         timeout=timeout,
-        reporter=listener,
+        reporter=reporter,
         clock=clock,
     )
     assert runtime.asked == 1
-    return verdicts, listener, clock
+    return verdicts, reporter, clock
 
 
-def test_a_healthy_start_is_told_with_its_phases():
-    [verdict], listener, clock = play(
+def test_restart_is_healthy_with_the_phases_of_the_new_start():
+    [verdict], reporter, clock = play(
         lines=BOOT, starts=[(1.9, "backend")], answers=[(0, READY), (1.5, None), (5.0, READY)]
     )
     assert verdict.outcome is Outcome.HEALTHY
@@ -66,29 +66,29 @@ def test_a_healthy_start_is_told_with_its_phases():
     assert verdict.total_seconds == pytest.approx(5.0, abs=0.2)
     assert clock.seconds >= 5.0 + start.STABLE_FOR
     assert (verdict.previous_started_at, verdict.started_at) == (moment(-3600), moment(1.9))
-    assert listener.lines == [each.text for each in BOOT]
+    assert reporter.lines == [entry.text for entry in BOOT]
     assert verdict.reason == verdict.remedy == ""
     assert verdict.evidence == ()
 
 
-def test_the_old_process_does_not_count_however_healthy_it_is():
-    [verdict], listener, _ = play(
+def test_restart_ignores_a_healthy_old_process():
+    [verdict], reporter, _ = play(
         timeout=30, lines=[line(1, "old says goodbye")], answers=[(0, READY)]
     )
     assert verdict.outcome is Outcome.TIMEOUT
     assert verdict.started_at is None
-    assert listener.lines == []
+    assert reporter.lines == []
     assert "the old process to stop" in verdict.reason
 
 
-def test_a_request_that_is_not_answered_in_time_tells_how_long_that_was():
+def test_restart_times_out_when_the_request_does_not_return():
     [verdict], _, _ = play(timeout=4, answered_at=60)
     assert verdict.outcome is Outcome.TIMEOUT
     assert verdict.total_seconds == pytest.approx(4, abs=0.2)
     assert "goes on" in verdict.reason
 
 
-def test_a_start_that_ends_at_once_has_failed_and_shows_its_last_lines():
+def test_restart_fails_with_the_last_lines_when_the_start_ends_at_once():
     [verdict], _, _ = play(
         lines=[line(2.0, "PORT is 'abc'")],
         starts=[(1.9, "backend")],
@@ -96,21 +96,21 @@ def test_a_start_that_ends_at_once_has_failed_and_shows_its_last_lines():
     )
     assert verdict.outcome is Outcome.FAILED
     assert verdict.reason == "it ended with code 2"
-    assert [each.text for each in verdict.evidence] == ["PORT is 'abc'"]
+    assert [entry.text for entry in verdict.evidence] == ["PORT is 'abc'"]
     assert verdict.remedy
 
 
-def test_the_last_words_of_a_start_that_ended_at_once_are_waited_for():
+def test_restart_waits_for_the_last_lines_of_a_start_that_ended_at_once():
     [verdict], _, _ = play(
         lines=[line(2.4, "PORT is 'abc'")],
         starts=[(1.9, "backend")],
         ends=[(1.9001, "backend", 2)],
     )
-    assert [each.text for each in verdict.evidence] == ["PORT is 'abc'"]
+    assert [entry.text for entry in verdict.evidence] == ["PORT is 'abc'"]
 
 
 @pytest.mark.parametrize("restarts_itself", [True, False])
-def test_a_start_that_ended_before_anybody_looked_has_failed(restarts_itself):
+def test_restart_fails_when_the_start_ended_before_the_first_poll(restarts_itself):
     [verdict], _, clock = play(
         starts=[(1.9, "backend")],
         ends=[(1.9001, "backend", 2)],
@@ -121,9 +121,9 @@ def test_a_start_that_ended_before_anybody_looked_has_failed(restarts_itself):
     assert clock.seconds < 3.1
 
 
-def test_a_start_that_the_request_itself_ends_is_not_the_new_one():
-    """In a crash loop the runtime may start the old process once more while it is being asked."""
-    [verdict], listener, _ = play(
+def test_restart_ignores_a_start_that_the_request_itself_stops():
+    """In a crash loop the runtime may start the old process again while it handles the request."""
+    [verdict], reporter, _ = play(
         lines=[line(1.1, "old again"), *BOOT],
         starts=[(1.0, "backend"), (1.7, "backend")],
         ends=[(1.5, "backend", 143)],
@@ -132,10 +132,10 @@ def test_a_start_that_the_request_itself_ends_is_not_the_new_one():
     )
     assert verdict.outcome is Outcome.HEALTHY
     assert verdict.started_at == moment(1.7)
-    assert "old again" not in listener.lines
+    assert "old again" not in reporter.lines
 
 
-def test_a_start_that_ends_within_the_stability_window_has_failed():
+def test_restart_fails_when_the_start_ends_within_the_stability_window():
     [verdict], _, _ = play(
         lines=BOOT,
         starts=[(1.9, "backend")],
@@ -146,7 +146,7 @@ def test_a_start_that_ends_within_the_stability_window_has_failed():
     assert "137" in verdict.reason
 
 
-def test_a_restart_in_between_two_looks_is_noticed():
+def test_restart_fails_when_the_service_restarts_between_two_polls():
     [verdict], _, _ = play(
         lines=BOOT,
         starts=[(1.9, "backend"), (5.51, "backend")],
@@ -155,14 +155,14 @@ def test_a_restart_in_between_two_looks_is_noticed():
     assert verdict.outcome is Outcome.FAILED
 
 
-def test_a_schema_that_is_not_current_is_degraded():
+def test_restart_is_degraded_when_the_schema_is_not_current():
     answer = (503, body(migrations="failed", ok=True))
     [verdict], _, _ = play(lines=BOOT, starts=[(1.9, "backend")], answers=[(4.0, answer)])
     assert verdict.outcome is Outcome.DEGRADED
     assert "migrations: failed" in verdict.reason
 
 
-def test_a_migration_that_fails_is_told_with_its_cause_and_its_own_lines():
+def test_restart_shows_cause_and_lines_of_a_failed_migration():
     boot = [
         *BOOT[:4],
         line(3.0, '[entrypoint] Cause: 0004_shinvoke_stack.py:9: relation "shops" does not exist'),
@@ -181,7 +181,7 @@ def test_a_migration_that_fails_is_told_with_its_cause_and_its_own_lines():
     assert "mend the migration" in verdict.remedy
 
 
-def test_a_schema_that_is_unknown_for_a_moment_is_not():
+def test_restart_ignores_a_schema_that_is_briefly_unknown():
     answer = (503, body(migrations="unknown"))
     [verdict], _, _ = play(
         lines=BOOT, starts=[(1.9, "backend")], answers=[(4.0, answer), (5.0, READY)]
@@ -189,7 +189,7 @@ def test_a_schema_that_is_unknown_for_a_moment_is_not():
     assert verdict.outcome is Outcome.HEALTHY
 
 
-def test_restart_is_unknown_when_nothing_can_be_asked():
+def test_restart_is_unknown_when_health_cannot_be_checked():
     [verdict], _, clock = play(lines=BOOT, starts=[(1.9, "backend")], answers=[(0, "no program")])
     assert (verdict.outcome, verdict.reason) == (Outcome.UNKNOWN, "no program")
     assert verdict.health.state is State.UNKNOWN
@@ -197,14 +197,14 @@ def test_restart_is_unknown_when_nothing_can_be_asked():
     assert clock.seconds == pytest.approx(1.9 + start.STABLE_FOR, abs=0.3)
 
 
-def test_restart_ignores_a_moment_in_which_nothing_can_be_asked():
+def test_restart_ignores_a_moment_in_which_health_cannot_be_checked():
     [verdict], _, _ = play(
         lines=BOOT, starts=[(1.9, "backend")], answers=[(0, "engine away"), (3.5, READY)]
     )
     assert verdict.outcome is Outcome.HEALTHY
 
 
-def test_restart_is_unknown_when_the_address_is_of_this_machine_and_the_service_is_not():
+def test_restart_is_unknown_when_a_loopback_address_belongs_to_a_remote_service():
     [verdict], _, _ = play(
         readiness=Readiness("http://127.0.0.1:8000/healthz"),
         lines=BOOT,
@@ -215,7 +215,7 @@ def test_restart_is_unknown_when_the_address_is_of_this_machine_and_the_service_
     assert verdict.reason.endswith("set stack.ready in invoke.yaml to a path: /healthz")
 
 
-def test_a_database_that_stays_away_has_failed_after_a_while():
+def test_restart_fails_when_the_database_stays_down():
     answer = (503, body(db=False, ok=False, migrations="unknown"))
     [verdict], _, clock = play(lines=BOOT, starts=[(1.9, "backend")], answers=[(4.0, answer)])
     assert verdict.outcome is Outcome.FAILED
@@ -223,24 +223,24 @@ def test_a_database_that_stays_away_has_failed_after_a_while():
     assert clock.seconds == pytest.approx(4.0 + start.SETTLE_FOR, abs=0.3)
 
 
-def test_a_start_that_takes_too_long_says_what_it_was_waiting_for():
+def test_restart_times_out_with_what_it_was_waiting_for():
     waits = [line(2.0, "[entrypoint] Waiting for Postgres at a:1...")]
     answer = (503, body(phase="waiting", db=False, ok=False))
-    [verdict], listener, _ = play(
+    [verdict], reporter, _ = play(
         timeout=20, lines=waits, starts=[(1.9, "backend")], answers=[(2.0, answer)]
     )
     assert verdict.outcome is Outcome.TIMEOUT
     assert "backend: database" in verdict.reason
     assert "postgres" in verdict.remedy
-    what, since, limit = listener.waits[-1]
+    what, since, limit = reporter.waits[-1]
     assert (what, limit) == ("backend: database", 20)
     assert since == pytest.approx(20, abs=0.3)
 
 
-def test_every_replica_gets_a_verdict_of_its_own():
+def test_restart_gives_each_replica_its_own_verdict():
     verdicts, _, _ = play(
         replica_names=("backend-1", "backend-2"),
-        lines=[each._replace(replica="backend-1") for each in BOOT],
+        lines=[entry._replace(replica="backend-1") for entry in BOOT],
         starts=[(1.9, "backend-1"), (2.5, "backend-2")],
         ends=[(3.0, "backend-2", 1)],
         answers=[(4.0, READY)],
@@ -251,13 +251,13 @@ def test_every_replica_gets_a_verdict_of_its_own():
     }
 
 
-def test_lines_of_the_new_start_that_come_before_it_is_seen_are_not_lost():
+def test_restart_shows_lines_that_arrive_before_the_new_start_is_noticed():
     early = [line(1.9, "[entrypoint] first"), line(1.0, "old")]
-    _, listener, _ = play(lines=early, starts=[(1.9, "backend")], answers=[(0, None), (3.0, READY)])
-    assert listener.lines == ["[entrypoint] first"]
+    _, reporter, _ = play(lines=early, starts=[(1.9, "backend")], answers=[(0, None), (3.0, READY)])
+    assert reporter.lines == ["[entrypoint] first"]
 
 
-def test_a_restart_that_cannot_be_asked_for_is_an_error():
+def test_restart_raises_the_error_of_the_request():
     class Broken(ScriptedRuntime):
         def restart(self, service):
             raise ConnectionError("gone")
@@ -269,6 +269,6 @@ def test_a_restart_that_cannot_be_asked_for_is_an_error():
             "backend",
             Criteria(READINESS),
             timeout=10,
-            reporter=Listener(),
+            reporter=FakeReporter(),
             clock=clock,
         )

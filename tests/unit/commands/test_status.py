@@ -1,4 +1,4 @@
-"""The last boot is found in the log, however much was said since, and read only once."""
+"""The last boot is found in the log, however many lines follow it, and read only once."""
 
 from pathlib import Path
 
@@ -18,13 +18,13 @@ BOOT = [
 PHASES = (Phase("database", 1.0, 1, "answered"), Phase("application", 1.0, 1, "serving"))
 
 
-class Said:
-    """A runtime with one backend and these lines."""
+class FakeRuntime:
+    """A runtime with one backend and these log lines."""
 
-    name = "said"
+    name = "fake"
 
     def __init__(self, lines, started=0.5):
-        self.lines, self.started, self.asked = lines, started, []
+        self.lines, self.started, self.requests = lines, started, []
 
     def services(self):
         return ("backend",)
@@ -37,40 +37,42 @@ class Said:
         return Answer("", None, {}, 0.0, "no answer")
 
     def history(self, services, *, tail, since, say):
-        self.asked.append((tail, since))
-        lines = [each for each in self.lines if not since or each.time >= since]
+        self.requests.append((tail, since))
+        lines = [entry for entry in self.lines if not since or entry.time >= since]
         return iter(lines if tail is None else lines[-tail:])
 
 
-def glances(runtime):
-    configured = config.load(Path("nowhere"), config.DEFAULTS, {}, profile=PROFILE)
-    return status.StatusPoller(Session(configured, runtime, print))
+def make_poller(runtime):
+    loaded = config.load(Path("nowhere"), config.DEFAULTS, {}, profile=PROFILE)
+    return status.StatusPoller(Session(loaded, runtime, print))
 
 
-def test_a_boot_that_is_over_is_read_once():
-    runtime = Said(BOOT)
-    looks = glances(runtime)
+def test_status_reads_a_finished_boot_once():
+    runtime = FakeRuntime(BOOT)
+    poller = make_poller(runtime)
     for _ in range(2):
-        assert looks.look().boots["backend"].phases == PHASES
-    assert len(runtime.asked) == 1
-    runtime.started = 10  # a new start, of which nothing is told yet
-    assert looks.look().boots == {}
+        assert poller.poll().boots["backend"].phases == PHASES
+    assert len(runtime.requests) == 1
+    runtime.started = 10  # a new start without any line yet
+    assert poller.poll().boots == {}
 
 
-def test_a_boot_is_found_behind_all_that_was_said_since():
-    runtime = Said(BOOT + [line(4 + n / 1000, "GET /deals") for n in range(3 * status.LINES)])
-    assert glances(runtime).look().boots["backend"].phases == PHASES
-    assert [tail for tail, _ in runtime.asked] == [status.LINES, None]
+def test_status_finds_a_boot_before_many_other_lines():
+    runtime = FakeRuntime(
+        BOOT + [line(4 + n / 1000, "GET /deals") for n in range(3 * status.LINES)]
+    )
+    assert make_poller(runtime).poll().boots["backend"].phases == PHASES
+    assert [tail for tail, _ in runtime.requests] == [status.LINES, None]
 
 
-def test_a_boot_that_the_log_has_lost_is_not_looked_for_again():
-    runtime = Said([line(4 + n / 1000, "GET /deals") for n in range(3 * status.LINES)])
-    looks = glances(runtime)
-    assert looks.look().boots == looks.look().boots == {}
-    assert len(runtime.asked) == 2
+def test_status_does_not_read_the_log_again_when_the_boot_was_rotated_away():
+    runtime = FakeRuntime([line(4 + n / 1000, "GET /deals") for n in range(3 * status.LINES)])
+    poller = make_poller(runtime)
+    assert poller.poll().boots == poller.poll().boots == {}
+    assert len(runtime.requests) == 2
 
 
-def test_a_boot_that_lasts_is_told_until_now():
-    [phase] = glances(Said(BOOT[:1])).look().boots["backend"].phases
+def test_status_counts_an_unfinished_phase_until_now():
+    [phase] = make_poller(FakeRuntime(BOOT[:1])).poll().boots["backend"].phases
     assert (phase.name, phase.outcome) == ("database", "")
     assert phase.seconds > 0

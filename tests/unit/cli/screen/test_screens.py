@@ -142,17 +142,17 @@ def health(state=State.HEALTHY, at=0.0, latency=5.0, name="backend", **fields):
 
 def test_poll_state_records_the_start_and_the_end_of_an_outage():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     for second in (1, 2):
-        poll_state.take(OutOfReach("no engine", "start it"), moment(second))
-    assert (poll_state.seen, poll_state.value_at, poll_state.failing_since) == (
+        poll_state.record(OutOfReach("no engine", "start it"), moment(second))
+    assert (poll_state.value, poll_state.value_at, poll_state.failing_since) == (
         "a",
         moment(0),
         moment(1),
     )
     assert poll_state.polled_at == moment(2)
-    poll_state.take("b", moment(9))
-    assert (poll_state.seen, poll_state.problem, poll_state.failing_since) == ("b", None, None)
+    poll_state.record("b", moment(9))
+    assert (poll_state.value, poll_state.problem, poll_state.failing_since) == ("b", None, None)
     assert (poll_state.recovered_at, poll_state.outage_seconds) == (moment(9), 8.0)
 
 
@@ -169,11 +169,11 @@ def frame_texts(poll_state, now, body=(), width=60, height=12, polling_since=Non
 
 def test_frame_shows_polls_outages_and_recovery():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     lines = frame_texts(poll_state, 1)
     assert lines[0].split() == ["title", "00:00:01", "UTC"]
     assert lines[-1].split() == ["polled", "at", "00:00:00,", "every", "second", "q", "quits"]
-    poll_state.take(OutOfReach("no engine answers", "start it"), moment(1))
+    poll_state.record(OutOfReach("no engine answers", "start it"), moment(1))
     lines = frame_texts(poll_state, 5)
     assert lines[1:4] == [
         "✗ unreachable since 00:00:01 (4s): no engine answers",
@@ -181,7 +181,7 @@ def test_frame_shows_polls_outages_and_recovery():
         "  retrying; below is the state of 00:00:00",
     ]
     assert lines[-1].startswith("polled at 00:00:01")
-    poll_state.take("b", moment(9))
+    poll_state.record("b", moment(9))
     assert frame_texts(poll_state, 10)[1] == "✓ recovered at 00:00:09 after 8s"
     assert frame_texts(poll_state, 60)[1] == ""
     assert frame_texts(poll_state, 20, polling_since=moment(10))[-1].startswith("polling for 10s")
@@ -195,7 +195,7 @@ def test_frame_shows_polls_outages_and_recovery():
 )
 def test_frame_never_exceeds_the_window(width, height, texts):
     poll_state = PollState()
-    poll_state.take(OutOfReach("nothing answers", "start it"), moment(1))
+    poll_state.record(OutOfReach("nothing answers", "start it"), moment(1))
     lines = frame.frame_lines(
         console(width, height),
         *("title", poll_state, [Text(text) for text in texts]),
@@ -209,14 +209,14 @@ def test_frame_never_exceeds_the_window(width, height, texts):
 
 def test_frame_wraps_long_lines():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     lines = frame_texts(poll_state, 1, [Text("one two three four five")], width=20)
     assert [line.rstrip() for line in lines[2:4]] == ["one two three", "    four five"]
 
 
 def test_frame_counts_hidden_lines_when_the_window_is_too_small():
     poll_state = PollState()
-    poll_state.take("a", moment(0))
+    poll_state.record("a", moment(0))
     lines = frame_texts(poll_state, 1, [Text(f"line {number}") for number in range(30)], height=8)
     assert len(lines) == 8
     assert "… 27 more lines: enlarge the window" in lines
@@ -314,6 +314,6 @@ def test_timeline_has_a_row_for_each_replica(width):
 def test_history_marks_every_replica_unreachable_during_an_outage():
     history = History()
     history.add([health()])
-    history.lose(moment(0) + timedelta(seconds=5), "no engine answers")
+    history.add_failure(moment(0) + timedelta(seconds=5), "no engine answers")
     assert history.tracks["backend"].last.state is State.UNREACHABLE
     assert [change.state for change in history.changes] == [State.HEALTHY, State.UNREACHABLE]

@@ -1,4 +1,4 @@
-"""What is measured: whole stacks in copies of the checkout, made when the first row wants them."""
+"""The stacks and servers that the benchmarks measure, and functions that time a command in them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from harness.stacks import LocalStack, Stack, local_stack
 LIMIT = 300.0  # seconds for any one command
 
 
-class Place:
-    """Stacks and servers in one temporary folder. A context: all of them go away with it."""
+class Fixtures:
+    """Stacks and servers in one temporary folder, created on first use and removed on exit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._exit = ExitStack()
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> Fixtures:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,19 +36,21 @@ class Place:
 
     @functools.cached_property
     def local(self) -> LocalStack:
+        """A stack of the runtime `local` that is up."""
         stack = self._exit.enter_context(local_stack(self.folder / "local"))
         stack.ok("up", timeout=LIMIT)
         return stack
 
     @functools.cached_property
     def compose(self) -> ComposeStack:
+        """A stack of the runtime `compose` that is up."""
         stack = self._exit.enter_context(compose_stack(self.folder / "compose"))
         stack.ok("up", timeout=LIMIT)
         return stack
 
     @functools.cached_property
     def servers(self) -> tuple[Postgres, Redis]:
-        """PostgreSQL and Valkey alone."""
+        """PostgreSQL and Valkey without a stack."""
         postgres = servers.make_postgres(self.folder / "postgres")
         redis = servers.make_redis(self.folder / "redis")
         for server in (postgres, redis):
@@ -57,54 +59,58 @@ class Place:
 
     @functools.cached_property
     def long_log(self) -> ComposeStack:
-        """A project whose one service has written ten million lines."""
-        return self._exit.enter_context(projects.written(self.folder / "long", 1, 10_000_000))
+        """A project with one service, which has logged ten million lines."""
+        return self._exit.enter_context(projects.logged(self.folder / "long", 1, 10_000_000))
 
     @functools.cached_property
     def empty(self) -> Path:
-        """A folder with an empty tasks.py: what Invoke itself costs."""
+        """A folder with an empty tasks.py, to measure Invoke alone."""
         folder = self.folder / "empty"
         folder.mkdir()
         (folder / "tasks.py").touch()
         return folder
 
 
-def inv(stack: Stack, *words: str) -> float:
-    """Seconds that a verb takes."""
-    return seconds(stack.command(*words), stack)
+def time_inv(stack: Stack, *arguments: str) -> float:
+    """Return how many seconds `inv` takes with these arguments."""
+    return time_command(stack.command(*arguments), stack)
 
 
-def shell(script: str, stack: Stack) -> float:
-    """Seconds that a few commands take, as a user would type them."""
-    return seconds(["sh", "-c", script], stack)
+def time_shell(script: str, stack: Stack) -> float:
+    """Return how many seconds a shell script takes."""
+    return time_command(["sh", "-c", script], stack)
 
 
-def seconds(words: Sequence[str], stack: Stack, code: int = 0) -> float:
-    """Seconds that a command takes in the stack's folder; its output goes through a pipe."""
-    with tempfile.TemporaryFile() as errors:
+def time_command(command: Sequence[str], stack: Stack, code: int = 0) -> float:
+    """Return how many seconds a command takes in the stack's folder, with a pipe as its stdout.
+
+    The command must end with the exit code `code`, within `LIMIT` seconds.
+    """
+    with tempfile.TemporaryFile() as stderr:
         begin = time.perf_counter()
         with subprocess.Popen(
-            words,
+            command,
             cwd=stack.root,
             env=stack.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=stderr,
         ) as process:
-            end = threading.Timer(LIMIT, process.kill)
-            end.start()
+            timer = threading.Timer(LIMIT, process.kill)
+            timer.start()
             assert process.stdout
             while process.stdout.read(1 << 20):
                 pass
         elapsed = time.perf_counter() - begin
-        end.cancel()
-        errors.seek(0)
-        wrong = errors.read().decode("utf-8", "replace").strip()
+        timer.cancel()
+        stderr.seek(0)
+        error_output = stderr.read().decode("utf-8", "replace").strip()
     assert process.returncode == code, (
-        f"{shlex.join(words)} ended with {process.returncode}: {wrong}"
+        f"{shlex.join(command)} ended with {process.returncode}: {error_output}"
     )
     return elapsed
 
 
-def docker(*words: str, timeout: float = LIMIT) -> str:
-    return dockerized.docker(*words, timeout=timeout).stdout.strip()
+def docker(*arguments: str, timeout: float = LIMIT) -> str:
+    """Run `docker` and return its output."""
+    return dockerized.docker(*arguments, timeout=timeout).stdout.strip()
