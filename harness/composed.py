@@ -37,7 +37,7 @@ class ComposeStack(Stack):
     def containers(self, service: str) -> list[str]:
         return self.compose("ps", "--all", "--quiet", service).stdout.split()
 
-    def beside(self, service: str, *words: str) -> list[str]:
+    def exec_command(self, service: str, *words: str) -> list[str]:
         return ["docker", "compose", "exec", "-T", service, *words]
 
     def inspect(self, service: str) -> dict:  # type: ignore[type-arg]

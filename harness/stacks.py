@@ -117,7 +117,7 @@ class Stack:
     def run(self, service: str, *words: str) -> str:
         """Run a command beside a service by hand, which must succeed; what it printed."""
         return subprocess.run(
-            self.beside(service, *words),
+            self.exec_command(service, *words),
             cwd=self.root,
             env=self.environment,
             capture_output=True,
@@ -125,7 +125,7 @@ class Stack:
             check=True,
         ).stdout
 
-    def beside(self, service: str, *words: str) -> list[str]:
+    def exec_command(self, service: str, *words: str) -> list[str]:
         """What a user types to run a command beside a service."""
         raise NotImplementedError
 
@@ -159,7 +159,7 @@ class LocalStack(Stack):
         pid = Supervisor(self.state / "run").processes()[service]["pid"]
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
-    def beside(self, service: str, *words: str) -> list[str]:
+    def exec_command(self, service: str, *words: str) -> list[str]:
         return ["/bin/sh", str(self.state / "run" / f"{service}.sh"), "run", *words]
 
 

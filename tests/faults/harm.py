@@ -79,7 +79,7 @@ def locked(stack: Stack, *tables: str) -> Iterator[None]:
         'exec psql -At --command="BEGIN; LOCK TABLE $0 IN ACCESS EXCLUSIVE MODE"'
         ' --command="SELECT 1" --file=-'
     )
-    words = stack.beside("postgres", "sh", "-c", script, ", ".join(tables))
+    words = stack.exec_command("postgres", "sh", "-c", script, ", ".join(tables))
     holder = subprocess.Popen(
         words,
         cwd=stack.root,

@@ -81,7 +81,7 @@ def said_by_programs(stack):
             "python -c 'from app import database; database.transaction().__enter__().execute(1)'",
         ),
     ):
-        words = stack.beside("backend", "sh", "-c", f"{trouble} {program}")
+        words = stack.exec_command("backend", "sh", "-c", f"{trouble} {program}")
         done = subprocess.run(
             words, cwd=stack.root, env=stack.environment, capture_output=True, text=True
         )

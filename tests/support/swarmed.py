@@ -30,7 +30,7 @@ class SwarmStack(Stack):
         label = f"label=com.docker.swarm.service.name={name}"
         return self.node.docker("ps", "--quiet", "--filter", label).stdout.split()[0]
 
-    def beside(self, service: str, *words: str) -> list[str]:
+    def exec_command(self, service: str, *words: str) -> list[str]:
         return ["docker", "exec", self.container(service), *words]
 
     def url(self, service: str = "backend") -> str:
