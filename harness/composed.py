@@ -55,7 +55,7 @@ class ComposeStack(Stack):
 @contextlib.contextmanager
 def compose_stack(folder: Path) -> Iterator[ComposeStack]:
     """A checkout with nothing up, and ports and a project of its own; all of it goes away again."""
-    dockerized.find_engine()
+    dockerized.require_engine()
     name = f"{dockerized.RUN}-{uuid.uuid4().hex[:4]}"
     environment = dockerized.environment(
         COMPOSE_PROJECT_NAME=name,

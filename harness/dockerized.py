@@ -32,7 +32,7 @@ SERVICES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
 Done = subprocess.CompletedProcess[str]
 
 
-def find_engine() -> None:
+def require_engine() -> None:
     """Skip the test unless an engine with Compose answers; fail it when REQUIRE_ENGINE is set."""
     if os.environ.get("TEST_TIER") == "quick":
         pytest.fail("needs an engine: mark it with pytest.mark.engine", pytrace=False)

@@ -85,7 +85,7 @@ def engine(*, linked: bool = False) -> Iterator[Engine]:
 
     With `linked` it answers over TCP as well, in a network of its own and this process's.
     """
-    dockerized.find_engine()
+    dockerized.require_engine()
     if (
         os.name != "posix"
         or os.geteuid() != 0
@@ -174,7 +174,7 @@ def project(
     folder: Path, services: str, host: str = "", *, profile: str = "None"
 ) -> Iterator[ComposeStack]:
     """A project as `checkout` makes it; it is up, and goes away again."""
-    dockerized.find_engine()
+    dockerized.require_engine()
     name = f"{dockerized.RUN}-{folder.name.replace('_', '-').lower()}"
     more = {"DOCKER_HOST": host} if host else {}
     stack = checkout(folder, services, profile=profile, COMPOSE_PROJECT_NAME=name, **more)

@@ -61,7 +61,7 @@ def without_engine(environment, folder):
 @pytest.fixture
 def compose(tmp_path):
     """The project on the shared engine: up, with its image and without what that was built from."""
-    dockerized.find_engine()
+    dockerized.require_engine()
     folder = tmp_path / "checkout"
     stack = ComposeStack(folder, environment=checkout(folder))
     base = f"{stack.project}-base"

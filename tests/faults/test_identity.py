@@ -33,7 +33,7 @@ EXAMPLE = "POSTGRES_PASSWORD=\nREDIS_PASSWORD=\nSECRET_KEY=change-me\n"
 @pytest.fixture
 def name():
     """A folder's name, so that the projects of other tests have others; all of it goes away again."""
-    dockerized.find_engine()
+    dockerized.require_engine()
     made = f"{dockerized.RUN}-{os.urandom(2).hex()}"
     yield made
     for project in (made, f"{made}-2", f"{made}-41"):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module", autouse=True)
 def _engine() -> None:
-    dockerized.find_engine()
+    dockerized.require_engine()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def client():
-    dockerized.find_engine()
+    dockerized.require_engine()
     return engine.connect(os.environ)
 
 

@@ -124,7 +124,7 @@ class Node:
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[list[Node]]:
     """Machines that run, not yet a swarm. Skips where they cannot be made."""
-    dockerized.find_engine()
+    dockerized.require_engine()
     if (
         os.name != "posix"
         or os.geteuid() != 0

@@ -62,7 +62,7 @@ class Manifests:
         return found
 
 
-def find_kubectl() -> None:
+def require_kubectl() -> None:
     """Skip the test without kubectl; fail it when REQUIRE_KUBECTL is set."""
     if shutil.which("kubectl"):
         return
@@ -78,7 +78,7 @@ def build(overlay: str, *components: str, more: str = "") -> Manifests:
 
     `components` are added to it, and `more`, which is further YAML for its kustomization.
     """
-    find_kubectl()
+    require_kubectl()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "kubernetes"
         shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env"))

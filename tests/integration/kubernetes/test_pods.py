@@ -127,7 +127,7 @@ def _security(pod: Object, container: Object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def pods() -> Iterator[Pods]:
-    dockerized.find_engine()
+    dockerized.require_engine()
     with ExitStack() as stack:
         yield Pods(build("trial"), stack)
 
