@@ -51,13 +51,13 @@ class Stack:
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "invoke", *words]
 
-    def begin(self, *words: str, **more: Any) -> subprocess.Popen[Any]:
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[Any]:
         """Start `inv`, with further arguments for Popen."""
         return subprocess.Popen(self.command(*words), cwd=self.root, env=self.environment, **more)
 
-    def read_restart(self, marker: str) -> tuple[subprocess.Popen[str], str]:
+    def restart_until(self, marker: str) -> tuple[subprocess.Popen[str], str]:
         """Restart the backend until a line with `marker` is shown; return the process and the text."""
-        process = self.begin(
+        process = self.start(
             "restart-backend", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         shown = ""

@@ -35,7 +35,7 @@ def following(stack, *words):
     """`inv logs --follow` in the background: its lines so far, and its notices in the end."""
     out, err = stack.root / "followed", stack.root / "notices"
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = stack.begin(
+        process = stack.start(
             "logs",
             *words,
             "--follow",
