@@ -141,14 +141,14 @@ class Revisions:
             stderr=subprocess.DEVNULL,
         )
         url = f"http://127.0.0.1:{self.port}/ready"
-        servers.wait_until("it is ready", lambda: dockerized.answers(url, 200), 60)
+        servers.wait_until("it is ready", lambda: dockerized.has_status(url, 200), 60)
         return time.perf_counter() - begin
 
     def ask(self) -> float:
         """Milliseconds of a /ready that looks everything up again."""
         time.sleep(1.1)  # what it knows is good for a second
         begin = time.perf_counter()
-        assert dockerized.answers(f"http://127.0.0.1:{self.port}/ready", 200)
+        assert dockerized.has_status(f"http://127.0.0.1:{self.port}/ready", 200)
         return (time.perf_counter() - begin) * 1000
 
     def stop(self) -> None:

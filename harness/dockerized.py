@@ -168,7 +168,7 @@ def get(url: str) -> httpx.Response | None:
     return None
 
 
-def answers(url: str, status: int) -> bool:
+def has_status(url: str, status: int) -> bool:
     answer = get(url)
     return answer is not None and answer.status_code == status
 

@@ -40,7 +40,7 @@ class Engine:
     def docker(self, *words: str, **more: object) -> dockerized.Done:
         return dockerized.docker("--host", self.host, *words, **more)
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return self.docker("version", ok=False).returncode == 0
 
     def start(self) -> None:
@@ -57,7 +57,7 @@ class Engine:
             *("--host", self.host, "--group", "root"),
             *(("--host", self.tcp, "--tls=false") if self.tcp else ()),
         )
-        wait_until("the engine answers", self.answers, 60)
+        wait_until("the engine answers", self.is_ready, 60)
 
     def stop(self) -> None:
         """As the system does. Killed, it would take its containers for stopped by hand."""

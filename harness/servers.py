@@ -37,7 +37,7 @@ def wait_until(what: str, check: Callable[[], object], seconds: float = 30.0) ->
     return time.monotonic() - begin
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False

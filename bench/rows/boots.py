@@ -56,7 +56,7 @@ def _start(identity: str, url: str) -> float:
     """Seconds from the start of the container's process to the first 200 of /ready."""
     docker("start", identity)
     try:
-        servers.wait_until(f"200 of {url}", lambda: dockerized.answers(url, 200), 60)
+        servers.wait_until(f"200 of {url}", lambda: dockerized.has_status(url, 200), 60)
         ready = time.time()
         (data,) = json.loads(docker("container", "inspect", identity))
         return ready - _epoch(data["State"]["StartedAt"])

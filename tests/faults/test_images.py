@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import dockerized
-from harness.dockerized import answers, build_image, container
+from harness.dockerized import build_image, container, has_status
 from harness.servers import wait_until
 from harness.stacks import copy_checkout
 from tests.integration.images.test_images import (
@@ -47,7 +47,7 @@ def test_f20_a_checkout_from_windows_boots(windows_checkout: Path) -> None:
     image = build_image("backend", windows_checkout)
     with container(image, *PUBLISHED, "--env", "DB_WAIT_TIMEOUT=1", *HARDENED) as backend:
         url = backend.url(8000)
-        wait_until("/live answers", lambda: answers(f"{url}/live", 200), 15)
+        wait_until("/live answers", lambda: has_status(f"{url}/live", 200), 15)
         assert backend.execute("alembic", "heads").stdout.endswith("(head)\n")
         assert not backend.execute("find", "/app", "-name", ".env").stdout
         assert not backend.execute("find", "/app", "-name", "x.pyc").stdout
@@ -65,6 +65,6 @@ def test_f21_the_backend_serves_as_any_user_that_may_write_nothing(
     with container(build_image(), *PUBLISHED, *AT_ONCE, *options) as backend:
         url = backend.url(8000)
         wait_until("the application serves", lambda: phase(url) == "serving", 30)
-        assert answers(f"{url}/live", 200)
+        assert has_status(f"{url}/live", 200)
         assert "RUN_DIR" not in backend.logs()  # no complaint about it
         backend.execute("touch", "/var/lib/deal-scout/count", ok=not options)

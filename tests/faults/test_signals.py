@@ -68,7 +68,7 @@ def test_f14_while_the_application_starts(boot: Boot, shell: str) -> None:
 def test_f14_while_it_serves(boot: Boot) -> None:
     (boot.bin / "uvicorn").unlink()
     boot.start(UVICORN_CMD="uvicorn application:app --fd 3")
-    servers.wait_until("it serves", lambda: servers.answers(boot.port))
+    servers.wait_until("it serves", lambda: servers.is_listening(boot.port))
     servers.wait_until("the handover", lambda: boot.health() == {"phase": "serving"})
     ends_well(boot, 10)
 

@@ -62,7 +62,7 @@ class Node:
     def docker(self, *words: str, ok: bool = True, timeout: float = 300) -> dockerized.Done:
         return dockerized.docker("--host", self.host, *words, ok=ok, timeout=timeout)
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return self.docker("version", ok=False).returncode == 0
 
     def start(self) -> None:
@@ -86,7 +86,7 @@ class Node:
             *("nsenter", f"--net=/run/netns/{self.netns}", "unshare", "--mount", "--uts"),
             *("--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", dockerd),
         )
-        wait_until(f"{self.name} answers", self.answers, 60)
+        wait_until(f"{self.name} answers", self.is_ready, 60)
 
     def _connect(self) -> None:
         _run("ip", "netns", "add", self.netns)
@@ -111,7 +111,7 @@ class Node:
         assert self.process
         self.process.kill()
         self.process.wait(30)
-        wait_until(f"{self.name} is gone", lambda: not self.answers(), 30)
+        wait_until(f"{self.name} is gone", lambda: not self.is_ready(), 30)
 
     def remove(self) -> None:
         if self.process and self.process.poll() is None:
