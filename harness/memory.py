@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 
-def recorded(record: os.PathLike[str], words: Sequence[str]) -> list[str]:
+def measured_command(record: os.PathLike[str], words: Sequence[str]) -> list[str]:
     """The command that runs these words, with their exit code, and writes their figure."""
     return [sys.executable, "-S", "-E", __file__, str(record), *words]
 

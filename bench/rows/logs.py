@@ -33,7 +33,9 @@ def constant_memory(place: Place) -> Iterator[tuple[Action, Action]]:
 def peak(place: Place, stack: ComposeStack, tail: int) -> float:
     """The most memory that `inv logs` takes, in MiB."""
     record = place.folder / "peak"
-    seconds(memory.recorded(record, stack.command("logs", "s00", "--tail", str(tail))), stack)
+    seconds(
+        memory.measured_command(record, stack.command("logs", "s00", "--tail", str(tail))), stack
+    )
     return int(record.read_text("ascii")) / 1024
 
 

@@ -125,7 +125,9 @@ def test_f25_the_end_of_a_gigabyte(tmp_path, measured):
         for _ in range(10):  # chances on a machine that is busy with something else
             begin = time.monotonic()
             result = subprocess.run(
-                memory.recorded(tmp_path / "peak", stack.command("logs", "large", "--tail", "100")),
+                memory.measured_command(
+                    tmp_path / "peak", stack.command("logs", "large", "--tail", "100")
+                ),
                 cwd=stack.root,
                 env=stack.environment,
                 capture_output=True,
