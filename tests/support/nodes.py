@@ -99,11 +99,11 @@ class Node:
         _run("ip", "-n", self.netns, "address", "add", f"{self.address}/24", "dev", "eth0")
         _run("ip", "-n", self.netns, "link", "set", "eth0", "up")
 
-    def unplug(self) -> None:
+    def disconnect(self) -> None:
         """Cut it off from the others; it goes on running."""
         _run("ip", "-n", self.bridge.name, "link", "set", self.port, "down")
 
-    def plug_in(self) -> None:
+    def reconnect(self) -> None:
         _run("ip", "-n", self.bridge.name, "link", "set", self.port, "up")
 
     def kill(self) -> None:
