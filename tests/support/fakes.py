@@ -64,8 +64,8 @@ class ScriptedRuntime:
     )
     replica_names: Sequence[str] = ("backend",)
     restarts_itself: bool = True  # what has ended is started again, some time later
-    answered_at: float = 0.0  # when the request to restart returns
-    asked: int = 0
+    restart_returns_at: float = 0.0  # when the request to restart returns
+    restart_calls: int = 0
     request: threading.Thread | None = None  # the thread that asked for the restart
     requested: threading.Event = field(default_factory=threading.Event)
     answer: threading.Event = field(default_factory=threading.Event)
@@ -116,7 +116,7 @@ class ScriptedRuntime:
 
     def _answer_request(self) -> None:
         """Let the request return at its second, however slowly its thread is scheduled."""
-        if self.clock.seconds >= self.answered_at and not self.answer.is_set():
+        if self.clock.seconds >= self.restart_returns_at and not self.answer.is_set():
             assert self.requested.wait(30)
             self.answer.set()
             self.request.join(30)
@@ -125,7 +125,7 @@ class ScriptedRuntime:
         return False
 
     def restart(self, service: str) -> None:
-        self.asked += 1
+        self.restart_calls += 1
         self.request = threading.current_thread()
         self.requested.set()
         assert self.answer.wait(30)
