@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness.servers import wait_until
-from tests.faults.harm import Prober, frozen, locked
+from tests.faults.inject import Prober, frozen, locked
 
 NOT_HANGING = 2.0  # seconds for any probe at any time
 

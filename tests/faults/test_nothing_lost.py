@@ -14,7 +14,7 @@ import pytest
 from harness import dockerized
 from harness.servers import wait_until
 from tests.contract.test_backups import sql
-from tests.faults.harm import Prober
+from tests.faults.inject import Prober
 
 WRITES, TASKS = 10_000, 1_000
 VICTIMS = ("redis", "postgres", "worker", "backend", "beat")

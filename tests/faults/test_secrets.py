@@ -9,7 +9,7 @@ import pytest
 
 from harness import dockerized
 from harness.servers import wait_until
-from tests.faults.harm import Prober, frozen
+from tests.faults.inject import Prober, frozen
 
 SERVICES = "postgres,redis,backend,worker,beat,frontend"
 

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from harness.servers import wait_until
-from tests.faults.harm import frozen
+from tests.faults.inject import frozen
 
 LIMITS = """
 HEALTH_RESTART_AFTER=4

@@ -11,7 +11,7 @@ import pytest
 from harness.servers import wait_until
 from harness.stacks import LocalStack
 from invoke_stack.runtimes.local.supervise import Supervisor
-from tests.faults.harm import frozen
+from tests.faults.inject import frozen
 from tests.golden import answers
 from tests.golden.local import FAILING, READING, age, background_at_rest
 from tests.support import goldens

@@ -8,7 +8,7 @@ import pytest
 
 from harness.composed import compose_stack
 from harness.servers import wait_until
-from tests.faults.harm import locked
+from tests.faults.inject import locked
 
 pytestmark = pytest.mark.engine
 
