@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from harness import dockerized
-from harness.composed import ComposeStack
+from harness.compose_stacks import ComposeStack
 from harness.servers import wait_until
 from harness.stacks import ROOT
 

@@ -10,7 +10,7 @@ from bench.measure import Action, Goal, Row
 from bench.place import Place, inv, seconds, shell
 from bench.projects import written
 from harness import memory
-from harness.composed import ComposeStack
+from harness.compose_stacks import ComposeStack
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import uuid
 import pytest
 
 from harness import dockerized, engines
-from harness.composed import ComposeStack
+from harness.compose_stacks import ComposeStack
 from harness.stacks import LocalStack, Stack, copy_checkout
 from invoke_stack.runtimes import record
 

@@ -6,7 +6,7 @@ import re
 import httpx
 import pytest
 
-from harness.composed import compose_stack
+from harness.compose_stacks import compose_stack
 from harness.servers import wait_until
 from tests.faults.inject import locked
 
