@@ -17,9 +17,9 @@ from collections.abc import Iterator
 
 from harness.stacks import Stack
 
-HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"  # the cursor
-OTHER, BACK = b"\x1b[?1049h", b"\x1b[?1049l"  # the alternate screen
-HOME = "\x1b[H"
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"  # the cursor
+ENTER_ALT_SCREEN, LEAVE_ALT_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"  # the alternate screen
+CURSOR_HOME = "\x1b[H"
 
 
 class Terminal:
@@ -60,10 +60,10 @@ class Terminal:
     def until_drawn(self, rows: int, seconds: float = 30) -> None:
         """Wait until it has drawn a screen of so many lines."""
         deadline = time.monotonic() + seconds
-        self.until(HOME)
+        self.until(CURSOR_HOME)
         while len(self.drawn) != rows:
             assert time.monotonic() < deadline, (rows, self.drawn)
-            self.until(HOME)
+            self.until(CURSOR_HOME)
 
     def _read(self, seconds: float) -> bool:
         if select.select([self.leader], [], [], seconds)[0]:
@@ -74,7 +74,7 @@ class Terminal:
     @property
     def drawn(self) -> list[str]:
         """The lines of the last screen that was drawn in full, their colours aside."""
-        screen = _plain(self.written).split(HOME)[-2]
+        screen = _plain(self.written).split(CURSOR_HOME)[-2]
         return re.sub("\x1b\\[[0-9;?]*[a-zA-Z]", "", screen).split("\r\n")
 
     def end(self, seconds: float = 15) -> int:
@@ -87,8 +87,8 @@ class Terminal:
             pass
         assert b"Traceback" not in self.written
         assert termios.tcgetattr(self.follower) == self.before
-        assert self.written.count(OTHER) == self.written.count(BACK)
-        assert self.written.count(HIDE) <= self.written.count(SHOW)
+        assert self.written.count(ENTER_ALT_SCREEN) == self.written.count(LEAVE_ALT_SCREEN)
+        assert self.written.count(HIDE_CURSOR) <= self.written.count(SHOW_CURSOR)
         return self.process.returncode
 
 
