@@ -59,7 +59,7 @@ class Node:
         self.host = f"unix://{self.folder}/docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def docker(self, *words: str, ok: bool = True, timeout: float = 300) -> dockerized.Done:
+    def docker(self, *words: str, ok: bool = True, timeout: float = 300) -> dockerized.Result:
         return dockerized.docker("--host", self.host, *words, ok=ok, timeout=timeout)
 
     def is_ready(self) -> bool:

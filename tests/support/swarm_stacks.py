@@ -31,6 +31,7 @@ class SwarmStack(Stack):
         return self.node.docker("ps", "--quiet", "--filter", label).stdout.split()[0]
 
     def exec_command(self, service: str, *words: str) -> list[str]:
+        """Return the command line that runs a command in the environment of a service."""
         return ["docker", "exec", self.container(service), *words]
 
     def url(self, service: str = "backend") -> str:
