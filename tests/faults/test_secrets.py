@@ -43,10 +43,10 @@ def said_by_endpoints(stack):
         yield path, prober.text(path)
     for service in ("postgres", "redis"):
         with frozen(stack, service):
-            wait_until("it is noticed", lambda: prober.says(503), 5)
+            wait_until("it is noticed", lambda: prober.has_status(503), 5)
             for path in (*paths, "/deals"):
                 yield f"{path} without {service}", prober.text(path)
-    wait_until("it is healthy again", lambda: prober.says(200), 20)
+    wait_until("it is healthy again", lambda: prober.has_status(200), 20)
 
 
 def said_by_processes(stack):

@@ -53,7 +53,7 @@ READY = (200, body())
 
 @dataclass
 class ScriptedRuntime:
-    """A runtime on which a restart of the backend happens by a script, each event at its second.
+    """A runtime that plays a scripted restart of the backend, each event at its second.
 
     `lines` appear at their own time; `starts`, `ends` and `answers` are (second, …) in order.
     """
