@@ -19,7 +19,7 @@ ROWS = {
     ),
     "F2": Row(
         "Postgres stopped (SIGSTOP) before boot",
-        "wait bounded to 60 s, each attempt bounded; the responder answers throughout; degraded start",
+        "wait bounded to 60 s, each attempt bounded; the startup responder responds throughout; degraded start",
     ),
     "F3": Row(
         "Redis SIGSTOPped, or `DEBUG SLEEP 30`",
@@ -51,7 +51,7 @@ ROWS = {
     ),
     "F10": Row(
         "`kill -9` of Alembic during a migration",
-        "schema unchanged, lock free in ≤ 5 s, the next attempt succeeds",
+        "schema unchanged, lock released in ≤ 5 s, the next attempt succeeds",
     ),
     "F11": Row(
         "another session holds ACCESS EXCLUSIVE on a table to be altered",
@@ -79,11 +79,11 @@ ROWS = {
     ),
     "F17": Row(
         "Uvicorn killed with SIGKILL",
-        "restarted by the runtime; `restarts` counts it; `inv health` green again ≤ 15 s",
+        "restarted by the runtime; `restarts` counts it; `inv health` reports healthy again in ≤ 15 s",
     ),
     "F18": Row(
         "Uvicorn SIGSTOPped (hung)",
-        "`LIVE_RESTART_AFTER` ends it, and it is back healthy",
+        "the watchdog kills it after `LIVE_RESTART_AFTER`; healthy again",
     ),
     "F19": Row(
         "database down longer than `HEALTH_RESTART_AFTER`",
@@ -98,8 +98,8 @@ ROWS = {
         "boots, serves",
     ),
     "F22": Row(
-        "container killed for memory",
-        "`inv status` and `inv doctor` say so; healthy again",
+        "container killed, out of memory",
+        "`inv status` and `inv doctor` report it; healthy again",
     ),
     "F23": Row(
         "10 restarts while `inv logs --follow`",
@@ -126,7 +126,7 @@ ROWS = {
         "with `--runtime compose`, a record of it, or `DOCKER_HOST`/`DOCKER_CONTEXT` set: exit 4 in ≤ 2 s, a fix in the message",
     ),
     "F29": Row(
-        "manual stop, then a daemon restart",
+        "container stopped by hand, then a restart of `dockerd`",
         "stays stopped",
     ),
     "F30": Row(
@@ -139,7 +139,7 @@ ROWS = {
     ),
     "F32": Row(
         "Ctrl-C in every verb",
-        "clean exit 130, terminal restored",
+        "exit 130 without traceback, terminal restored",
     ),
     "F33": Row(
         "`WEB_CONCURRENCY=2` or `UVICORN_CMD='uvicorn app.main:app --fd 3 --workers 2'`: the startup responder kept accepting, a quarter of all requests got 503 forever while everything was reported healthy",
