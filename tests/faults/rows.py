@@ -19,7 +19,7 @@ ROWS = {
     ),
     "F2": Row(
         "Postgres stopped (SIGSTOP) before boot",
-        "wait bounded to 60 s, each attempt bounded; the startup responder responds throughout; degraded start",
+        "wait bounded to 60 s, each attempt bounded; the startup responder answers throughout; degraded start",
     ),
     "F3": Row(
         "Redis SIGSTOPped, or `DEBUG SLEEP 30`",
