@@ -59,7 +59,7 @@ class ComposeStack(Stack):
         parents = {
             int(pid): int(parent) for pid, parent, name in rows if name not in INIT_PROCESSES
         }
-        # `docker top` sorts by process id, and these wrap around.
+        # `docker top` sorts by process id, which wraps around.
         return sorted(parents, key=lambda pid: parents[pid] in parents)
 
 

@@ -24,7 +24,7 @@ def _serve(control: socket.socket) -> None:
     """Fork for each request until the client disconnects. Returns in the fork only."""
     for name in LIBRARIES:
         importlib.import_module(name)
-    gc.freeze()  # or the collector of each fork would write to, and so copy, every page
+    gc.freeze()  # or garbage collection in each fork would write to, and copy, every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the commands
     while True:
         request, fds, _, _ = socket.recv_fds(control, 1_000_000, 4)

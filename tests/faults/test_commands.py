@@ -28,12 +28,12 @@ def test_f15_unknown_program_is_reported_in_one_line(boot: Boot) -> None:
 def test_f15_command_is_split_at_quotes_and_not_expanded(boot: Boot) -> None:
     boot.stub("alembic", 'for argument; do echo "<$argument>"; done')
     boot.start(
-        ALEMBIC_CMD="""alembic "two arguments" 'a "b"' $HOME * `touch pwned` $(touch pwned) a\\ b; touch pwned"""
+        ALEMBIC_CMD="""alembic "two words" 'a "b"' $HOME * `touch pwned` $(touch pwned) a\\ b; touch pwned"""
     )
     boot.until("✓ Migrations applied successfully.")
     arguments = [line[1:-1] for line in boot.out.splitlines() if line.startswith("<")]
     assert arguments == [
-        *("two arguments", 'a "b"', "$HOME", "*", "`touch", "pwned`", "$(touch", "pwned)"),
+        *("two words", 'a "b"', "$HOME", "*", "`touch", "pwned`", "$(touch", "pwned)"),
         *("a b;", "touch", "pwned"),
     ]
     assert not (boot.folder / "pwned").exists()

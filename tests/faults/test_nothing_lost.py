@@ -1,4 +1,4 @@
-"""Acknowledged writes and tasks survive the death of any process."""
+"""No acknowledged write or task is lost, whichever process is killed."""
 
 import contextlib
 import http.client

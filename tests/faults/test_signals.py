@@ -17,7 +17,7 @@ def assert_ends(boot: Boot, limit: float, sig: signal.Signals = signal.SIGTERM) 
     code, seconds = boot.end(sig)
     orphans = boot.commands()
     assert seconds <= limit
-    assert code in (128 + sig, -sig)  # of the shell, or of the program that replaced it
+    assert code in (128 + sig, -sig)  # of the shell, or the program that replaced it
     assert orphans == []
 
 
