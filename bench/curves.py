@@ -145,14 +145,14 @@ class RevisionApp:
             stderr=subprocess.DEVNULL,
         )
         url = f"http://127.0.0.1:{self.port}/ready"
-        servers.wait_until("the application is ready", lambda: dockerized.answers(url, 200), 60)
+        servers.wait_until("the application is ready", lambda: dockerized.has_status(url, 200), 60)
         return time.perf_counter() - begin
 
     def ready_milliseconds(self) -> float:
         """Return how many milliseconds an uncached /ready takes."""
         time.sleep(1.1)  # its results are cached for a second
         begin = time.perf_counter()
-        assert dockerized.answers(f"http://127.0.0.1:{self.port}/ready", 200)
+        assert dockerized.has_status(f"http://127.0.0.1:{self.port}/ready", 200)
         return (time.perf_counter() - begin) * 1000
 
     def stop(self) -> None:

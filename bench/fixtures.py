@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import projects
 from harness import dockerized, servers
-from harness.composed import ComposeStack, compose_stack
+from harness.compose_stacks import ComposeStack, compose_stack
 from harness.servers import Postgres, Redis
 from harness.stacks import LocalStack, Stack, local_stack
 

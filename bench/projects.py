@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import dockerized, engines
-from harness.composed import ComposeStack
+from harness.compose_stacks import ComposeStack
 from harness.servers import wait_until
 
 LIMIT = 300.0  # seconds

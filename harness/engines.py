@@ -1,4 +1,4 @@
-"""Docker Engines of the tests' own, which they may stop and start; and small Compose projects on any."""
+"""Docker Engines that a test may stop and restart, and small Compose projects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from harness import dockerized
-from harness.composed import ComposeStack
+from harness.compose_stacks import ComposeStack
 from harness.servers import wait_until
 from harness.stacks import ROOT
 
@@ -27,28 +27,31 @@ ns = namespace(root=Path(__file__).parent, profile={profile})
 
 
 class Engine:
-    """A dockerd in a network namespace of its own, so that it disturbs no other."""
+    """A dockerd in its own network namespace, separate from other engines."""
 
     def __init__(self, folder: Path, address: str = "") -> None:
         self.folder = folder
         self.name = folder.name
         self.host = f"unix://{folder}/docker.sock"
-        self.address = address  # in the network that joins it to this process; empty without one
+        self.address = address  # of its namespace, if this process can reach it; else empty
         self.tcp = f"tcp://{address}:2375" if address else ""
         self.process: subprocess.Popen[bytes] | None = None
 
-    def docker(self, *words: str, **more: object) -> dockerized.Done:
-        return dockerized.docker("--host", self.host, *words, **more)
+    def docker(self, *arguments: str, **options: object) -> dockerized.Result:
+        """Run `docker` against this engine; see `dockerized.docker`."""
+        return dockerized.docker("--host", self.host, *arguments, **options)
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Return True if the engine answers."""
         return self.docker("version", ok=False).returncode == 0
 
     def start(self) -> None:
+        """Start dockerd and wait until it answers."""
         (self.folder / "docker.pid").unlink(missing_ok=True)
         (self.folder / "daemon.json").write_text("{}")
         self.process = launch_dockerd(
             self.folder,
-            # `ip netns exec` would hide the cgroups behind a /sys of its own.
+            # `ip netns exec` would mount a new /sys, which hides the cgroups.
             *("nsenter", f"--net=/run/netns/{self.name}", "dockerd"),
             *("--config-file", str(self.folder / "daemon.json")),
             *("--data-root", str(self.folder / "data")),
@@ -57,20 +60,23 @@ class Engine:
             *("--host", self.host, "--group", "root"),
             *(("--host", self.tcp, "--tls=false") if self.tcp else ()),
         )
-        wait_until("the engine answers", self.answers, 60)
+        wait_until("the engine answers", self.is_ready, 60)
 
     def stop(self) -> None:
-        """As the system does. Killed, it would take its containers for stopped by hand."""
+        """Stop dockerd with SIGTERM, as the system does.
+
+        After SIGKILL, containers would count as stopped by hand.
+        """
         assert self.process
         self.process.terminate()
         self.process.wait(60)
 
 
-def launch_dockerd(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Start a command that becomes dockerd; it logs into `folder`."""
+def launch_dockerd(folder: Path, *command: str) -> subprocess.Popen[bytes]:
+    """Start dockerd, or a command that ends in it, with its log in `folder`."""
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            words,
+            command,
             env=os.environ | {"PATH": path_of_dockerd()},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -81,33 +87,35 @@ def launch_dockerd(folder: Path, *words: str) -> subprocess.Popen[bytes]:
 
 @contextlib.contextmanager
 def engine(*, linked: bool = False) -> Iterator[Engine]:
-    """One that runs; with its data it goes away in the end. Skips where that is not possible.
+    """Yield a running engine; remove it and its data on exit.
 
-    With `linked` it answers over TCP as well, in a network of its own and this process's.
+    Skips the test without root or dockerd.
+
+    If `linked`, a network joins its namespace to this one, and it also listens on TCP there.
     """
-    dockerized.find_engine()
+    dockerized.require_engine()
     if (
         os.name != "posix"
         or os.geteuid() != 0
         or not shutil.which("dockerd", path=path_of_dockerd())
     ):
-        pytest.skip("an engine of its own needs root, and dockerd in PATH")
-    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: a socket's path has 108 bytes
+        pytest.skip("a separate engine needs root, and dockerd in PATH")
+    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: a socket path has at most 108 bytes
     subprocess.run(["ip", "netns", "add", folder.name], check=True)
-    made = Engine(folder)
+    engine = Engine(folder)
     try:
-        subprocess.run(["ip", "-n", made.name, "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "-n", engine.name, "link", "set", "lo", "up"], check=True)
         if linked:
-            made = Engine(folder, _link(made.name))
-        made.start()
-        yield made
+            engine = Engine(folder, _link(engine.name))
+        engine.start()
+        yield engine
     finally:
-        if made.process and made.process.poll() is None:
-            for identity in made.docker("ps", "--quiet", ok=False).stdout.split():
-                made.docker("kill", identity, ok=False)
-            made.stop()
+        if engine.process and engine.process.poll() is None:
+            for identity in engine.docker("ps", "--quiet", ok=False).stdout.split():
+                engine.docker("kill", identity, ok=False)
+            engine.stop()
         _end_shims(folder)
-        subprocess.run(["ip", "netns", "delete", made.name], check=True)
+        subprocess.run(["ip", "netns", "delete", engine.name], check=True)
         mounts = Path("/proc/self/mounts").read_text().splitlines()
         for mount in sorted((line.split()[1] for line in mounts), reverse=True):
             if mount.startswith(f"{folder}/"):
@@ -116,27 +124,30 @@ def engine(*, linked: bool = False) -> Iterator[Engine]:
 
 
 def _link(namespace: str) -> str:
-    """Join a network namespace to this one; returns the address there. It goes with the namespace."""
+    """Connect a network namespace to this one and return its address.
 
-    def ip(*words: str) -> str:
-        return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
+    The connection is removed with the namespace.
+    """
 
-    taken = ip("-4", "address")
-    prefix = next(p for n in range(1, 255) if f"{(p := f'198.18.{n}')}." not in taken)
-    ours = f"e{uuid.uuid4().hex[:8]}"
-    ip("link", "add", ours, "type", "veth", "peer", "name", "us", "netns", namespace)
-    ip("address", "add", f"{prefix}.1/24", "dev", ours)
-    ip("link", "set", ours, "up")
+    def ip(*arguments: str) -> str:
+        return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
+
+    addresses = ip("-4", "address")
+    prefix = next(p for n in range(1, 255) if f"{(p := f'198.18.{n}')}." not in addresses)
+    interface = f"e{uuid.uuid4().hex[:8]}"
+    ip("link", "add", interface, "type", "veth", "peer", "name", "us", "netns", namespace)
+    ip("address", "add", f"{prefix}.1/24", "dev", interface)
+    ip("link", "set", interface, "up")
     ip("-n", namespace, "address", "add", f"{prefix}.2/24", "dev", "us")
     ip("-n", namespace, "link", "set", "us", "up")
     return f"{prefix}.2"
 
 
-def load(own: Engine, *images: str) -> None:
-    """Give an engine, which has no registry to pull from, images of the shared one."""
-    archive = own.folder / "images.tar"
+def load(engine: Engine, *images: str) -> None:
+    """Copy images of the shared engine to another one, which has no registry to pull from."""
+    archive = engine.folder / "images.tar"
     dockerized.docker("save", "--output", str(archive), *images)
-    own.docker("load", "--input", str(archive))
+    engine.docker("load", "--input", str(archive))
     archive.unlink()
 
 
@@ -148,16 +159,18 @@ def _end_shims(folder: Path) -> None:
 
 
 def path_of_dockerd() -> str:
-    own = Path(os.environ.get("DEAL_SCOUT_ENGINE", "/var/cache/deal-scout-engine")) / "engine/usr"
-    return os.pathsep.join([str(own / "sbin"), str(own / "bin"), os.environ["PATH"], "/usr/sbin"])
+    """Return a PATH with the folders in which dockerd may be."""
+    usr = Path(os.environ.get("DEAL_SCOUT_ENGINE", "/var/cache/deal-scout-engine")) / "engine/usr"
+    return os.pathsep.join([str(usr / "sbin"), str(usr / "bin"), os.environ["PATH"], "/usr/sbin"])
 
 
 def checkout(
     folder: Path, services: str, *, profile: str = "None", **variables: str
 ) -> ComposeStack:
-    """A folder with these services (YAML) and our verbs; nothing is up. Its name is the project's.
+    """Create a project with these services (YAML) and a tasks.py; nothing is up.
 
-    With the `profile` "PROFILE" it is what deal-scout is to the toolkit; else another project.
+    `folder` names the project. `profile` is the expression that tasks.py passes to `namespace`:
+    "PROFILE" is deal-scout's, "None" makes it any other project.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "compose.yaml").write_text(services, "utf-8")
@@ -173,11 +186,11 @@ def checkout(
 def project(
     folder: Path, services: str, host: str = "", *, profile: str = "None"
 ) -> Iterator[ComposeStack]:
-    """A project as `checkout` makes it; it is up, and goes away again."""
-    dockerized.find_engine()
+    """Yield a project that `checkout` has created and that is up; remove it on exit."""
+    dockerized.require_engine()
     name = f"{dockerized.RUN}-{folder.name.replace('_', '-').lower()}"
-    more = {"DOCKER_HOST": host} if host else {}
-    stack = checkout(folder, services, profile=profile, COMPOSE_PROJECT_NAME=name, **more)
+    variables = {"DOCKER_HOST": host} if host else {}
+    stack = checkout(folder, services, profile=profile, COMPOSE_PROJECT_NAME=name, **variables)
     try:
         stack.compose("up", "--detach")
         yield stack

@@ -1,4 +1,4 @@
-"""Run `inv` as `subprocess.run` does, in a fork of `harness.fork_server`."""
+"""Run `inv` like `subprocess.run`, but in a fork of `harness.fork_server`, which is faster."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ ROOT = Path(__file__).parents[1]
 
 
 def can_run(environment: Mapping[str, str]) -> bool:
-    """Return False where a fork is unsafe or would differ: Python reads its own variables at its start."""
+    """Return True if a fork is safe and equivalent: Python reads PYTHON… only on start."""
 
-    def of_python(variables: Mapping[str, str]) -> dict[str, str]:
+    def python_variables(variables: Mapping[str, str]) -> dict[str, str]:
         return {name: value for name, value in variables.items() if name.startswith("PYTHON")}
 
-    return sys.platform == "linux" and of_python(environment) == of_python(clean_environment())
+    expected = python_variables(clean_environment())
+    return sys.platform == "linux" and python_variables(environment) == expected
 
 
 def run(
-    words: tuple[str, ...], cwd: Path, environment: dict[str, str], timeout: float
+    arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run `inv` as `subprocess.run` would, with its output captured and no input.
+    """Run `inv` with its output captured and no input, and return what `subprocess.run` would.
 
-    A command that is killed has the return code -9.
+    A killed command has the return code -9.
 
     Raises:
-        subprocess.TimeoutExpired: it took more than `timeout` seconds, and was killed.
+        subprocess.TimeoutExpired: it took longer than `timeout` seconds and was killed.
     """
     channel, far_channel = socket.socketpair()
     out, far_out = os.pipe()
     error, far_error = os.pipe()
     stdin = os.open(os.devnull, os.O_RDONLY)
-    request = json.dumps([words, str(cwd), environment]).encode()
+    request = json.dumps([arguments, str(cwd), environment]).encode()
     far = [stdin, far_out, far_error, far_channel.detach()]
     try:
         socket.send_fds(_server(), [request], far)
@@ -63,18 +64,18 @@ def run(
             if time.monotonic() >= deadline:
                 for pid in received[channel.fileno()].split()[:1]:
                     os.kill(int(pid), signal.SIGKILL)
-                raise subprocess.TimeoutExpired(["inv", *words], timeout)
+                raise subprocess.TimeoutExpired(["inv", *arguments], timeout)
         pid_and_code = received[channel.fileno()].split()
     code = int(pid_and_code[1]) if len(pid_and_code) > 1 else -signal.SIGKILL
     return subprocess.CompletedProcess(
-        ["inv", *words], code, received[out].decode(), received[error].decode()
+        ["inv", *arguments], code, received[out].decode(), received[error].decode()
     )
 
 
 @functools.cache
 def _server() -> socket.socket:
-    """Return the connection to the server of this process; the server ends with it."""
-    # Each request has to arrive as one message.
+    """Start the server and return the connection to it; the server ends with this process."""
+    # SOCK_SEQPACKET: each request has to arrive as one message.
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     subprocess.Popen(
         [sys.executable, "-m", "harness.fork_server", str(far.fileno())],

@@ -1,8 +1,8 @@
-"""A process that has imported Invoke and the other libraries, and forks for each `inv` of a test.
+"""Server that imports Invoke and the other libraries once, and forks for each `inv` of a test.
 
-A test session starts `inv` some two thousand times, and Python spends half of each start on the
-same imports. The toolkit itself is imported by the fork, from the checkout under test; so this
-module, which runs in the server, must not import it. `harness.fork_client` is the other end.
+A test session starts `inv` some two thousand times, and half of each start is spent on the same
+imports. The toolkit itself is imported by the fork, from the checkout under test; this module must
+not import it. `harness.fork_client` is the client.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ LIBRARIES = ("docker", "psutil", "rich.console", "rich.live", "rich.table", "xml
 
 
 def _serve(control: socket.socket) -> None:
-    """Fork for each request, until the other end is closed. Returns in the fork only."""
+    """Fork for each request until the client disconnects. Returns in the fork only."""
     for name in LIBRARIES:
         importlib.import_module(name)
-    gc.freeze()  # or each fork would copy every page that the collector writes its marks on
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the commands are reaped by the kernel
+    gc.freeze()  # or garbage collection in each fork would write to, and copy, every page
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the commands
     while True:
         request, fds, _, _ = socket.recv_fds(control, 1_000_000, 4)
         if not request:
@@ -40,11 +40,11 @@ def _serve(control: socket.socket) -> None:
 
 def _become_command(request: bytes, fds: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    words, folder, environment = json.loads(request)
+    arguments, folder, environment = json.loads(request)
     for number, fd in enumerate(fds[:3]):
         os.dup2(fd, number)
         os.close(fd)
-    # The old ones remember what kind of file they were.
+    # The inherited objects were set up for the files of the server.
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
@@ -52,17 +52,17 @@ def _become_command(request: bytes, fds: list[int]) -> None:
     os.environ.update(environment)
     os.chdir(folder)
     sys.path[0] = folder
-    # The first of them is what Python itself puts there, because of `-m`.
-    sys.argv = [sys.modules["invoke"].__path__[0] + "/__main__.py", *words]
+    # argv[0] as `python -m invoke` sets it.
+    sys.argv = [sys.modules["invoke"].__path__[0] + "/__main__.py", *arguments]
     os.set_inheritable(fds[3], False)
     channel = socket.socket(fileno=fds[3])
     channel.sendall(b"%d " % os.getpid())
-    # What is registered first runs last, after the threads have ended.
+    # Exit handlers run in reverse order: this one is last, after all threads have ended.
     atexit.register(lambda: channel.sendall(b"%d" % _Exit.code))
 
 
 class _Exit:
-    code = 1  # as Python's own, after an exception that nobody catches
+    code = 1  # Python's exit code after an uncaught exception
 
 
 def _main() -> None:

@@ -1,9 +1,9 @@
-"""The most memory that a command takes, in KiB.
+"""Measure the peak memory of a command, in KiB.
 
-    python -S memory.py RECORD COMMAND...     run it, write the figure into a file
+    python -S memory.py RECORD COMMAND...     run COMMAND, write its peak memory to RECORD
 
-The system's own figure for a process (`ru_maxrss`) begins with what the process that started it held, so
-a large one, as pytest is, would be measured with it. A small one of its own starts the command here.
+`ru_maxrss` of a process starts at the size of its parent. This small process is the parent here, as
+pytest is far too large.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import sys
 from collections.abc import Sequence
 
 
-def recorded(record: os.PathLike[str], words: Sequence[str]) -> list[str]:
-    """The command that runs these words, with their exit code, and writes their figure."""
-    return [sys.executable, "-S", "-E", __file__, str(record), *words]
+def measured_command(record: os.PathLike[str], command: Sequence[str]) -> list[str]:
+    """Wrap a command so that its peak memory is written to `record`; its exit code stays."""
+    return [sys.executable, "-S", "-E", __file__, str(record), *command]
 
 
-def main(record: str, words: Sequence[str]) -> int:
+def main(record: str, command: Sequence[str]) -> int:
+    """Run a command, record its peak memory and return its exit code."""
     pid = os.fork()
     if pid == 0:
-        os.execvp(words[0], words)
+        os.execvp(command[0], command)
     _, status, usage = os.wait4(pid, 0)
-    with open(record, "w", encoding="ascii") as file:  # noqa: PTH123  pathlib takes memory, too
+    with open(record, "w", encoding="ascii") as file:  # noqa: PTH123  pathlib needs memory, too
         file.write(str(usage.ru_maxrss))
     return os.waitstatus_to_exitcode(status)
 

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Valkey for tests, each in a folder and on a port of its own."""
+"""PostgreSQL and Valkey servers for tests, each with its own folder and port."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ import psutil
 
 from invoke_stack.runtimes.local import embedded
 
-PASSWORD = "p@ss/w:rd%#? é"  # every character that breaks a URL that was glued together
+PASSWORD = "p@ss/w:rd%#? é"  # characters that must be quoted in a URL
 
 
 def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
 
 
 def wait_until(what: str, check: Callable[[], object], seconds: float = 30.0) -> float:
-    """Poll until `check()` is true, and return how long that took; fail with `what` after `seconds`."""
-    begin = looked = time.monotonic()
+    """Poll until `check()` is true and return how long that took; fail with `what` on timeout."""
+    started_at = checked_at = time.monotonic()
     while not check():
-        if time.monotonic() - begin > seconds:
+        if time.monotonic() - started_at > seconds:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        # A check that runs a verb takes half a second of processor time, which others need.
-        time.sleep(max(0.02, (time.monotonic() - looked) / 2))
-        looked = time.monotonic()
-    return time.monotonic() - begin
+        # A check that runs `inv` takes half a second of processor time, which other tests need.
+        time.sleep(max(0.02, (time.monotonic() - checked_at) / 2))
+        checked_at = time.monotonic()
+    return time.monotonic() - started_at
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
+    """Return True if a port of 127.0.0.1 accepts connections."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
@@ -45,7 +47,7 @@ def answers(port: int) -> bool:
 
 @dataclass
 class Server:
-    """One server process that a test may stop, freeze, thaw, kill and start again."""
+    """A server process that a test may stop, freeze, thaw, kill and restart."""
 
     command: list[str]
     folder: Path
@@ -54,6 +56,7 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, wait: bool = True) -> None:
+        """Start the server and, by default, wait until it is ready."""
         log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(
             self.command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
@@ -63,6 +66,7 @@ class Server:
             wait_until(f"{self.command[-1]} answers", self.ready)
 
     def processes(self) -> list[psutil.Process]:
+        """Return the processes of the server, the main one first; empty if it is stopped."""
         if self.process is None:
             return []
         try:
@@ -72,42 +76,47 @@ class Server:
             return []
 
     def freeze(self) -> None:
-        """SIGSTOP every process of the server."""
+        """Send SIGSTOP to every process of the server."""
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
 
     def thaw(self) -> None:
+        """Send SIGCONT to every process of the server."""
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+    def stop(self, sig: signal.Signals = signal.SIGINT) -> None:
+        """Send a signal to the main process and wait for all processes; SIGKILL after 20 s."""
         if self.process is None:
             return
         self.thaw()
-        family = self.processes()
+        processes = self.processes()
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(how)
+            self.process.send_signal(sig)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(10)
-        psutil.wait_procs(family, 10)
+        psutil.wait_procs(processes, 10)
         self.process = None
 
     def kill(self) -> None:
-        """SIGKILL the main process, as a crash would."""
+        """Send SIGKILL to the main process, to simulate a crash."""
         self.stop(signal.SIGKILL)
 
 
 @dataclass
 class Postgres(Server):
+    """A PostgreSQL server."""
+
     user: str = "scout"
     password: str = PASSWORD
 
     def connect(self, dbname: str = "postgres", **options: object):  # type: ignore[no-untyped-def]
+        """Connect to a database, in autocommit."""
         import psycopg2
 
         connection = psycopg2.connect(
@@ -123,7 +132,7 @@ class Postgres(Server):
         return connection
 
     def environment(self, dbname: str) -> dict[str, str]:
-        """The variables that point the backend at a database of this server."""
+        """Return the variables that point the backend at a database of this server."""
         return {
             "DB_HOST": "127.0.0.1",
             "DB_PORT": str(self.port),
@@ -135,9 +144,12 @@ class Postgres(Server):
 
 @dataclass
 class Redis(Server):
+    """A Valkey server."""
+
     password: str = PASSWORD
 
     def client(self):  # type: ignore[no-untyped-def]
+        """Return a client of this server."""
         import redis
 
         return redis.Redis(
@@ -145,6 +157,7 @@ class Redis(Server):
         )
 
     def environment(self) -> dict[str, str]:
+        """Return the variables that point the backend at this server."""
         return {
             "REDIS_HOST": "127.0.0.1",
             "REDIS_PORT": str(self.port),
@@ -153,7 +166,7 @@ class Redis(Server):
 
 
 def make_postgres(folder: Path) -> Postgres:
-    """A cluster in `folder`, not started yet."""
+    """Create a PostgreSQL cluster in `folder`; it is not started."""
     folder.mkdir(parents=True, exist_ok=True)
     embedded.create_cluster(folder / "data", user="scout", password=PASSWORD)
     port = free_port()
@@ -176,7 +189,7 @@ def make_postgres(folder: Path) -> Postgres:
 
 
 def make_redis(folder: Path) -> Redis:
-    """A Valkey server in `folder`, not started yet."""
+    """Create a Valkey server in `folder`; it is not started."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "valkey.conf"
@@ -199,6 +212,7 @@ def make_redis(folder: Path) -> Redis:
 
 @contextlib.contextmanager
 def running(server: Server) -> Iterator[Server]:
+    """Start a server, and stop it on exit."""
     server.start()
     try:
         yield server
@@ -207,15 +221,15 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """This process's environment without any variable that could point at somebody's stack."""
-    ours = ("DB_", "POSTGRES_", "REDIS_", "INVOKE_", "COMPOSE_", "PG")
-    named = {"DATABASE_URL", "PORT", "HOST", "ALEMBIC_CMD", "UVICORN_CMD", "RUN_DIR", "STATE_DIR"}
-    named |= {"WEB_CONCURRENCY"}  # hosting platforms set it
-    named |= {"COLUMNS", "LINES"}  # pytest-xdist sets them; a terminal tells its own size
-    named |= {"PYTHONDONTWRITEBYTECODE"}  # every verb would compile all that it imports
-    kept = {
+    """Return this process's environment without variables that configure a stack, plus `extra`."""
+    prefixes = ("DB_", "POSTGRES_", "REDIS_", "INVOKE_", "COMPOSE_", "PG")
+    names = {"DATABASE_URL", "PORT", "HOST", "ALEMBIC_CMD", "UVICORN_CMD", "RUN_DIR", "STATE_DIR"}
+    names |= {"WEB_CONCURRENCY"}  # hosting platforms set it
+    names |= {"COLUMNS", "LINES"}  # pytest-xdist sets them; a terminal reports its own size
+    names |= {"PYTHONDONTWRITEBYTECODE"}  # or every `inv` would compile all modules
+    inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(ours) and name not in named
+        if not name.startswith(prefixes) and name not in names
     }
-    return kept | extra
+    return inherited | extra

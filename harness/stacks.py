@@ -1,4 +1,4 @@
-"""Whole stacks for tests, each in a copy of the checkout."""
+"""Stacks for tests and benchmarks, each in its own copy of the checkout."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass
 class Stack:
-    """A checkout of its own, and the verbs in it."""
+    """A copy of the checkout, and the `inv` commands in it."""
 
     root: Path
     runtime: str
     environment: dict[str, str] = field(default_factory=clean_environment)
 
     def inv(
-        self, *words: str, timeout: float = 180, env: Mapping[str, str] | None = None
+        self, *arguments: str, timeout: float = 180, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run `inv` as a user does; its output is no terminal."""
+        """Run `inv` in the checkout, without a terminal, and return its result."""
         environment = {**self.environment, **(env or {})}
         if fork_client.can_run(environment):
-            return fork_client.run(words, self.root, environment, timeout)
+            return fork_client.run(arguments, self.root, environment, timeout)
         return subprocess.run(
-            self.command(*words),
+            self.command(*arguments),
             cwd=self.root,
             env=environment,
             capture_output=True,
@@ -48,39 +48,43 @@ class Stack:
             stdin=subprocess.DEVNULL,
         )
 
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "invoke", *words]
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of `inv` with these arguments."""
+        return [sys.executable, "-m", "invoke", *arguments]
 
-    def begin(self, *words: str, **more: Any) -> subprocess.Popen[Any]:
-        """Start `inv`, with further arguments for Popen."""
-        return subprocess.Popen(self.command(*words), cwd=self.root, env=self.environment, **more)
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
+        """Start `inv`, with further keyword arguments for `Popen`."""
+        command = self.command(*arguments)
+        return subprocess.Popen(command, cwd=self.root, env=self.environment, **options)
 
-    def read_restart(self, marker: str) -> tuple[subprocess.Popen[str], str]:
-        """Restart the backend until a line with `marker` is shown; return the process and the text."""
-        process = self.begin(
+    def restart_until(self, marker: str) -> tuple[subprocess.Popen[str], str]:
+        """Start `inv restart-backend` and return it and its output up to a line with `marker`."""
+        process = self.start(
             "restart-backend", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        shown = ""
+        output = ""
         for line in process.stdout:
-            shown += line
+            output += line
             if marker in line:
                 break
-        return process, shown
+        return process, output
 
-    def ok(self, *words: str, **more: Any) -> str:
-        """Run `inv`, which must succeed; what it printed."""
-        result = self.inv(*words, **more)
-        assert result.returncode == 0, (words, result.returncode, result.stdout, result.stderr)
+    def ok(self, *arguments: str, **options: Any) -> str:
+        """Run `inv`, which must succeed, and return its stdout."""
+        result = self.inv(*arguments, **options)
+        assert result.returncode == 0, (arguments, result.returncode, result.stdout, result.stderr)
         return result.stdout
 
-    def json(self, *words: str, **more: Any) -> Any:
-        return json.loads(self.inv(*words, "--json", **more).stdout)
+    def json(self, *arguments: str, **options: Any) -> Any:
+        """Run `inv` with `--json` and return its parsed stdout."""
+        return json.loads(self.inv(*arguments, "--json", **options).stdout)
 
     def service(self, name: str) -> dict[str, Any]:
+        """Return the entry of a service in `inv status --json`."""
         return next(s for s in self.json("status")["services"] if s["name"] == name)
 
     def is_healthy(self) -> bool:
-        """Return True if the backend is ready. It is asked itself, because waits ask often."""
+        """Return True if the backend is ready, asking it directly if possible: `inv` is slow."""
         port = self.backend_port()
         if port is None:
             return self.inv("health").returncode == 0
@@ -94,12 +98,12 @@ class Stack:
         return False
 
     def backend_port(self) -> int | None:
-        """Return the port of this machine on which the backend answers; None if it is not known."""
+        """Return the port of the backend on this machine; None if unknown."""
         return None
 
     @contextlib.contextmanager
     def setting(self, *lines: str) -> Iterator[None]:
-        """More lines in .env for a while; what takes them over is up to the test."""
+        """Append lines to .env until the block ends; the test has to apply them."""
         file = self.root / ".env"
         before = file.read_text("utf-8") if file.exists() else None
         file.write_text("\n".join([before or "", *lines, ""]), "utf-8")
@@ -108,16 +112,16 @@ class Stack:
         finally:
             file.unlink() if before is None else file.write_text(before, "utf-8")
 
-    # What only the runtime itself can do
+    # What depends on the runtime
 
     def pids(self, service: str) -> list[int]:
-        """The process ids of a service, its main process first."""
+        """Return the process ids of a service, its main process first."""
         raise NotImplementedError
 
-    def run(self, service: str, *words: str) -> str:
-        """Run a command beside a service by hand, which must succeed; what it printed."""
+    def run(self, service: str, *command: str) -> str:
+        """Run a command in the environment of a service, which must succeed; return its stdout."""
         return subprocess.run(
-            self.beside(service, *words),
+            self.exec_command(service, *command),
             cwd=self.root,
             env=self.environment,
             capture_output=True,
@@ -125,53 +129,62 @@ class Stack:
             check=True,
         ).stdout
 
-    def beside(self, service: str, *words: str) -> list[str]:
-        """What a user types to run a command beside a service."""
+    def exec_command(self, service: str, *command: str) -> list[str]:
+        """Return the command line that runs a command in the environment of a service."""
         raise NotImplementedError
 
     def url(self, service: str = "backend") -> str:
+        """Return the address of a service on this machine."""
         return f"http://{self.service(service)['ports'][0]}"
 
-    def kill(self, service: str, how: signal.Signals | None = None) -> None:
-        """Send a signal to its main process, by default SIGKILL (a name that Windows lacks)."""
-        self.signal(self.pids(service)[0], how or signal.SIGKILL)
+    def kill(self, service: str, sig: signal.Signals | None = None) -> None:
+        """Send a signal to the main process of a service, by default SIGKILL."""
+        # No default in the signature: Windows has no SIGKILL.
+        self.signal(self.pids(service)[0], sig or signal.SIGKILL)
 
-    def signal(self, pid: int, how: signal.Signals) -> None:
-        os.kill(pid, how)
+    def signal(self, pid: int, sig: signal.Signals) -> None:
+        """Send a signal to a process of the stack."""
+        os.kill(pid, sig)
 
 
 @dataclass
 class LocalStack(Stack):
+    """A checkout whose services run on the `local` runtime."""
+
     runtime: str = "local"
 
     @property
     def state(self) -> Path:
+        """The folder with the state of the stack."""
         return self.root / ".local"
 
     def backend_port(self) -> int | None:
+        """Return the port of the backend on this machine; None if unknown."""
         with contextlib.suppress(FileNotFoundError):
             return int(json.loads((self.state / "stack.json").read_text())["ports"]["backend"])
         return None
 
     def pids(self, service: str) -> list[int]:
+        """Return the process ids of a service, its main process first."""
         from invoke_stack.runtimes.local.supervise import Supervisor
 
         pid = Supervisor(self.state / "run").processes()[service]["pid"]
         return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
-    def beside(self, service: str, *words: str) -> list[str]:
-        return ["/bin/sh", str(self.state / "run" / f"{service}.sh"), "run", *words]
+    def exec_command(self, service: str, *command: str) -> list[str]:
+        """Return the command line that runs a command in the environment of a service."""
+        return ["/bin/sh", str(self.state / "run" / f"{service}.sh"), "run", *command]
 
 
 def copy_checkout(target: Path) -> Path:
-    """What a clone of the present state holds."""
-    listed = subprocess.run(
+    """Copy the files of the checkout to `target`, without those that git ignores."""
+    listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
         capture_output=True,
         check=True,
     )
-    for name in filter(None, listed.stdout.decode().split("\0")):
+    for name in filter(None, listing.stdout.decode().split("\0")):
         source = ROOT / name
         if source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -181,9 +194,9 @@ def copy_checkout(target: Path) -> Path:
 
 @contextlib.contextmanager
 def local_stack(folder: Path) -> Iterator[LocalStack]:
-    """A checkout with nothing up; whatever is up in the end is taken down."""
+    """Yield a stack that is not up; take it down on exit."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Whatever else this machine has: an engine that answers would be preferred.
+    # Otherwise `auto` would prefer an engine.
     environment = clean_environment(INVOKE_STACK_RUNTIME="local")
     stack = LocalStack(copy_checkout(folder), environment=environment)
     try:

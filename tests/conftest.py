@@ -11,9 +11,9 @@ import pytest
 from hypothesis import settings
 
 from harness import servers
-from harness.composed import compose_stack
+from harness.compose_stacks import compose_stack
 from harness.stacks import Stack, local_stack
-from tests.support.swarmed import swarm_stack
+from tests.support.swarm_stacks import swarm_stack
 
 # What is slow on a busy machine is no error.
 settings.register_profile("without deadlines", deadline=None)

@@ -56,7 +56,7 @@ def _start(identity: str, url: str) -> float:
     """Return the seconds from the start of the container's process until /ready returns 200."""
     docker("start", identity)
     try:
-        servers.wait_until(f"200 of {url}", lambda: dockerized.answers(url, 200), 60)
+        servers.wait_until(f"200 of {url}", lambda: dockerized.has_status(url, 200), 60)
         ready_at = time.time()
         (data,) = json.loads(docker("container", "inspect", identity))
         return ready_at - _epoch(data["State"]["StartedAt"])

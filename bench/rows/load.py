@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bench.fixtures import Fixtures
 from bench.measure import Action, Goal, Row
-from harness.servers import answers, free_port, wait_until
+from harness.servers import free_port, is_listening, wait_until
 
 CONNECTIONS = 64
 DURATION = 1.0  # seconds
@@ -40,7 +40,7 @@ def _servers(fixtures: Fixtures) -> Iterator[tuple[str, str]]:
         command, cwd=fixtures.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until("the bare application answers", lambda: answers(port))
+        wait_until("the bare application answers", lambda: is_listening(port))
         yield f"{fixtures.local.url()}/health", f"http://127.0.0.1:{port}/health"
     finally:
         process.terminate()

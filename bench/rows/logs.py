@@ -10,7 +10,7 @@ from bench.fixtures import Fixtures, time_command, time_inv, time_shell
 from bench.measure import Action, Goal, Row
 from bench.projects import logged
 from harness import memory
-from harness.composed import ComposeStack
+from harness.compose_stacks import ComposeStack
 
 
 @contextlib.contextmanager
@@ -34,7 +34,9 @@ def constant_memory(fixtures: Fixtures) -> Iterator[tuple[Action, Action]]:
 def peak(fixtures: Fixtures, stack: ComposeStack, tail: int) -> float:
     """Return the peak memory of `inv logs` in MiB."""
     record = fixtures.folder / "peak"
-    time_command(memory.recorded(record, stack.command("logs", "s00", "--tail", str(tail))), stack)
+    time_command(
+        memory.measured_command(record, stack.command("logs", "s00", "--tail", str(tail))), stack
+    )
     return int(record.read_text("ascii")) / 1024
 
 

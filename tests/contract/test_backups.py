@@ -140,7 +140,7 @@ def test_a_backup_does_not_wait_for_ever_and_leaves_nothing_half(stack):
     server = stack.pids("postgres")[0]
     stack.signal(server, signal.SIGSTOP)
     try:
-        verb = stack.begin(
+        verb = stack.start(
             "backup",
             stderr=subprocess.DEVNULL,
         )

@@ -9,7 +9,7 @@ from harness.servers import wait_until
 from invoke_stack import config
 from invoke_stack.commands import lock
 from invoke_stack.runtimes.local.runtime import LocalRuntime
-from tests.faults.harm import frozen
+from tests.faults.inject import frozen
 
 
 def findings(stack):

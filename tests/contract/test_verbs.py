@@ -109,7 +109,7 @@ def test_status_for_programs(stack):
 
 def test_watching_for_programs_is_a_line_a_look(stack):
     for verb, key in (("status", "services"), ("health", "state")):
-        process = stack.begin(
+        process = stack.start(
             verb,
             "--watch",
             "--json",
@@ -239,7 +239,7 @@ def test_logs_follow_across_a_restart_and_end_with_ctrl_c(stack):
     grep = ("--tail", "2000", "--grep", "entrypoint")
     before = stack.ok("logs", *grep)
     starts, served = (before.count(text) for text in ("Waiting for Postgres", "Starting Uvicorn"))
-    process = stack.begin(
+    process = stack.start(
         "logs", "--follow", *grep, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     seen: list[str] = []

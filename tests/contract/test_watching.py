@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.servers import free_port
-from tests.support.terminal import OTHER, terminal
+from tests.support.terminal import ENTER_ALT_SCREEN, terminal
 
 SCREENS = [("status", "--watch"), ("health", "--watch")]
 ENDS = {"q": 0, "\x03": 130}
@@ -22,7 +22,7 @@ def test_f32_a_key_ends_a_watch_and_the_terminal_is_as_it_was(stack, words, key)
     with terminal(stack, *words) as opened:
         opened.until("q quits")
         opened.until("polled at")
-        assert OTHER in opened.written
+        assert ENTER_ALT_SCREEN in opened.written
         opened.press("x")  # any other key does nothing, and is not shown
         opened.until("polled at")
         opened.press(key)

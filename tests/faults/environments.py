@@ -1,4 +1,4 @@
-"""Small checkouts with a real `.venv`, which pip fills from wheels of their own, without a network."""
+"""Small checkouts with a real `.venv`, which pip installs from local wheels, without a network."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ import psutil
 from harness.servers import clean_environment
 from harness.stacks import ROOT, LocalStack, copy_checkout
 
-SYSTEM_PYTHON = sys._base_executable  # with pip, as on a user's machine
+SYSTEM_PYTHON = sys._base_executable  # has pip, like the one on a user's machine
 
-# What `inv` needs, as far as scripts/inv.py notices: it shows which version runs, and from where.
+# A fake toolkit with the packages that scripts/inv.py checks. `inv` prints its version and prefix.
 TOOLKIT = {f"{name}.py": "" for name in ("docker", "filelock", "httpx", "rich")} | {
     "invoke/__init__.py": "import sys\nfrom importlib.metadata import version\n\n\n"
     "def run():\n    print(version('toolkit'), sys.prefix, *sys.argv[1:])\n"
@@ -35,7 +35,7 @@ SCRIPTS = "[console_scripts]\ninv = invoke:run\n"
 
 
 class Checkout:
-    """`scripts/inv.py`, its two locks, and the wheels that pip finds while it is online."""
+    """A checkout with `scripts/inv.py` and two locks; `wheels` is what pip finds when online."""
 
     def __init__(self, root: Path, wheels: Path) -> None:
         self.root, self.wheels = root, wheels
@@ -51,49 +51,49 @@ class Checkout:
         return self.root / "scripts" / "inv.py"
 
     def lock(self, version: str) -> None:
-        """Write both locks: a version of the toolkit, and for the developers their tools."""
+        """Write both locks with this version of the toolkit; the second adds the developer tools."""
         toolkit = requirement("toolkit", version, self.wheels)
         (self.root / "requirements.lock").write_text(toolkit)
         tools = requirement("tools", "1", self.wheels)
         (self.root / "requirements-dev.lock").write_text(toolkit + tools)
 
     def inv(
-        self, *words: str, env: Mapping[str, str] | None = None, **more: Any
+        self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run `python3 scripts/inv.py`, offline unless `env` says something else."""
+        """Run `python3 scripts/inv.py`, offline unless `env` is given."""
         return subprocess.run(
-            [SYSTEM_PYTHON, str(self.script), *words],
+            [SYSTEM_PYTHON, str(self.script), *arguments],
             cwd=self.root,
             env=self.offline if env is None else env,
             capture_output=True,
             text=True,
             timeout=120,
-            **more,
+            **options,
         )
 
-    def start(self, *words: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
-        """Start the same in a session of its own, as a terminal does."""
+    def start(self, *arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
+        """Start `python3 scripts/inv.py` in a new session, as a terminal does."""
         return subprocess.Popen(
-            [SYSTEM_PYTHON, str(self.script), *words],
+            [SYSTEM_PYTHON, str(self.script), *arguments],
             cwd=self.root,
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # What a shell started in the background ignores Ctrl-C, and so would this.
+            # A process that a shell started in the background ignores SIGINT.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def runs(self, version: str, *words: str, **more: Any) -> str:
-        """Run `inv`, which must be of that version; returns its notices."""
-        result = self.inv(*words, **more)
-        shown = " ".join([version, str(self.venv), *words])
-        assert (result.returncode, result.stdout) == (0, f"{shown}\n"), result.stderr
+    def run_version(self, version: str, *arguments: str, **options: Any) -> str:
+        """Run `inv`, which must have this version of the toolkit, and return its notices."""
+        result = self.inv(*arguments, **options)
+        expected = " ".join([version, str(self.venv), *arguments])
+        assert (result.returncode, result.stdout) == (0, f"{expected}\n"), result.stderr
         return result.stderr
 
     def has_tools(self) -> bool:
-        """Return True if the developers' tools are in `.venv`."""
+        """Return True if the developer tools are in `.venv`."""
         return any(self.venv.glob("lib/*/site-packages/tools.py"))
 
     def processes(self) -> list[int]:
@@ -101,10 +101,11 @@ class Checkout:
         return [
             process.pid
             for process in psutil.process_iter(["cmdline"])
-            if any(str(self.root) in word for word in process.info["cmdline"] or [])
+            if any(str(self.root) in argument for argument in process.info["cmdline"] or [])
         ]
 
     def leftovers(self) -> list[str]:
+        """Return the temporary folders beside `.venv`."""
         return sorted(path.name for path in self.root.glob(".venv.*") if path.suffix != ".lock")
 
 
@@ -115,7 +116,7 @@ def make_checkout(root: Path, wheels: Path) -> Checkout:
 
 
 def make_wheel(folder: Path, name: str, version: str, files: Mapping[str, str | Path]) -> None:
-    """Write a wheel with these files, each given as its text or as a path to copy it from."""
+    """Write a wheel with these files, each given as text or as the path of a file to copy."""
     info = f"{name}-{version}.dist-info"
     tag = "Tag: py3-none-any\n"
     files = {
@@ -139,12 +140,12 @@ def make_toolkit(folder: Path, version: str) -> None:
 
 
 def requirement(name: str, version: str, wheels: Path) -> str:
-    """Return the lines of a lock for a wheel."""
+    """Return the lines of a lock file for a wheel."""
     content = (wheels / f"{name}-{version}-py3-none-any.whl").read_bytes()
     return f"{name}=={version} \\\n    --hash=sha256:{hashlib.sha256(content).hexdigest()}\n"
 
 
-# Runs a script that kills itself before it does something.
+# Runs a script, and kills it before a certain audit event.
 _KILLED = """
 import os, runpy, signal, sys
 event, text = sys.argv.pop(1), sys.argv.pop(1)
@@ -157,9 +158,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def kill_before(checkout: Checkout, event: str, text: str, *words: str) -> None:
-    """Run `inv`, online, and kill it at the first event of that name and text."""
-    command = [SYSTEM_PYTHON, "-c", _KILLED, event, text, str(checkout.script), *words]
+def kill_before(checkout: Checkout, event: str, text: str, *arguments: str) -> None:
+    """Run `inv`, online, and kill it at the first audit event with this name and text."""
+    command = [SYSTEM_PYTHON, "-c", _KILLED, event, text, str(checkout.script), *arguments]
     killed = subprocess.run(command, env=checkout.online, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
@@ -182,17 +183,17 @@ class SilentIndex:
 
 
 class InstalledStack(LocalStack):
-    """A local stack whose servers are in the `.venv` that its `scripts/inv.py` makes."""
+    """A local stack whose servers are in the `.venv` that its `scripts/inv.py` creates."""
 
-    def command(self, *words: str) -> list[str]:
-        return [SYSTEM_PYTHON, str(self.root / "scripts" / "inv.py"), *words]
+    def command(self, *arguments: str) -> list[str]:
+        return [SYSTEM_PYTHON, str(self.root / "scripts" / "inv.py"), *arguments]
 
 
 @contextlib.contextmanager
 def installed_stack(folder: Path) -> Iterator[tuple[InstalledStack, Checkout]]:
     """Yield a stack that is not up yet, and its checkout.
 
-    The wheel holds the servers; everything else comes from the environment that runs the tests.
+    The wheel contains the servers; all else comes from the environment that runs the tests.
     """
     site = Path(sysconfig.get_path("purelib"))
     paths = [path for name in SERVERS for path in (site / name).rglob("*") if path.is_file()]

@@ -1,8 +1,8 @@
-"""Turns what the fault tests measured into the table of docs/reliability.md.
+"""Write what the fault tests measured into the table of docs/reliability.md.
 
     python -m tests.faults.report RECORD
 
-A row that was not measured this time keeps what the table says.
+Rows without a new measurement keep the old one.
 """
 
 from __future__ import annotations
@@ -12,44 +12,46 @@ import re
 import sys
 from pathlib import Path
 
-from tests.faults.rows import NOT_HERE, ROWS
+from tests.faults.rows import NOT_INJECTED, ROWS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: written by tests/faults/report.py -->", "<!-- end of faults -->"
 
 
 def main(record: str) -> int:
+    """Update the table from a record of measurements."""
     text = DOCUMENT.read_text("utf-8")
     before, rest = text.split(BEGIN)
     table, after = rest.split(END)
-    known = dict(re.findall(r"^\| (F\d+) \|.*\| (.*) \|$", table, re.M))
+    measured = dict(re.findall(r"^\| (F\d+) \|.*\| (.*) \|$", table, re.M))
     lines = [json.loads(line) for line in Path(record).read_text("utf-8").splitlines()]
     for row in dict.fromkeys(line["row"] for line in lines):
-        known[row] = _told([line for line in lines if line["row"] == row])
-    known |= {row: f"not injected here: {why}" for row, why in NOT_HERE.items()}
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{_table(known)}\n{END}{after}", "utf-8")
+        measured[row] = _summary([line for line in lines if line["row"] == row])
+    measured |= {row: f"not injected here: {reason}" for row, reason in NOT_INJECTED.items()}
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{_table(measured)}\n{END}{after}", "utf-8")
     return 0
 
 
-def _told(lines: list[dict[str, str]]) -> str:
-    """What a row's tests measured, on each runtime; else that it held in so many cases."""
+def _summary(lines: list[dict[str, str]]) -> str:
+    """Return what the tests of a row measured on each runtime, or in how many cases it holds."""
     notes: dict[str, list[str]] = {}
     for line in lines:
         if "text" in line:
             notes.setdefault(line["runtime"], []).append(line["text"])
     if not notes:
         return f"holds in {len(lines)} cases" if len(lines) > 1 else "holds"
-    told = (
-        f"{runtime}: {'; '.join(t)}" if runtime else "; ".join(t) for runtime, t in notes.items()
+    parts = (
+        f"{runtime}: {'; '.join(texts)}" if runtime else "; ".join(texts)
+        for runtime, texts in notes.items()
     )
-    return "; ".join(told)
+    return "; ".join(parts)
 
 
-def _table(known: dict[str, str]) -> str:
+def _table(measured: dict[str, str]) -> str:
     head = "| | fault | must hold | measured |\n|---|---|---|---|\n"
     return head + "\n".join(
-        f"| {row} | {told.fault} | {told.bound} | {known.get(row, '')} |"
-        for row, told in ROWS.items()
+        f"| {name} | {row.fault} | {row.bound} | {measured.get(name, '')} |"
+        for name, row in ROWS.items()
     )
 
 

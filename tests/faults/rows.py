@@ -1,4 +1,4 @@
-"""The faults that the stack has to survive, each injected for real by the test named after it."""
+"""The faults that the stack has to survive; the test of F1 is called `test_f01_…`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One fault, and what must hold under it."""
+    """A fault, and what must hold during and after it."""
 
     fault: str
     bound: str
@@ -19,7 +19,7 @@ ROWS = {
     ),
     "F2": Row(
         "Postgres stopped (SIGSTOP) before boot",
-        "wait bounded to 60 s, each attempt bounded; the responder answers throughout; degraded start",
+        "wait bounded to 60 s, each attempt bounded; the startup responder answers throughout; degraded start",
     ),
     "F3": Row(
         "Redis SIGSTOPped, or `DEBUG SLEEP 30`",
@@ -50,8 +50,8 @@ ROWS = {
         "no deadlock, no invalid index",
     ),
     "F10": Row(
-        "`kill -9` alembic in mid-migration",
-        "schema unchanged, lock free in ≤ 5 s, the next attempt succeeds",
+        "`kill -9` of Alembic during a migration",
+        "schema unchanged, lock released in ≤ 5 s, the next attempt succeeds",
     ),
     "F11": Row(
         "another session holds ACCESS EXCLUSIVE on a table to be altered",
@@ -79,11 +79,11 @@ ROWS = {
     ),
     "F17": Row(
         "Uvicorn killed with SIGKILL",
-        "restarted by the runtime; `restarts` counts it; `inv health` green again ≤ 15 s",
+        "restarted by the runtime; `restarts` counts it; `inv health` reports healthy again in ≤ 15 s",
     ),
     "F18": Row(
         "Uvicorn SIGSTOPped (hung)",
-        "`LIVE_RESTART_AFTER` ends it, and it is back healthy",
+        "the watchdog kills it after `LIVE_RESTART_AFTER`; healthy again",
     ),
     "F19": Row(
         "database down longer than `HEALTH_RESTART_AFTER`",
@@ -98,8 +98,8 @@ ROWS = {
         "boots, serves",
     ),
     "F22": Row(
-        "container killed for memory",
-        "`inv status` and `inv doctor` say so; healthy again",
+        "container killed, out of memory",
+        "`inv status` and `inv doctor` report it; healthy again",
     ),
     "F23": Row(
         "10 restarts while `inv logs --follow`",
@@ -119,19 +119,19 @@ ROWS = {
     ),
     "F27": Row(
         "a container that ignores SIGTERM",
-        "restart still ends in a verdict, no client time-out",
+        "restart still ends with a verdict, no client timeout",
     ),
     "F28": Row(
         "engine socket missing, not permitted, wrong context",
-        "with `--runtime compose`, a record of it, or `DOCKER_HOST`/`DOCKER_CONTEXT` set: exit 4 in ≤ 2 s, a remedy in the message",
+        "with `--runtime compose`, a record of it, or `DOCKER_HOST`/`DOCKER_CONTEXT` set: exit 4 in ≤ 2 s, a fix in the message",
     ),
     "F29": Row(
-        "manual stop, then a daemon restart",
+        "container stopped by hand, then a restart of `dockerd`",
         "stays stopped",
     ),
     "F30": Row(
-        "`kill -9` of the worker in mid-task; two beats",
-        "task redelivered within a configured 120 s (Redis's default visibility time-out is an hour; tasks are limited to 60 s); one schedule",
+        "`kill -9` of the worker during a task; two beats",
+        "task redelivered within a configured 120 s (Redis's default visibility timeout is an hour; tasks are limited to 60 s); one schedule",
     ),
     "F31": Row(
         "a sentinel password through every path: logs, health, metrics, errors, `--debug`, process list",
@@ -139,15 +139,15 @@ ROWS = {
     ),
     "F32": Row(
         "Ctrl-C in every verb",
-        "clean exit 130, terminal restored",
+        "exit 130 without traceback, terminal restored",
     ),
     "F33": Row(
-        "`WEB_CONCURRENCY=2` or `UVICORN_CMD='uvicorn app.main:app --fd 3 --workers 2'`: the startup responder kept accepting, a quarter of all requests got 503 for ever while everything was reported healthy",
+        "`WEB_CONCURRENCY=2` or `UVICORN_CMD='uvicorn app.main:app --fd 3 --workers 2'`: the startup responder kept accepting, a quarter of all requests got 503 forever while everything was reported healthy",
         '1,000 of 1,000 requests answered by the application; `/ready` never flaps; `/metrics` counts all workers; restart and SIGTERM as with one worker. In `UVICORN_CMD`, `$PORT` and `${PORT}` are replaced (nothing else), and `--port $PORT` restarts without "port in use"',
     ),
     "F35": Row(
         "engine on another machine (`tcp://`, `ssh://`, a context) or in another network namespace, while something else answers on 127.0.0.1:PORT here: health and restart said *healthy* with the remote database stopped",
-        "health asked where the service runs; the decoy never asked; `ssh://` works with what we install, or one line says what is missing",
+        "health is checked where the service runs; the decoy is never contacted; `ssh://` works with what we install, or one line says what is missing",
     ),
     "F36": Row(
         "images built, base images and registry gone: `auto` silently started an empty `local` stack",
@@ -156,7 +156,7 @@ ROWS = {
     "F39": Row(
         "two checkouts with the same folder name on one engine: verbs acted on the other's containers,"
         " the hint `inv down --volumes` deleted its data",
-        "recognised and refused (exit 4) with the other folder's path and a way out that deletes"
+        "refused (exit 4) with the other folder's path and a fix that deletes"
         " nothing; a checkout that was moved (on this machine's engine, the other folder is gone) gets"
         " a message that says so, with the `COMPOSE_PROJECT_NAME=…` line for `.env` that adopts the"
         " stack",
@@ -175,5 +175,5 @@ ROWS = {
     ),
 }
 
-# Rows that cannot be injected on such a machine, and why; the table says so.
-NOT_HERE: dict[str, str] = {}
+# Rows that no test can inject on this machine, with the reason for the table.
+NOT_INJECTED: dict[str, str] = {}

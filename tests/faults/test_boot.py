@@ -1,4 +1,4 @@
-"""Boots of the real entrypoint against databases that hang, are locked, or are shared by many."""
+"""Boots of the real entrypoint against a database that hangs, is locked or is shared by others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REVISIONS = ["0001_deals", "0002_deals_checks", "0003_deals_newest"]
 
 
 def with_migrations(boot: Boot) -> Boot:
-    """A boot with the real Alembic and a copy of the real revisions."""
+    """Give a boot the real Alembic and a copy of the real revisions."""
     (boot.bin / "alembic").unlink()
     shutil.copy(ROOT / "alembic.ini", boot.folder)
     shutil.copytree(
@@ -31,26 +31,28 @@ def with_migrations(boot: Boot) -> Boot:
 
 
 def with_everything(boot: Boot) -> Boot:
-    """The real application too, in a folder like the image's."""
+    """Give a boot the real Alembic, revisions and application, in a folder like the image's."""
     (boot.bin / "uvicorn").unlink()
     (boot.folder / "backend").symlink_to(ROOT / "backend")
     return with_migrations(boot)
 
 
-def test_f02_a_frozen_postgres_holds_no_boot_up(boot: Boot, own_postgres: servers.Postgres) -> None:
-    """It accepts connections and never says a word."""
+def test_f02_boot_does_not_wait_forever_for_frozen_postgres(
+    boot: Boot, own_postgres: servers.Postgres
+) -> None:
+    """A frozen server accepts connections and never responds."""
     own_postgres.freeze()
     try:
         boot.start(DB_PORT=str(own_postgres.port), DB_WAIT_TIMEOUT="3")
-        began = time.monotonic()
+        started_at = time.monotonic()
         boot.listens()
         while not any("Postgres did not answer" in marker for marker in boot.markers):
-            asked = time.monotonic()
-            assert asked - began < 10
+            requested_at = time.monotonic()
+            assert requested_at - started_at < 10
             assert boot.health()["db"] is False
             assert boot.ask("/live")[0] == 200
-            assert time.monotonic() - asked < 2
-        assert time.monotonic() - began > 2.5
+            assert time.monotonic() - requested_at < 2
+        assert time.monotonic() - started_at > 2.5
         assert "Attempt 3/3... (waiting)" in boot.markers
         boot.until_it_serves()
     finally:
@@ -58,10 +60,10 @@ def test_f02_a_frozen_postgres_holds_no_boot_up(boot: Boot, own_postgres: server
 
 
 @pytest.mark.slow
-def test_f07_health_during_a_migration_of_the_first_boot(
+def test_f07_health_responds_during_migration_of_first_boot(
     boot: Boot, postgres: servers.Postgres, measured
 ) -> None:
-    """20 s under ACCESS EXCLUSIVE on every table."""
+    """The migration holds ACCESS EXCLUSIVE on every table for 20 s."""
     with_migrations(boot)
     code = (
         'op.execute("LOCK TABLE deals, alembic_version IN ACCESS EXCLUSIVE MODE")\n'
@@ -69,11 +71,11 @@ def test_f07_health_during_a_migration_of_the_first_boot(
     )
     add_revision(boot.folder, "0004_slow", code)
     boot.start().until("Alembic attempt 1/6")
-    slowest, count, healthy, began = 0.0, 0, 0, time.monotonic()
-    while time.monotonic() - began < 20 and not boot_has(boot, "✓ Migrations applied"):
-        asked = time.monotonic()
+    slowest, count, healthy, started_at = 0.0, 0, 0, time.monotonic()
+    while time.monotonic() - started_at < 20 and not has_marker(boot, "✓ Migrations applied"):
+        requested_at = time.monotonic()
         status, _, text = boot.ask("/health")
-        slowest = max(slowest, time.monotonic() - asked)
+        slowest = max(slowest, time.monotonic() - requested_at)
         assert json.loads(text)["phase"] == "migrating"
         healthy += status == 200
         assert boot.ask("/live")[0] == 200
@@ -81,28 +83,28 @@ def test_f07_health_during_a_migration_of_the_first_boot(
         count += 1
         time.sleep(0.05)
     assert slowest <= 2
-    # On a busy machine the look at the database may miss its bound now and then.
+    # On a busy machine some checks of the database may time out.
     assert healthy >= count * 0.95
     boot.until("✓ Migrations applied successfully.")
     measured(f"first boot: {healthy} of {count} probes 200 and migrating, within {slowest:.2f} s")
 
 
-def boot_has(boot: Boot, line: str) -> bool:
+def has_marker(boot: Boot, line: str) -> bool:
     return any(marker.startswith(line) for marker in boot.markers)
 
 
 @pytest.mark.slow
-def test_f08_f09_five_entrypoints_at_once_on_an_empty_database(
+def test_f08_f09_five_entrypoints_at_once_migrate_an_empty_database(
     environment: dict[str, str], postgres: servers.Postgres, tmp_path: Path, measured
 ) -> None:
-    """One of the revisions is a CREATE INDEX CONCURRENTLY, which waits for all others.
+    """One of the revisions is a CREATE INDEX CONCURRENTLY, which waits for all transactions.
 
-    20 rounds by `inv test --faults`, which writes the table of results; 5 in every other run.
+    20 rounds with `inv test --faults`, which writes the table of results; else 5.
     """
     database = environment["POSTGRES_DB"]
     rounds = 20 if RECORD in os.environ else 5
     for number in range(rounds):
-        folders = [tmp_path / f"{number}-{each}" for each in range(5)]
+        folders = [tmp_path / f"{number}-{index}" for index in range(5)]
         boots = []
         try:
             for folder in folders:
@@ -111,9 +113,9 @@ def test_f08_f09_five_entrypoints_at_once_on_an_empty_database(
                 boots[-1].start(HEALTH_RESTART_AFTER="0", LIVE_RESTART_AFTER="0")
             for boot in boots:
                 boot.until("✓ Migrations applied successfully.", 60)
-                assert not boot_has(boot, "Alembic attempt 2")
-            told = "".join(boot.err for boot in boots)
-            assert re.findall(r"Running upgrade .*-> (\w+),", told) == REVISIONS
+                assert not has_marker(boot, "Alembic attempt 2")
+            log = "".join(boot.err for boot in boots)
+            assert re.findall(r"Running upgrade .*-> (\w+),", log) == REVISIONS
         finally:
             for boot in boots:
                 boot.clean_up()
@@ -135,7 +137,7 @@ def test_f08_f09_five_entrypoints_at_once_on_an_empty_database(
         ("0005_orphan", "pass", "0004_lost", "0004_lost"),
     ],
 )
-def test_f12_revisions_that_cannot_be_applied(
+def test_f12_broken_revision_is_retried_then_boot_is_degraded(
     boot: Boot, name: str, code: str, after: str, cause: str
 ) -> None:
     add_revision(with_everything(boot).folder, name, code, after)
@@ -148,10 +150,10 @@ def test_f12_revisions_that_cannot_be_applied(
     assert cause in causes[0]
     assert causes[1] == "Cause: the same as before."
 
-    def degraded() -> bool:
+    def is_degraded() -> bool:
         status, _, text = boot.ask("/ready")
         body = json.loads(text)
         return (status, body["phase"], body["migrations"]) == (503, "serving", "failed")
 
-    servers.wait_until("it serves, degraded", degraded)
+    servers.wait_until("it serves, degraded", is_degraded)
     assert boot.ask("/health")[0] == 200

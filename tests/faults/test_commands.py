@@ -1,4 +1,4 @@
-"""ALEMBIC_CMD is words with quotes, and no shell ever sees it."""
+"""ALEMBIC_CMD is split like a shell command, but never run by a shell."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from tests.integration.boot.boots import Boot
 
 
 @pytest.mark.parametrize("command", ["", "  "])
-def test_f15_an_empty_command_skips_the_migrations(boot: Boot, command: str, shell: str) -> None:
+def test_f15_empty_command_skips_migrations(boot: Boot, command: str, shell: str) -> None:
     boot.use_shell(shell).start(ALEMBIC_CMD=command).until_it_serves()
     assert boot.from_migrations_on()[0] == "ALEMBIC_CMD is empty: migrations skipped."
     assert not any("Alembic attempt" in marker for marker in boot.markers)
     assert boot.state["migrations"] == "skipped"
 
 
-def test_f15_an_unknown_binary_is_told_in_one_line(boot: Boot) -> None:
+def test_f15_unknown_program_is_reported_in_one_line(boot: Boot) -> None:
     boot.start(ALEMBIC_CMD="no-such-program upgrade head", MIGRATE_DELAYS="60")
     boot.until("Starting without them")
     assert boot.from_migrations_on()[1:3] == [
@@ -25,14 +25,14 @@ def test_f15_an_unknown_binary_is_told_in_one_line(boot: Boot) -> None:
     assert boot.err == ""
 
 
-def test_f15_quotes_are_honoured_and_nothing_else(boot: Boot) -> None:
-    boot.stub("alembic", 'for word; do echo "<$word>"; done')
+def test_f15_command_is_split_at_quotes_and_not_expanded(boot: Boot) -> None:
+    boot.stub("alembic", 'for argument; do echo "<$argument>"; done')
     boot.start(
         ALEMBIC_CMD="""alembic "two words" 'a "b"' $HOME * `touch pwned` $(touch pwned) a\\ b; touch pwned"""
     )
     boot.until("✓ Migrations applied successfully.")
-    words = [line[1:-1] for line in boot.out.splitlines() if line.startswith("<")]
-    assert words == [
+    arguments = [line[1:-1] for line in boot.out.splitlines() if line.startswith("<")]
+    assert arguments == [
         *("two words", 'a "b"', "$HOME", "*", "`touch", "pwned`", "$(touch", "pwned)"),
         *("a b;", "touch", "pwned"),
     ]

@@ -1,4 +1,4 @@
-"""The entrypoint with the real Alembic, the real migrations and the real application."""
+"""Boots with the real Alembic, revisions and application."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.boot.boots import ROOT, Boot
 
 @pytest.fixture
 def real(boot: Boot) -> Boot:
-    """A boot with nothing but the real things, in a folder like the image's."""
+    """Return a boot with the real Alembic, revisions and application, as in the image."""
     for name in ("alembic", "uvicorn"):
         (boot.bin / name).unlink()
     (boot.folder / "backend").symlink_to(ROOT / "backend")
@@ -30,7 +30,7 @@ def break_a_revision(folder: Path) -> Path:
     return file
 
 
-def test_a_boot_to_a_ready_application(real: Boot, postgres: servers.Postgres) -> None:
+def test_boot_reports_each_phase_and_becomes_ready(real: Boot, postgres: servers.Postgres) -> None:
     real.start().listens()
     servers.wait_until("/ready", lambda: real.ask("/ready")[0] == 200)
     health = real.health()
@@ -46,13 +46,13 @@ def test_a_boot_to_a_ready_application(real: Boot, postgres: servers.Postgres) -
         cursor.execute("SELECT count(*) FROM alembic_version")
         assert cursor.fetchone() == (1,)
     assert real.err.count("Running upgrade") >= 1
-    code, took = real.end()
-    assert (code in (0, -15), took <= 10) == (True, True)
+    code, seconds = real.end()
+    assert (code in (0, -15), seconds <= 10) == (True, True)
     assert real.commands() == []
 
 
-def test_f13_a_degraded_start_heals_without_a_restart(real: Boot) -> None:
-    """A revision that is broken, then mended."""
+def test_f13_degraded_start_recovers_without_restart(real: Boot) -> None:
+    """A broken revision is removed."""
     broken = break_a_revision(real.folder)
     real.start(MIGRATE_DELAYS="0.1 0.5").until_it_serves()
     causes = [marker for marker in real.markers if marker.startswith("Cause: ")]

@@ -1,4 +1,4 @@
-"""F44: `.venv` is replaced by a complete new one or not at all."""
+"""F44: `.venv` is replaced by a complete new one, or not at all."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout whose `.venv` has the toolkit's version 1; the wheels of 1 and 2 are there."""
+    """Return a checkout with version 1 of the toolkit in `.venv`, and wheels of versions 1 and 2."""
     folder = tmp_path_factory.mktemp("environment")
     for version in ("1", "2"):
         make_toolkit(folder / "wheels", version)
     make_wheel(folder / "wheels", "tools", "1", {"tools.py": ""})
     checkout = make_checkout(folder / "checkout", folder / "wheels")
     checkout.lock("1")
-    checkout.runs("1", env=checkout.online)
+    checkout.run_version("1", env=checkout.online)
     return checkout
 
 
 @pytest.fixture
 def checkout(prepared: Checkout, tmp_path: Path) -> Checkout:
-    """A copy of it."""
+    """Return a copy of the prepared checkout."""
     root = tmp_path / "a 'söme' checkout"
     shutil.copytree(prepared.root, root, symlinks=True)
     return Checkout(root, prepared.wheels)
@@ -65,28 +65,28 @@ def change_python(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("change", [change_lock, change_python])
-def test_f44_old_environment_stays_and_is_used_offline(checkout, change):
+def test_f44_old_environment_is_kept_and_used_offline(checkout, change):
     change(checkout)
     inode = checkout.venv.stat().st_ino
-    what, remedy = checkout.runs("1", "status").splitlines()
-    assert re.search(r"cannot be updated: pip failed: ERROR: .*toolkit==\d", what)
-    assert remedy.startswith("  ")
-    assert "check the network" in remedy
+    problem, hint = checkout.run_version("1", "status").splitlines()
+    assert re.search(r"cannot be updated: pip failed: ERROR: .*toolkit==\d", problem)
+    assert hint.startswith("  ")
+    assert "check the network" in hint
     assert checkout.inv("unhealthy").returncode == 3
     assert (checkout.venv.stat().st_ino, checkout.leftovers()) == (inode, [])
 
 
 @pytest.mark.parametrize("change", [change_lock, change_python])
-def test_f44_new_environment_takes_the_place_of_the_old_one(checkout, change):
+def test_f44_new_environment_replaces_the_old_one_online(checkout, change):
     change(checkout)
     version = "2" if change is change_lock else "1"
     inode = checkout.venv.stat().st_ino
-    assert "ready" in checkout.runs(version, env=checkout.online)
+    assert "ready" in checkout.run_version(version, env=checkout.online)
     assert checkout.venv.stat().st_ino != inode
-    assert (checkout.runs(version), checkout.leftovers()) == ("", [])
+    assert (checkout.run_version(version), checkout.leftovers()) == ("", [])
 
 
-def test_f44_without_an_environment_it_fails_offline(checkout):
+def test_f44_script_fails_offline_without_environment(checkout):
     shutil.rmtree(checkout.venv)
     result = checkout.inv("status")
     assert (result.returncode, result.stdout) == (1, "")
@@ -97,7 +97,7 @@ def test_f44_without_an_environment_it_fails_offline(checkout):
 
 
 @pytest.mark.parametrize("missing", ["bin/python", "lib/*/site-packages/docker.py"])
-def test_f44_old_environment_that_cannot_run_is_kept_and_not_used(checkout, missing):
+def test_f44_broken_environment_is_kept_but_not_used(checkout, missing):
     checkout.lock("2")
     [path] = checkout.venv.glob(missing)
     path.unlink()
@@ -107,28 +107,28 @@ def test_f44_old_environment_that_cannot_run_is_kept_and_not_used(checkout, miss
     assert (checkout.venv / "pyvenv.cfg").exists()
 
 
-def test_f44_every_verb_needs_what_the_check_imports():
+def test_f44_check_imports_all_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
     assert set(inv_module().TOOLKIT.split(", ")) == names
 
 
-def test_f44_scripts_work_after_a_replacement(checkout):
+def test_f44_scripts_work_after_replacement(checkout):
     checkout.lock("2")
-    checkout.runs("2", env=checkout.online)
+    checkout.run_version("2", env=checkout.online)
     command = [str(checkout.venv / "bin" / "inv"), "status"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert shown == f"2 {checkout.venv} status\n"
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output == f"2 {checkout.venv} status\n"
     command = ["bash", "-c", '. .venv/bin/activate; echo "$VIRTUAL_ENV"; inv']
     activated = subprocess.run(
         command, cwd=checkout.root, capture_output=True, text=True, check=True
     )
     assert activated.stdout == f"{checkout.venv}\n2 {checkout.venv}\n"
-    named = subprocess.run(["grep", "-rl", r"\.venv\.new", checkout.venv], capture_output=True)
-    assert named.stdout == b""
+    matches = subprocess.run(["grep", "-rl", r"\.venv\.new", checkout.venv], capture_output=True)
+    assert matches.stdout == b""
 
 
-def test_f44_a_windows_script_is_still_an_archive_after_a_replacement(tmp_path):
+def test_f44_windows_script_is_a_valid_archive_after_replacement(tmp_path):
     folder = tmp_path / ".venv.new-0123abcd"
     (folder / "bin").mkdir(parents=True)
     (folder / "pyvenv.cfg").touch()
@@ -144,7 +144,7 @@ def test_f44_a_windows_script_is_still_an_archive_after_a_replacement(tmp_path):
     assert subprocess.check_output([sys.executable, program]) == b"run\n"
 
 
-# The next change that it makes to the disk, or program that it starts, when it is killed.
+# The audit event before which the script is killed: a change to the disk, or a program it starts.
 BEFORE_COMPLETE = {
     "before pip": ("subprocess.Popen", "--require-hashes"),
     "before the scripts are changed": ("open", "/bin/inv w"),
@@ -159,10 +159,10 @@ COMPLETE = {
 
 
 @pytest.mark.parametrize("step", BEFORE_COMPLETE)
-def test_f44_next_run_uses_the_old_one_after_a_kill(checkout, step):
+def test_f44_next_run_uses_the_old_environment_after_a_kill(checkout, step):
     checkout.lock("2")
     kill_before(checkout, *BEFORE_COMPLETE[step])
-    assert "cannot be updated" in checkout.runs("1")
+    assert "cannot be updated" in checkout.run_version("1")
     assert checkout.leftovers() == []
 
 
@@ -170,15 +170,15 @@ def test_f44_next_run_uses_the_old_one_after_a_kill(checkout, step):
 def test_f44_next_run_finishes_a_killed_replacement_offline(checkout, step):
     checkout.lock("2")
     kill_before(checkout, *COMPLETE[step])
-    assert checkout.runs("2") == ""
+    assert checkout.run_version("2") == ""
     assert checkout.leftovers() == []
 
 
-def test_f44_next_run_restores_the_old_one_where_the_new_one_is_incomplete(checkout):
+def test_f44_next_run_restores_the_old_environment_when_the_new_one_is_incomplete(checkout):
     checkout.lock("2")
     checkout.venv.rename(checkout.root / ".venv.old-1")
     (checkout.root / ".venv.new-1" / "bin").mkdir(parents=True)
-    assert "cannot be updated" in checkout.runs("1")
+    assert "cannot be updated" in checkout.run_version("1")
     assert checkout.leftovers() == []
 
 
@@ -190,8 +190,8 @@ def test_f44_half_deleted_environment_is_not_restored(checkout):
     assert checkout.leftovers() == []
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["as a terminal does", "it alone"])
-def test_f44_ctrl_c_while_pip_runs_keeps_the_old_one(checkout, whole_group):
+@pytest.mark.parametrize("whole_group", [True, False], ids=["process group", "script only"])
+def test_f44_ctrl_c_while_pip_runs_keeps_the_old_environment(checkout, whole_group):
     checkout.lock("2")
     index = SilentIndex()
     process = checkout.start(env=checkout.offline | index.variables)
@@ -203,19 +203,19 @@ def test_f44_ctrl_c_while_pip_runs_keeps_the_old_one(checkout, whole_group):
     assert subprocess.run([checkout.python, "-m", "invoke"]).returncode == 0
 
 
-def test_f44_kill_while_pip_runs_keeps_the_old_one(checkout):
+def test_f44_kill_while_pip_runs_keeps_the_old_environment(checkout):
     checkout.lock("2")
     index = SilentIndex()
     process = checkout.start(env=checkout.offline | index.variables)
     with index.wait_for_pip():
         process.kill()
         process.wait(30)
-        # pip still runs: it must not get into the way of the next one.
-        checkout.runs("2", env=checkout.online)
+        # pip is still running and must not interfere with the next run.
+        checkout.run_version("2", env=checkout.online)
     index.socket.close()
     process.communicate()
     wait_until("pip has ended", lambda: not checkout.processes())
-    checkout.runs("2")
+    checkout.run_version("2")
     assert checkout.leftovers() == []
 
 
@@ -242,52 +242,50 @@ def test_f44_five_processes_at_once_build_one_environment(checkout):
     assert checkout.leftovers() == []
 
 
-def test_f44_a_verb_that_needs_nothing_new_does_not_wait(checkout):
+def test_f44_command_that_needs_no_update_does_not_wait(checkout):
     index = SilentIndex()
     first = checkout.start("test", env=checkout.offline | index.variables)
     with index.wait_for_pip():
-        assert checkout.runs("1") == ""
+        assert checkout.run_version("1") == ""
         assert [name[:10] for name in checkout.leftovers()] == [".venv.new-"]
         first.kill()
         first.communicate()
 
 
-def test_f44_developers_tools_stay_when_a_base_verb_replaces_the_environment(checkout):
-    checkout.runs("1", "test", env=checkout.online)
+def test_f44_developer_tools_stay_when_another_command_replaces_the_environment(checkout):
+    checkout.run_version("1", "test", env=checkout.online)
     assert checkout.has_tools()
     checkout.lock("2")
-    checkout.runs("2", "status", env=checkout.online)
+    checkout.run_version("2", "status", env=checkout.online)
     assert checkout.has_tools()
-    assert checkout.runs("2", "test") == ""
+    assert checkout.run_version("2", "test") == ""
 
 
-def test_f44_developers_tools_that_cannot_be_added_leave_the_base_verbs_alone(checkout):
-    assert "cannot be updated" in checkout.runs("1", "test")
+def test_f44_failed_install_of_developer_tools_does_not_affect_other_commands(checkout):
+    assert "cannot be updated" in checkout.run_version("1", "test")
     kill_before(checkout, *BEFORE_COMPLETE["before the scripts are changed"], "test")
-    assert (checkout.runs("1"), checkout.leftovers()) == ("", [])
+    assert (checkout.run_version("1"), checkout.leftovers()) == ("", [])
     assert not checkout.has_tools()
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_f44_link_to_an_environment_elsewhere_is_replaced_and_its_target_kept(
-    checkout, tmp_path, killed
-):
+def test_f44_symbolic_link_is_replaced_and_its_target_kept(checkout, tmp_path, killed):
     target = tmp_path / "elsewhere"
     checkout.venv.rename(target)
     checkout.venv.symlink_to(target)
     files = {path for path in target.rglob("*") if "__pycache__" not in path.parts}
-    assert checkout.runs("1") == ""
+    assert checkout.run_version("1") == ""
     checkout.lock("2")
     if killed:
         kill_before(checkout, *COMPLETE["before the new one is renamed"])
-    checkout.runs("2", env=checkout.online)
+    checkout.run_version("2", env=checkout.online)
     assert not checkout.venv.is_symlink()
     assert files <= set(target.rglob("*"))
     assert checkout.leftovers() == []
 
 
-def test_f44_servers_of_a_running_stack_stay_when_the_version_of_python_changes(checkout):
-    """They are started again from their path, which holds the version."""
+def test_f44_servers_of_running_stack_stay_when_python_version_changes(checkout):
+    """supervisord restarts them from their path, which contains the version."""
     server = checkout.venv / "lib" / "python3.2" / "site-packages" / "server"
     server.parent.mkdir(parents=True)
     server.write_text("postgres")
@@ -295,23 +293,23 @@ def test_f44_servers_of_a_running_stack_stay_when_the_version_of_python_changes(
     pid.parent.mkdir(parents=True)
     pid.touch()
     checkout.lock("2")
-    checkout.runs("2", env=checkout.online)
+    checkout.run_version("2", env=checkout.online)
     assert server.exists()
     pid.unlink()
     checkout.lock("1")
-    checkout.runs("1", env=checkout.online)
+    checkout.run_version("1", env=checkout.online)
     assert not server.exists()
 
 
-def test_f44_folder_that_cannot_be_changed_keeps_its_environment(checkout):
+def test_f44_environment_is_used_when_folder_is_read_only(checkout):
     checkout.lock("2")
-    # Root may write everywhere, but nobody may write into a folder as if it were a file.
+    # The tests may run as root, who can write anywhere, but not open a folder as a file.
     (checkout.root / ".venv.lock").unlink()
     (checkout.root / ".venv.lock").mkdir()
-    assert "cannot be updated: [Errno" in checkout.runs("1", env=checkout.online)
+    assert "cannot be updated: [Errno" in checkout.run_version("1", env=checkout.online)
 
 
-def test_f44_git_and_docker_ignore_every_name():
+def test_f44_git_and_docker_ignore_every_temporary_name():
     names = [".venv", ".venv.lock", ".venv.new-0123abcd", ".venv.old-0123abcd"]
     ignored = subprocess.run(
         ["git", "check-ignore", "--no-index", *names], cwd=ROOT, capture_output=True, text=True
@@ -324,12 +322,12 @@ def test_f44_git_and_docker_ignore_every_name():
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[tuple[InstalledStack, Checkout]]:
-    """A stack that is not up yet, and its checkout."""
+    """Yield a stack that is not up, and its checkout."""
     with installed_stack(tmp_path) as (stack, checkout):
         yield stack, checkout
 
 
-def test_f44_running_stack_survives_a_replacement(installed):
+def test_f44_running_stack_survives_replacement(installed):
     stack, checkout = installed
     stack.ok("up", env=checkout.online, timeout=600)
     pids = {service: stack.pids(service)[0] for service in SERVICES}

@@ -1,4 +1,4 @@
-"""Containers write any bytes that they like."""
+"""Logs that contain invalid UTF-8, long lines and escape sequences."""
 
 import os
 
@@ -15,17 +15,17 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def client():
-    dockerized.find_engine()
+    dockerized.require_engine()
     return engine.connect(os.environ)
 
 
 @pytest.mark.parametrize("tty", [False, True])
-def test_f26_any_bytes_of_a_container(client, tty):
+def test_f26_log_stream_decodes_any_bytes(client, tty):
     script = r"printf 'plain\n\351\303\n'; printf 'caf\303\251\n'; printf '\033[31mred\033[0m\n'"
     script += "; head -c 40000 /dev/zero | tr '\\0' x; echo; printf end"
     identity = run(script, *(["-t"] if tty else []))
     try:
-        wait_until("its end", lambda: ("stdout", "end") in texts(client, identity, tty=tty))
+        wait_until("the last line", lambda: ("stdout", "end") in texts(client, identity, tty=tty))
         lines = [text for _, text in texts(client, identity, tty=tty)]
         assert lines[0] == "plain"
         assert "café" in lines
@@ -37,12 +37,12 @@ def test_f26_any_bytes_of_a_container(client, tty):
 
 
 @pytest.mark.parametrize("tty", [False, True])
-def test_f26_no_escape_reaches_the_terminal(tmp_path, tty):
+def test_f26_logs_remove_escape_sequences(tmp_path, tty):
     script = r"printf '\033]0;title\007\033[2J\033[31mred\033[0m \351\303\n'; exec sleep 1000"
     services = service("rude", script) + f"    tty: {str(tty).lower()}\n"
     with engines.project(tmp_path / "rude", services) as stack:
-        wait_until("its line", lambda: "red" in stack.ok("logs", "rude"))
-        shown = stack.ok("logs", "rude")
-    assert shown.strip().startswith("red ")
-    assert "\x1b" not in shown
-    assert "\x07" not in shown
+        wait_until("the line", lambda: "red" in stack.ok("logs", "rude"))
+        output = stack.ok("logs", "rude")
+    assert output.strip().startswith("red ")
+    assert "\x1b" not in output
+    assert "\x07" not in output

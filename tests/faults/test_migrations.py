@@ -1,4 +1,4 @@
-"""Alembic through our env.py, as real processes on a real database."""
+"""Alembic with our env.py, as a real process on a real database."""
 
 from __future__ import annotations
 
@@ -22,36 +22,38 @@ Cursor = psycopg2.extensions.cursor
 
 @pytest.fixture
 def sql(postgres: servers.Postgres, database: str) -> Iterator[Cursor]:
-    """A cursor, in autocommit, on the database to be migrated."""
+    """Yield a cursor, in autocommit, on the database to be migrated."""
     with contextlib.closing(postgres.connect(database)) as connection:
         yield connection.cursor()
 
 
 def one(cursor: Cursor, query: str) -> object:
+    """Return the first column of the first row of a query."""
     cursor.execute(query)
     row = cursor.fetchone()
     return row and row[0]
 
 
 def change_env(project: Path, old: str, new: str) -> None:
-    """Do not wait as long as in real life."""
+    """Replace a text in env.py, to shorten a timeout."""
     env_py = project / "alembic" / "env.py"
     assert old in env_py.read_text()
     env_py.write_text(env_py.read_text().replace(old, new))
 
 
-def alembic_fails(env: dict[str, str], cwd: Path) -> str:
-    """The one line in which `alembic upgrade head` names the cause."""
+def failure_of_alembic(env: dict[str, str], cwd: Path) -> str:
+    """Run `alembic upgrade head`, which must fail, and return the line that names the cause."""
     result = processes.run("alembic", "upgrade", "head", env=env, cwd=cwd)
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
     assert servers.PASSWORD not in result.stderr
-    told = [line for line in result.stderr.splitlines() if line.startswith("FAILED: ")]
-    assert len(told) == 1
-    return told[0]
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("FAILED: ")]
+    return line
 
 
-def test_down_and_up_again_and_the_models_agree(environment: dict[str, str], sql: Cursor) -> None:
+def test_migrations_match_the_models_and_can_be_reverted(
+    environment: dict[str, str], sql: Cursor
+) -> None:
     processes.migrate(environment)
     check = processes.run("alembic", "check", env=environment)
     assert check.returncode == 0, check.stderr
@@ -61,7 +63,7 @@ def test_down_and_up_again_and_the_models_agree(environment: dict[str, str], sql
     processes.migrate(environment)
 
 
-def test_an_index_that_was_cut_off_is_built_again(environment: dict[str, str], sql: Cursor) -> None:
+def test_migrations_rebuild_an_invalid_index(environment: dict[str, str], sql: Cursor) -> None:
     processes.migrate(environment, REVISIONS[1])
     sql.execute("CREATE INDEX deals_newest ON deals (id)")
     sql.execute(
@@ -72,21 +74,25 @@ def test_an_index_that_was_cut_off_is_built_again(environment: dict[str, str], s
     assert "found_at" in str(one(sql, "SELECT pg_get_indexdef('deals_newest'::regclass)"))
 
 
-def test_f10_kill_in_the_middle_leaves_nothing_behind(
+def test_f10_killed_migration_leaves_no_change_and_no_lock(
     environment: dict[str, str], project: Path, tmp_path: Path, sql: Cursor
 ) -> None:
-    """Even the statement that ran is ended, though nobody told the server."""
+    """The server also ends the running statement, although it received no cancel request."""
     revision = add_revision(
         project,
         "0004_slow",
         'op.execute("CREATE TABLE half (id int)")\nop.execute("SELECT pg_sleep(100)")',
     )
     processes.migrate(environment, REVISIONS[-1])
-    run = Process("alembic", "upgrade", "head", env=environment, cwd=project, log=tmp_path / "log")
-    ours = "FROM pg_stat_activity WHERE application_name = 'deal-scout migrations'"
-    sleeps = f"SELECT count(*) {ours} AND datname = current_database() AND query LIKE '%pg_sleep%'"
+    alembic = Process(
+        "alembic", "upgrade", "head", env=environment, cwd=project, log=tmp_path / "log"
+    )
+    sessions = "FROM pg_stat_activity WHERE application_name = 'deal-scout migrations'"
+    sleeps = (
+        f"SELECT count(*) {sessions} AND datname = current_database() AND query LIKE '%pg_sleep%'"
+    )
     servers.wait_until("it sleeps", lambda: one(sql, sleeps) == 1)
-    run.kill()
+    alembic.kill()
     servers.wait_until("the statement has ended", lambda: one(sql, sleeps) == 0, 5)
     servers.wait_until(
         "the lock is free", lambda: one(sql, f"SELECT pg_try_advisory_lock({LOCK})"), 5
@@ -100,40 +106,39 @@ def test_f10_kill_in_the_middle_leaves_nothing_behind(
     assert one(sql, "SELECT to_regclass('half')") == "half"
 
 
-def test_f11_a_locked_table_fails_the_migration_and_blocks_others_no_longer(
+def test_f11_locked_table_fails_the_migration_after_lock_timeout(
     environment: dict[str, str], project: Path, postgres: servers.Postgres, database: str
 ) -> None:
-    """Given up after lock_timeout."""
     processes.migrate(environment)
     change_env(project, '"lock_timeout": "5s"', '"lock_timeout": "2s"')
     add_revision(project, "0004_alter", 'op.execute("ALTER TABLE deals ADD COLUMN more text")')
     with contextlib.closing(postgres.connect(database)) as other:
         other.autocommit = False
         other.cursor().execute("LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
-        began = time.monotonic()
-        told = alembic_fails(environment, project)
-        assert time.monotonic() - began < 15
+        started_at = time.monotonic()
+        failure = failure_of_alembic(environment, project)
+        assert time.monotonic() - started_at < 15
         result = processes.run("alembic", "upgrade", "head", env=environment, cwd=project)
-    assert told.startswith(
+    assert failure.startswith(
         "FAILED: 0004_alter.py:10: canceling statement due to lock timeout; it waited for somebody (pid "
     )
-    assert told.endswith("): LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
+    assert failure.endswith("): LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
     assert "Waiting for somebody (pid " in result.stderr
     processes.migrate(environment, cwd=project)
 
 
-def test_a_busy_lock_is_waited_for_named_and_given_up(
+def test_migrations_wait_for_the_lock_and_name_its_holder(
     environment: dict[str, str], project: Path, postgres: servers.Postgres, database: str
 ) -> None:
     change_env(project, "LOCK_WAIT = 60.0", "LOCK_WAIT = 1.0")
     with contextlib.closing(postgres.connect(database, application_name="somebody")) as other:
         cursor = other.cursor()
         cursor.execute(f"SELECT pg_advisory_lock({LOCK}), 'a secret'")
-        told = alembic_fails(environment, project)
-        assert f"somebody (pid {one(cursor, 'SELECT pg_backend_pid()')}," in told
-        assert "secret" not in told
+        failure = failure_of_alembic(environment, project)
+        assert f"somebody (pid {one(cursor, 'SELECT pg_backend_pid()')}," in failure
+        assert "secret" not in failure
         reads = processes.run("alembic", "current", env=environment, cwd=project)
-        assert (reads.returncode, reads.stdout) == (0, "")  # which waits for nobody
+        assert (reads.returncode, reads.stdout) == (0, "")  # reading needs no lock
     processes.migrate(environment, cwd=project)
 
 
@@ -145,10 +150,10 @@ def test_a_busy_lock_is_waited_for_named_and_given_up(
         ({"DB_PORT": "x"}, "DB_PORT is 'x': it must be a number"),
     ],
 )
-def test_an_unusable_database_is_one_line(
+def test_migrations_report_an_unusable_database_in_one_line(
     environment: dict[str, str], change: dict[str, str], cause: str
 ) -> None:
-    assert cause in alembic_fails(environment | change, processes.ROOT)
+    assert cause in failure_of_alembic(environment | change, processes.ROOT)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +171,10 @@ def test_an_unusable_database_is_one_line(
         ("0004_bug", "1 / 0", REVISIONS[-1], "0004_bug.py:10: ZeroDivisionError: "),
     ],
 )
-def test_a_broken_revision_is_one_line(
+def test_migrations_report_a_broken_revision_in_one_line(
     environment: dict[str, str], project: Path, name: str, code: str, after: str, cause: str
 ) -> None:
     add_revision(project, name, code, after)
-    told = alembic_fails(environment, project)
-    assert cause in told
-    assert "secret" not in told
+    failure = failure_of_alembic(environment, project)
+    assert cause in failure
+    assert "secret" not in failure

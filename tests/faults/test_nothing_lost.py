@@ -1,4 +1,4 @@
-"""What was acknowledged is there in the end, whichever process was killed meanwhile."""
+"""No acknowledged write or task is lost, whichever process is killed."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ import pytest
 from harness import dockerized
 from harness.servers import wait_until
 from tests.contract.test_backups import sql
-from tests.faults.harm import Prober
+from tests.faults.inject import Prober
 
 WRITES, TASKS = 10_000, 1_000
 VICTIMS = ("redis", "postgres", "worker", "backend", "beat")
@@ -22,7 +22,7 @@ VICTIMS = ("redis", "postgres", "worker", "backend", "beat")
 
 @pytest.fixture
 def feeds(stack):
-    """A server that the worker can reach: `/7` is a feed of one deal. It holds what was read."""
+    """Yield the address of a server for the worker: each path is a feed with one deal."""
 
     class Feed(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -51,7 +51,7 @@ def _address_for_workers(stack):
 
 
 class Load:
-    """Sends requests until enough of them were acknowledged; what was not is sent anew."""
+    """Send requests until `count` are acknowledged; failed ones are replaced by new ones."""
 
     def __init__(self, address, path, status, bodies, count):
         self.acknowledged = set()
@@ -83,7 +83,7 @@ def deal(number):
 
 
 @pytest.mark.matrix
-def test_f30_nothing_acknowledged_is_lost(stack, feeds, measured):
+def test_f30_no_acknowledged_write_or_task_is_lost(stack, feeds, measured):
     address = Prober(stack).address
     sql(stack, "TRUNCATE deals")
     writes = Load(address, "/deals", 201, deal, WRITES)
@@ -105,29 +105,30 @@ def test_f30_nothing_acknowledged_is_lost(stack, feeds, measured):
     assert len(writes.acknowledged) >= WRITES
     assert len(tasks.acknowledged) >= TASKS
     wait_until("it is healthy again", stack.is_healthy, 60)
-    assert kept(stack, "write") >= writes.acknowledged
-    # What a killed worker held is redelivered after 100 s.
-    begin = time.monotonic()
+    assert saved_numbers(stack, "write") >= writes.acknowledged
+    # Tasks of a killed worker are redelivered after 100 s.
+    started_at = time.monotonic()
     try:
-        wait_until("all tasks ran", lambda: kept(stack, "task") >= tasks.acknowledged, 180)
+        wait_until("all tasks ran", lambda: saved_numbers(stack, "task") >= tasks.acknowledged, 180)
     except AssertionError as error:
-        missing = sorted(tasks.acknowledged - kept(stack, "task"))
-        told = f"{len(missing)} of {len(tasks.acknowledged)}: {missing[:20]}"
-        raise AssertionError(f"{error}: {told}, {stack.json('health')}") from None
-    late = time.monotonic() - begin
+        missing = sorted(tasks.acknowledged - saved_numbers(stack, "task"))
+        lost = f"{len(missing)} of {len(tasks.acknowledged)} missing: {missing[:20]}"
+        raise AssertionError(f"{error}: {lost}, {stack.json('health')}") from None
+    delay = time.monotonic() - started_at
     measured(
         f"{len(writes.acknowledged)} writes and {len(tasks.acknowledged)} tasks under {kills.total()} kills:"
-        f" none lost, the last task after {late:.0f} s"
+        f" none lost, the last task after {delay:.0f} s"
     )
 
 
 def pause(seconds, threads):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and any(thread.is_alive() for thread in threads):
+    """Sleep, but return early once all threads have finished."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(thread.is_alive() for thread in threads):
         threads[0].join(0.1)
 
 
-def kept(stack, kind):
-    """The numbers of the deals of a kind. Their addresses are unique in the database."""
+def saved_numbers(stack, kind):
+    """Return the numbers in the URLs of the deals of a kind; URLs are unique in the database."""
     query = f"SELECT url FROM deals WHERE url LIKE 'https://shop.example/{kind}/%'"
     return {int(url.rpartition("/")[2]) for url in sql(stack, query).split()}

@@ -1,4 +1,4 @@
-"""Processes of the stack are killed, restarted, and interrupted."""
+"""Processes of the stack are killed or restarted; commands are interrupted."""
 
 import json
 import os
@@ -15,42 +15,42 @@ from harness.servers import wait_until
 from tests.faults.test_engine import following
 
 
-def test_f17_a_killed_backend_comes_back_and_is_counted(stack, measured):
+def test_f17_killed_backend_is_restarted_and_counted(stack, measured):
     before = stack.service("backend")
     stack.kill("backend")
-    begin = time.monotonic()
+    started_at = time.monotonic()
     wait_until(
         "a new start", lambda: stack.service("backend")["started_at"] != before["started_at"], 15
     )
     wait_until("health", stack.is_healthy, 15)
-    seconds = time.monotonic() - begin
+    seconds = time.monotonic() - started_at
     assert seconds <= 15
     assert stack.service("backend")["restarts"] == before["restarts"] + 1
     stack.ok("restart-backend", "--no-logs")
     assert stack.service("backend")["restarts"] == 0
-    measured(f"green again after {seconds:.1f} s")
+    measured(f"healthy again after {seconds:.1f} s")
 
 
-def test_f23_ten_restarts_under_a_follower(stack, measured):
-    """The follower never ends, and shows what the log holds."""
+def test_f23_follow_shows_every_line_over_ten_restarts(stack, measured):
+    """`inv logs --follow` keeps running and prints exactly the lines of the log."""
     with following(stack, "frontend", "--tail", "1", "--json") as lines:
-        wait_until("it follows", lambda: len(lines()) == 1)
+        wait_until("the log is followed", lambda: len(lines()) == 1)
         for _ in range(10):
             if stack.runtime == "local":
                 stack.ok("restart", "frontend", "--no-logs")
-            else:  # without waiting for its health check, which takes 10 s
+            else:  # does not wait for the health check, which takes 10 s
                 stack.compose("restart", "frontend")
-        told = stack.ok("logs", "frontend", "--tail", "100000", "--json").splitlines()
-        complete = told[told.index(lines()[0]) :]
+        log = stack.ok("logs", "frontend", "--tail", "100000", "--json").splitlines()
+        complete = log[log.index(lines()[0]) :]
         wait_until("all lines", lambda: len(lines()) >= len(complete))
-        shown = lines()
-    assert shown[: len(complete)] == complete
-    starts = sum("Started server process" in json.loads(line)["text"] for line in shown)
-    measured(f"{len(shown)} lines once and in order")
+        followed = lines()
+    assert followed[: len(complete)] == complete
+    starts = sum("Started server process" in json.loads(line)["text"] for line in followed)
+    measured(f"{len(followed)} lines once and in order")
     assert starts >= 10 or stack.runtime != "local"
 
 
-VERBS = [
+COMMANDS = [
     ("up",),
     ("health", "--watch"),
     ("status", "--watch"),
@@ -66,13 +66,13 @@ VERBS = [
 ]
 
 
-@pytest.mark.parametrize("words", VERBS, ids=" ".join)
-def test_f32_ctrl_c_in_every_verb(stack, words):
-    """In a terminal, as soon as it shows something: 130, or it had ended in that very moment."""
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_f32_ctrl_c_ends_every_command_and_restores_the_terminal(stack, arguments):
+    """Sent at the first output; the exit code is 0 if the command was just ending."""
     leader, follower = pty.openpty()
     before = termios.tcgetattr(follower)
     process = subprocess.Popen(
-        stack.command(*words),
+        stack.command(*arguments),
         cwd=stack.root,
         env=stack.environment | {"TERM": "xterm-256color"},
         stdin=follower,
@@ -80,22 +80,22 @@ def test_f32_ctrl_c_in_every_verb(stack, words):
         stderr=follower,
         start_new_session=True,
     )
-    shown = b""
+    output = b""
     deadline = time.monotonic() + 60
     while process.poll() is None:
-        assert time.monotonic() < deadline, shown
+        assert time.monotonic() < deadline, output
         if select.select([leader], [], [], 0.05)[0]:
-            if not shown:
+            if not output:
                 os.killpg(process.pid, signal.SIGINT)
-            shown += os.read(leader, 65536)
+            output += os.read(leader, 65536)
     while select.select([leader], [], [], 0.1)[0]:
-        shown += os.read(leader, 65536)
-    endless = {"--watch", "--follow"} & set(words)
-    assert process.returncode in ((130,) if endless else (130, 0)), shown
-    assert b"Traceback" not in shown
+        output += os.read(leader, 65536)
+    endless = {"--watch", "--follow"} & set(arguments)
+    assert process.returncode in ((130,) if endless else (130, 0)), output
+    assert b"Traceback" not in output
     assert termios.tcgetattr(follower) == before
-    assert shown.count(b"\x1b[?25l") <= shown.count(b"\x1b[?25h")  # the cursor shows
-    assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l")  # the screen is back
+    assert output.count(b"\x1b[?25l") <= output.count(b"\x1b[?25h")  # the cursor is visible
+    assert output.count(b"\x1b[?1049h") == output.count(b"\x1b[?1049l")  # the main screen is active
     os.close(leader)
     os.close(follower)
     wait_until("it is healthy", stack.is_healthy, 60)

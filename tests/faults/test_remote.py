@@ -1,4 +1,4 @@
-"""An engine elsewhere, while a decoy that answers perfectly has the same port here."""
+"""A remote engine, while a healthy decoy listens on the same port of this machine."""
 
 import contextlib
 import http.server
@@ -16,12 +16,12 @@ from tests.support.fakes import body
 
 pytestmark = pytest.mark.engine
 
-# Answers /ready like a backend whose database is stopped, until it finds the file /tmp/well.
+# Responds to /ready like a backend whose database is stopped, until the file /tmp/healthy exists.
 SERVER = """
 import http.server, json, os
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        db = os.path.exists("/tmp/well")
+        db = os.path.exists("/tmp/healthy")
         body = json.dumps({"ok": db, "db": db, "redis": True, "queue_depth": 0, "version": "remote",
                            "phase": "serving", "migrations": "current"}).encode()
         self.send_response(200 if db else 503)
@@ -46,16 +46,16 @@ services:
 
 @pytest.fixture(scope="module")
 def remote():
-    with engines.engine(linked=True) as own:
-        engines.load(own, "python:3.11-slim", "redis:7")
-        yield own
+    with engines.engine(linked=True) as engine:
+        engines.load(engine, "python:3.11-slim", "redis:7")
+        yield engine
 
 
 class Decoy(http.server.ThreadingHTTPServer):
-    """Something else on 127.0.0.1 of this machine, in perfect health."""
+    """A healthy backend of another stack, on 127.0.0.1 of this machine."""
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Perfect)
+        super().__init__(("127.0.0.1", 0), Healthy)
         self.requests = []
 
     @property
@@ -63,14 +63,14 @@ class Decoy(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-class Perfect(http.server.BaseHTTPRequestHandler):
+class Healthy(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(self.path)
-        answer = json.dumps(body()).encode()
+        response = json.dumps(body()).encode()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(response)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(response)
 
     def log_message(self, *_):
         pass
@@ -86,43 +86,43 @@ def decoy():
 
 @contextlib.contextmanager
 def project(folder, host, port, image="python:3.11-slim", command=("python", "-c", SERVER)):
-    """A project on an engine elsewhere whose service `web` publishes a port there."""
-    words = json.dumps([word.replace("$", "$$") for word in command])
-    services = SERVICES.format(image=image, command=words, port=port)
+    """Yield a project on a remote engine whose service `web` publishes a port there."""
+    arguments = json.dumps([argument.replace("$", "$$") for argument in command])
+    services = SERVICES.format(image=image, command=arguments, port=port)
     with engines.project(folder, services, host, profile="PROFILE") as stack:
         configure(stack, "/ready")
         yield stack
 
 
 def context(folder, host):
-    """Variables that choose an engine by a Docker context."""
+    """Create a Docker context for an engine; return the variables that choose it."""
     folder.mkdir()
     (folder / "config.json").write_text("{}")  # without it the SDK finds no context
-    chosen = {"DOCKER_CONFIG": str(folder), "DOCKER_HOST": "", "DOCKER_CONTEXT": "far"}
-    create = ("context", "create", "far", "--docker", f"host={host}")
-    environment = dockerized.environment(**chosen | {"DOCKER_CONTEXT": ""})
+    variables = {"DOCKER_CONFIG": str(folder), "DOCKER_HOST": "", "DOCKER_CONTEXT": "remote"}
+    create = ("context", "create", "remote", "--docker", f"host={host}")
+    environment = dockerized.environment(**variables | {"DOCKER_CONTEXT": ""})
     dockerized.docker(*create, env=environment)
-    return chosen
+    return variables
 
 
-def configure(stack, health):
-    settings = f"stack: {{service: web, ready: '{health}'}}\n"
+def configure(stack, ready):
+    settings = f"stack: {{service: web, ready: '{ready}'}}\n"
     (stack.root / "invoke.yaml").write_text(settings, "utf-8")
 
 
-@pytest.mark.parametrize("way", ["host", "tcp"])
-def test_f35_health_is_asked_in_the_container_and_not_at_a_decoy(
-    remote, decoy, tmp_path, way, measured
+@pytest.mark.parametrize("protocol", ["host", "tcp"])
+def test_f35_health_is_checked_in_the_container_and_not_at_the_decoy(
+    remote, decoy, tmp_path, protocol, measured
 ):
-    host = getattr(remote, way)
-    with project(tmp_path / f"health-{way}", host, decoy.server_port) as stack:
-        seen = stack.json("health")
-        assert (seen["state"], seen["health"]["version"]) == ("unhealthy", "remote")
-        shown = stack.inv("health")
-        assert shown.returncode == 3
-        assert "the database does not answer" in shown.stdout
-        assert "through the engine" in shown.stdout
-        stack.compose("exec", "web", "touch", "/tmp/well")
+    host = getattr(remote, protocol)
+    with project(tmp_path / f"health-{protocol}", host, decoy.server_port) as stack:
+        health = stack.json("health")
+        assert (health["state"], health["health"]["version"]) == ("unhealthy", "remote")
+        result = stack.inv("health")
+        assert result.returncode == 3
+        assert "the database does not answer" in result.stdout
+        assert "through the engine" in result.stdout
+        stack.compose("exec", "web", "touch", "/tmp/healthy")
         assert stack.json("health")["state"] == "healthy"
         stack.ok("status")
         stack.inv("doctor")
@@ -131,10 +131,10 @@ def test_f35_health_is_asked_in_the_container_and_not_at_a_decoy(
         stack.compose("stop", "web")
         assert stack.json("health")["state"] == "unreachable"
     assert decoy.requests == []
-    measured(f"{host.partition(':')[0]}: the container's answers, 0 requests at the decoy")
+    measured(f"{host.partition(':')[0]}: health of the container, 0 requests at the decoy")
 
 
-def test_f35_a_restart_is_judged_by_the_container(remote, decoy, tmp_path, measured):
+def test_f35_restart_verdict_comes_from_the_container(remote, decoy, tmp_path, measured):
     with project(tmp_path / "restart", remote.tcp, decoy.server_port) as stack:
         verdict = stack.json("restart-backend")
         assert (verdict["verdict"], verdict["reason"]) == (
@@ -148,40 +148,42 @@ def test_f35_a_restart_is_judged_by_the_container(remote, decoy, tmp_path, measu
     measured("restart: *failed* with the remote database stopped, 0 requests at the decoy")
 
 
-def test_f35_a_container_that_cannot_be_asked_is_unknown(remote, decoy, tmp_path):
+def test_f35_health_is_unknown_without_a_client_in_the_container(remote, decoy, tmp_path):
     command = ("sh", "-c", "echo serving; exec sleep 1000")
     host, port = remote.host, decoy.server_port
     with project(tmp_path / "unknown", host, port, "redis:7", command) as stack:
-        shown = stack.inv("health")
-        assert shown.returncode == 3
+        result = stack.inv("health")
+        assert result.returncode == 3
         reason = "its container has no wget, curl or python to ask with"
-        assert f"web is unknown ({reason})" in shown.stdout
-        seen = stack.json("health")
-        assert (seen["state"], seen["http_status"], seen["reason"]) == ("unknown", None, reason)
-        restarted = stack.inv("restart-backend", "--json")
-        assert restarted.returncode == 3
-        verdict = json.loads(restarted.stdout)
+        assert f"web is unknown ({reason})" in result.stdout
+        health = stack.json("health")
+        assert (health["state"], health["http_status"]) == ("unknown", None)
+        assert health["reason"] == reason
+        restart = stack.inv("restart-backend", "--json")
+        assert restart.returncode == 3
+        verdict = json.loads(restart.stdout)
         assert (verdict["verdict"], verdict["reason"]) == ("unknown", reason)
         assert verdict["total_seconds"] < 60
-        found = stack.json("doctor")["findings"]
-        assert ["health", [reason]] in [[each["check"], each["evidence"]] for each in found]
+        findings = stack.json("doctor")["findings"]
+        pairs = [[finding["check"], finding["evidence"]] for finding in findings]
+        assert ["health", [reason]] in pairs
     assert decoy.requests == []
 
 
-def test_f35_an_address_of_this_machine_is_not_that_of_a_service_elsewhere(remote, decoy, tmp_path):
+def test_f35_local_url_is_not_used_for_a_remote_service(remote, decoy, tmp_path):
     with project(tmp_path / "address", remote.host, decoy.server_port) as stack:
         configure(stack, f"{decoy.url}/healthz")
-        seen = stack.json("health")
-        assert seen["state"] == "unknown"
-        assert "set stack.ready in invoke.yaml to a path: /healthz" in seen["reason"]
+        health = stack.json("health")
+        assert health["state"] == "unknown"
+        assert "set stack.ready in invoke.yaml to a path: /healthz" in health["reason"]
         assert stack.json("restart-backend")["verdict"] == "unknown"
         assert decoy.requests == []
-        asked = stack.json("health", "--url", decoy.url)  # the user's own wish
-        assert asked["state"] == "healthy"
+        health = stack.json("health", "--url", decoy.url)  # explicitly requested
+        assert health["state"] == "healthy"
         assert decoy.requests == ["/healthz"]
 
 
-def test_f35_a_missing_ssh_program_is_named_with_its_remedy(tmp_path):
+def test_f35_missing_ssh_program_is_reported_with_a_fix(tmp_path):
     environment = clean_environment(DOCKER_HOST="ssh://joe@far.example:2222", PATH=str(tmp_path))
     result = subprocess.run(
         [sys.executable, "-m", "invoke", "health", "--runtime", "compose"],
@@ -191,7 +193,7 @@ def test_f35_a_missing_ssh_program_is_named_with_its_remedy(tmp_path):
         text=True,
     )
     assert result.returncode == 4
-    first, second = result.stderr.splitlines()
-    assert "the command `ssh` is not installed" in first
-    assert "ssh://joe@far.example:2222" in first
-    assert "openssh-client" in second
+    message, hint = result.stderr.splitlines()
+    assert "the command `ssh` is not installed" in message
+    assert "ssh://joe@far.example:2222" in message
+    assert "openssh-client" in hint

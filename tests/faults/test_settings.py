@@ -1,4 +1,4 @@
-"""F16: a value that cannot be used is told in one line, at once."""
+"""F16: an invalid setting is reported at once, in one line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.integration.boot.boots import Boot
 
 
 def refusal(boot: Boot, **variables: str) -> str:
-    """The line with which it refuses to start."""
-    began = time.monotonic()
+    """Start a boot, which must refuse at once, and return its only line."""
+    started_at = time.monotonic()
     assert boot.start(**variables).process.wait(10) == 2
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - started_at < 2
     assert boot.out == ""
     (line,) = boot.err.splitlines()
     assert line.startswith("[entrypoint] ")
@@ -39,27 +39,27 @@ def refusal(boot: Boot, **variables: str) -> str:
         ("REDIS_URL", "redis://:hunter2@host:6379/x"),
     ],
 )
-def test_f16_a_bad_value(lone_boot: Boot, name: str, value: str) -> None:
+def test_f16_invalid_value_is_refused(lone_boot: Boot, name: str, value: str) -> None:
     line = refusal(lone_boot, **{name: value})
     assert name in line
     assert "hunter2" not in line
 
 
-def test_f16_a_port_in_use(lone_boot: Boot) -> None:
+def test_f16_port_in_use_is_refused(lone_boot: Boot) -> None:
     with socket.create_server(("127.0.0.1", lone_boot.port)):
         line = refusal(lone_boot)
     assert line.startswith(f"PORT {lone_boot.port} is in use: ")
 
 
-def test_a_running_backend_keeps_its_boot_state(lone_boot: Boot) -> None:
-    """A second start by mistake changes nothing."""
+def test_boot_that_is_refused_keeps_the_state_of_the_running_one(lone_boot: Boot) -> None:
+    """A second backend is started by mistake."""
     (lone_boot.folder / "boot").write_text("phase=serving\n")
     with socket.create_server(("127.0.0.1", lone_boot.port)):
         refusal(lone_boot)
     assert lone_boot.state == {"phase": "serving"}
 
 
-def test_an_ipv6_address(lone_boot: Boot) -> None:
+def test_boot_listens_on_an_ipv6_address(lone_boot: Boot) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -68,6 +68,6 @@ def test_an_ipv6_address(lone_boot: Boot) -> None:
     socket.create_connection(("::1", lone_boot.port), 2).close()
 
 
-def test_an_unknown_application_is_told_in_one_line(boot: Boot) -> None:
+def test_boot_reports_an_unknown_application_in_one_line(boot: Boot) -> None:
     assert boot.start(UVICORN_CMD="no-such-program --fd 3").process.wait(20) == 127
     assert boot.err == "[entrypoint] UVICORN_CMD: no-such-program: No such file or directory\n"

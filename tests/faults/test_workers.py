@@ -1,4 +1,4 @@
-"""F33: several Uvicorn workers, which run in children of the process that was the entrypoint."""
+"""F33: several Uvicorn workers, which are child processes of the former entrypoint."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ SERVING = (200, "serving")
 COUNTER = "deal_scout_http_request_seconds_count"
 UNWATCHED = {"HEALTH_RESTART_AFTER": "0", "LIVE_RESTART_AFTER": "0"}
 
-START = 90.0  # seconds that two workers may take to start on a machine that others use too
+START = 90.0  # seconds in which two workers start, even on a busy machine
 
-Answer = tuple[int, str | None] | str
+Response = tuple[int, str | None] | str
 
 
-def ask(boot: Boot, path: str = "/ready") -> Answer:
-    """Return status and phase of one answer, on a connection of its own, or the error."""
+def ask(boot: Boot, path: str = "/ready") -> Response:
+    """Return status and phase of a response on a new connection, or the error."""
     try:
         status, _, text = boot.ask(path)
         return status, json.loads(text).get("phase")
@@ -53,22 +53,22 @@ def ask(boot: Boot, path: str = "/ready") -> Answer:
 
 
 @contextlib.contextmanager
-def polling(boot: Boot) -> Iterator[list[tuple[float, float, Answer]]]:
-    """Ask /ready all the time, with two clients; yield begin, end and answer of each request."""
-    answers: list[tuple[float, float, Answer]] = []
+def polling(boot: Boot) -> Iterator[list[tuple[float, float, Response]]]:
+    """Request /ready continuously; yield the begin, end and response of each request."""
+    responses: list[tuple[float, float, Response]] = []
     done = threading.Event()
 
     def poll() -> None:
         while not done.wait(0.02):
-            began = time.monotonic()
-            answer = ask(boot)
-            answers.append((began, time.monotonic(), answer))
+            started_at = time.monotonic()
+            response = ask(boot)
+            responses.append((started_at, time.monotonic(), response))
 
     clients = [threading.Thread(target=poll) for _ in range(2)]
     for client in clients:
         client.start()
     try:
-        yield answers
+        yield responses
     finally:
         done.set()
         for client in clients:
@@ -76,7 +76,7 @@ def polling(boot: Boot) -> Iterator[list[tuple[float, float, Answer]]]:
 
 
 def wait_for_workers(boot: Boot, starts: int = 2) -> None:
-    """Wait until so many workers of a boot have begun to serve."""
+    """Wait until this number of workers of a boot have started to serve."""
     servers.wait_until(
         f"{starts} workers serve",
         lambda: boot.err.count("Application startup complete") >= starts,
@@ -85,7 +85,7 @@ def wait_for_workers(boot: Boot, starts: int = 2) -> None:
 
 
 def requests_counted(boot: Boot, path: str) -> int:
-    """Return how many requests for `path` /metrics has counted."""
+    """Return how many requests for `path` /metrics counts."""
     text = boot.ask("/metrics")[2]
     counts = re.findall(rf'^{COUNTER}{{method="GET",path="{path}",.*}} (\S+)$', text, re.M)
     return int(sum(map(float, counts)))
@@ -99,13 +99,13 @@ def responders(boot: Boot) -> list[str]:
 def test_f33_every_request_reaches_the_application(
     boot: Boot, variables: dict[str, str], measured: Callable[[str], None]
 ) -> None:
-    with polling(with_everything(boot).start(**variables)) as answers:
+    with polling(with_everything(boot).start(**variables)) as responses:
         wait_for_workers(boot)
         with ThreadPoolExecutor(4) as clients:
-            thousand = Counter(clients.map(lambda _: ask(boot), range(1000)))
-    served = min(end for _, end, answer in answers if answer == SERVING)
-    assert thousand == {SERVING: 1000}
-    assert {answer for began, _, answer in answers if began > served} == {SERVING}
+            counts = Counter(clients.map(lambda _: ask(boot), range(1000)))
+    serving_at = min(end for _, end, response in responses if response == SERVING)
+    assert counts == {SERVING: 1000}
+    assert {response for begin, _, response in responses if begin > serving_at} == {SERVING}
     assert not responders(boot)
     code, seconds = boot.end()
     assert code in (0, 143, -signal.SIGTERM)
@@ -115,23 +115,23 @@ def test_f33_every_request_reaches_the_application(
 
 
 def test_f33_no_request_is_lost_in_the_handover(boot: Boot, shell: str) -> None:
-    """With a small application, in each shell: the socket never refuses, and never resets."""
+    """In each shell: the socket never refuses or resets a connection."""
     (boot.bin / "uvicorn").unlink()
     boot.use_shell(shell).start(
         UVICORN_CMD="uvicorn application:app --fd 3 --workers 2", **UNWATCHED
     )
-    with polling(boot.listens()) as answers:
+    with polling(boot.listens()) as responses:
         wait_for_workers(boot)
-        count = len(answers)
-        servers.wait_until("more answers", lambda: len(answers) > count + 100)
-    served = min(end for _, end, answer in answers if answer == SERVING)
-    before = {answer for _, end, answer in answers if end < served}
+        count = len(responses)
+        servers.wait_until("more responses", lambda: len(responses) > count + 100)
+    serving_at = min(end for _, end, response in responses if response == SERVING)
+    before = {response for _, end, response in responses if end < serving_at}
     assert before <= {(503, "waiting"), (503, "migrating")}
-    assert {answer for began, _, answer in answers if began > served} == {SERVING}
+    assert {response for begin, _, response in responses if begin > serving_at} == {SERVING}
     assert not responders(boot)
 
 
-def test_f33_without_a_folder_to_write_to(boot: Boot) -> None:
+def test_f33_workers_serve_without_a_writable_folder(boot: Boot) -> None:
     with_everything(boot).start(WEB_CONCURRENCY="2", RUN_DIR="/nowhere")
     wait_for_workers(boot)
     with ThreadPoolExecutor(4) as clients:
@@ -140,12 +140,12 @@ def test_f33_without_a_folder_to_write_to(boot: Boot) -> None:
     assert boot.ask("/metrics")[0] == 200
 
 
-def test_f33_metrics_count_all_workers_of_this_start(boot: Boot) -> None:
+def test_f33_metrics_count_all_workers_since_the_start(boot: Boot) -> None:
     with_everything(boot).start(WEB_CONCURRENCY="2", **UNWATCHED)
     wait_for_workers(boot)
     with ThreadPoolExecutor(4) as clients:
         list(clients.map(lambda _: boot.ask("/deals"), range(200)))
-    assert {requests_counted(boot, "/deals") for _ in range(20)} == {200}  # whoever answers
+    assert {requests_counted(boot, "/deals") for _ in range(20)} == {200}  # from any worker
     text = boot.ask("/metrics")[2]
     assert re.findall("^deal_scout_up{.*db.*", text, re.M) == ['deal_scout_up{dependency="db"} 1.0']
 
@@ -156,14 +156,14 @@ def test_f33_metrics_count_all_workers_of_this_start(boot: Boot) -> None:
     assert requests_counted(boot, "/deals") == 200
 
     boot.end(signal.SIGKILL)
-    # Workers that are left would serve for ever, and the next start find PORT in use.
+    # Orphaned workers would keep PORT in use.
     servers.wait_until("no orphan", lambda: not boot.family(), 2)
     boot.start(WEB_CONCURRENCY="2")
     wait_for_workers(boot)
     assert requests_counted(boot, "/deals") == 0
 
 
-def test_f33_a_signal_while_the_workers_start(boot: Boot) -> None:
+def test_f33_sigterm_ends_boot_while_workers_start(boot: Boot) -> None:
     with_everything(boot).start(WEB_CONCURRENCY="2")
     servers.wait_until("they start", lambda: "Started parent process" in boot.err, START)
     code, seconds = boot.end()
@@ -173,21 +173,21 @@ def test_f33_a_signal_while_the_workers_start(boot: Boot) -> None:
 
 
 @pytest.mark.parametrize("workers", ["", " --workers 2"], ids=["one", "two"])
-def test_f33_five_restarts_of_a_command_that_binds_the_port(boot: Boot, workers: str) -> None:
+def test_f33_command_that_binds_the_port_can_be_restarted(boot: Boot, workers: str) -> None:
     (boot.bin / "uvicorn").unlink()
     command = f"uvicorn application:app --host 127.0.0.1 --port $PORT{workers}"
     for _ in range(5):
         boot.start(UVICORN_CMD=command, **UNWATCHED)
         servers.wait_until("it serves", lambda: ask(boot) == SERVING, START)
         client = socket.create_connection(("127.0.0.1", boot.port))
-        client.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")  # kept open by the client
+        client.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")  # the client keeps it open
         assert client.recv(1)
         boot.end()
         assert "in use" not in boot.err
     assert boot.process.returncode in (0, -signal.SIGTERM)
 
 
-def test_f33_only_the_port_is_replaced(boot: Boot) -> None:
+def test_f33_only_the_port_is_replaced_in_the_command(boot: Boot) -> None:
     boot.start(
         UVICORN_CMD="uvicorn $PORT:${PORT} $PORTAL $PORT_A ${PORTAL} $HOME $$PORT"
     ).until_it_serves()
@@ -197,23 +197,23 @@ def test_f33_only_the_port_is_replaced(boot: Boot) -> None:
 
 
 @pytest.mark.parametrize("lock", ["responder.lock", ""], ids=["lock", "no lock"])
-def test_f33_a_process_that_got_the_responders_id_is_left_alone(
+def test_f33_process_that_reuses_the_id_of_the_responder_is_not_killed(
     boot: Boot, lock: str, tmp_path: Path
 ) -> None:
     (tmp_path / "responder.lock").touch()
-    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as stranger:
-        names = {
-            "RESPONDER_PID": str(stranger.pid),
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as other:
+        variables = {
+            "RESPONDER_PID": str(other.pid),
             "RESPONDER_LOCK": lock and str(tmp_path / lock),
         }
         code = "from app.boot.startup import end_responder; end_responder()"
-        subprocess.run([sys.executable, "-c", code], env=boot.environ | names, check=True)
-        assert stranger.poll() is None
-        stranger.kill()
+        subprocess.run([sys.executable, "-c", code], env=boot.environ | variables, check=True)
+        assert other.poll() is None
+        other.kill()
 
 
-# Fills the disk when the metrics are ready, and counts requests for many routes.
-ON_A_FULL_DISK = """
+# Imports the metrics, fills the disk, and counts requests for many routes.
+FULL_DISK_SCRIPT = """
 import pathlib, subprocess, sys
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", sys.argv[1]], check=True)
 from app.health import metrics
@@ -226,12 +226,12 @@ except OSError:
 """
 
 
-def test_f33_a_full_disk_kills_no_worker(boot: Boot) -> None:
+def test_f33_full_disk_does_not_kill_a_worker(boot: Boot) -> None:
     unshare = ("unshare", "--user", "--map-root-user", "--mount")
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"]).returncode:
         pytest.skip("no namespaces here")
     result = subprocess.run(
-        [*unshare, sys.executable, "-c", ON_A_FULL_DISK, str(boot.folder)],
+        [*unshare, sys.executable, "-c", FULL_DISK_SCRIPT, str(boot.folder)],
         env=boot.environ | {"ENTRYPOINT_PID": "1"},
         capture_output=True,
         text=True,
@@ -240,7 +240,9 @@ def test_f33_a_full_disk_kills_no_worker(boot: Boot) -> None:
 
 
 @pytest.mark.parametrize("stack", ["local"], indirect=True)
-def test_f33_restarts_on_the_local_runtime(stack: Stack, measured: Callable[[str], None]) -> None:
+def test_f33_workers_restart_on_the_local_runtime(
+    stack: Stack, measured: Callable[[str], None]
+) -> None:
     try:
         with stack.setting("WEB_CONCURRENCY=2"):
             stack.ok("up")

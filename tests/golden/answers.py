@@ -1,4 +1,4 @@
-"""Golden files of what the backend answers over HTTP."""
+"""Golden files of the HTTP responses of the backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VARYING = {"content-length": "{length}", "date": "{date}"}
 
 
 def declare(folder: str, *paths: str) -> dict[str, str]:
-    """Return the golden files of one state of the backend: the path asked for, by file."""
+    """Declare the golden files of the backend in one state; return the URL path of each."""
     files = {f"{folder}/{_slug(path)}.txt": path for path in paths or PATHS}
     goldens.declare(files)
     return files
@@ -28,18 +28,18 @@ def _slug(path: str) -> str:
     return path.strip("/").replace("?", "-").replace("=", "-")
 
 
-def check(files: Mapping[str, str], url: str, names: Mapping[str, str]) -> None:
-    """Ask for each path, and compare the answers."""
+def check(files: Mapping[str, str], url: str, values: Mapping[str, str]) -> None:
+    """Request each path and compare the responses."""
     goldens.compare(
         {
-            file: goldens.settled(file, functools.partial(transcript, url, path, names))
+            file: goldens.read_until_equal(file, functools.partial(transcript, url, path, values))
             for file, path in files.items()
         }
     )
 
 
-def transcript(url: str, path: str, names: Mapping[str, str]) -> str:
-    """Return an answer, with its status and headers, as the text of a golden file."""
+def transcript(url: str, path: str, values: Mapping[str, str]) -> str:
+    """Request a path; return the response with status and headers, as the text of a golden file."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     with contextlib.closing(connection):
         connection.request("GET", path)
@@ -50,16 +50,16 @@ def transcript(url: str, path: str, names: Mapping[str, str]) -> str:
     ]
     lines = [f"GET {path}", "", f"{response.status} {response.reason}", *headers, "", ""]
     if "json" in response.headers.get("Content-Type", ""):
-        shown = placeholders.document(body, names)
+        content = placeholders.document(body, values)
     elif path == "/metrics":
-        shown = "".join(f"{line}\n" for line in _metrics(body))
+        content = "".join(f"{line}\n" for line in _metrics(body))
     else:
-        shown = placeholders.text(body, names)
-    return "\n".join(lines) + shown
+        content = placeholders.text(body, values)
+    return "\n".join(lines) + content
 
 
 def _metrics(body: str) -> list[str]:
-    """Prometheus text; only deal-scout's own gauges have the same values in each run."""
+    """Return lines of Prometheus text; only deal-scout's own gauges keep their values."""
     lines = []
     for line in body.splitlines():
         if line.startswith(("# ", "deal_scout_up", "deal_scout_queue_depth", "deal_scout_schema")):

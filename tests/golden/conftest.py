@@ -1,4 +1,4 @@
-"""Fixtures of the golden files."""
+"""Fixtures for the golden file tests."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from harness.servers import wait_until
 from harness.stacks import LocalStack, local_stack
-from tests.golden.local import SETTINGS, age, all_healthy
-from tests.integration.boot.conftest import boot, lone_boot  # noqa: F401  fixtures by their names
+from tests.golden.local import SETTINGS, age, is_fully_healthy
+from tests.integration.boot.conftest import boot, lone_boot  # noqa: F401  fixtures
 
 
 @pytest.fixture(scope="module")
 def never_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """A fresh checkout in which nothing has been started."""
+    """Yield a fresh checkout that was never started."""
     with local_stack(tmp_path_factory.mktemp("never-up")) as stack:
         yield stack
 
@@ -24,7 +24,7 @@ def never_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 def first_up(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[LocalStack, subprocess.CompletedProcess[str]]]:
-    """A stack for the tests of a module, and the result of its first `inv up`."""
+    """Yield the stack of the module and the result of its first `inv up`."""
     with local_stack(tmp_path_factory.mktemp("up")) as stack:
         stack.environment |= SETTINGS
         yield stack, stack.inv("up", timeout=300)
@@ -32,8 +32,8 @@ def first_up(
 
 @pytest.fixture
 def local(first_up: tuple[LocalStack, object]) -> LocalStack:
-    """The stack of the module, healthy for two days as it seems."""
+    """Return the stack of the module, healthy, with a faked uptime of two days."""
     stack, _ = first_up
-    wait_until("all services are healthy", lambda: all_healthy(stack), 120)
+    wait_until("all services are healthy", lambda: is_fully_healthy(stack), 120)
     age(stack)
     return stack

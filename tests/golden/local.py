@@ -1,4 +1,4 @@
-"""What the golden files of the `local` runtime share."""
+"""Helpers for the golden files of the `local` runtime."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.servers import wait_until
 from harness.stacks import LocalStack
 
 SERVICES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
-AGE = 2 * 86400  # seconds; `2d` is shown for an hour, and nothing counts as starting any more
+AGE = 2 * 86400  # seconds; shown as `2d` for an hour, and too long for a service that is starting
 
 SETTINGS = {
-    "MIGRATE_DELAYS": "0.2 1",  # what is waited for after a failed migration
-    "SCOUT_INTERVAL": "86400",  # no task is queued meanwhile
+    "MIGRATE_DELAYS": "0.2 1",  # delays after failed migrations, in seconds
+    "SCOUT_INTERVAL": "86400",  # no task is queued during the tests
 }
 
 READING = ("health", "health --json", "status", "status --json", "doctor", "migrations")
@@ -35,36 +35,38 @@ def upgrade():
 '''
 
 
-def all_healthy(stack: LocalStack) -> bool:
-    return all(each["health"] == "healthy" for each in stack.json("status")["services"])
+def is_fully_healthy(stack: LocalStack) -> bool:
+    return all(service["health"] == "healthy" for service in stack.json("status")["services"])
 
 
 def age(stack: LocalStack, *services: str) -> None:
-    """Make services, by default all, look as if they had been started two days ago."""
-    began = time.time() - AGE
+    """Set the start time of services, by default all, to two days ago."""
+    started_at = time.time() - AGE
     for service in services or SERVICES:
-        os.utime(stack.state / "run" / f"{service}.started", (began, began))
+        os.utime(stack.state / "run" / f"{service}.started", (started_at, started_at))
 
 
 @contextlib.contextmanager
-def background_at_rest(stack: LocalStack) -> Iterator[None]:
-    """Stop the attempts to migrate in the background between two of them."""
-    [process] = [
-        each for each in _processes(stack, "backend") if "app.boot.migrations" in each.cmdline()
+def background_paused(stack: LocalStack) -> Iterator[None]:
+    """Suspend the background migrations between two attempts."""
+    [background] = [
+        process
+        for process in _processes(stack, "backend")
+        if "app.boot.migrations" in process.cmdline()
     ]
 
-    def is_at_rest() -> bool:
-        process.suspend()
-        if not process.children():
+    def is_paused() -> bool:
+        background.suspend()
+        if not background.children():
             return True
-        process.resume()
+        background.resume()
         return False
 
-    wait_until("the background is between two attempts", is_at_rest, 120)
+    wait_until("the background is between two attempts", is_paused, 120)
     try:
         yield
     finally:
-        process.resume()
+        background.resume()
 
 
 def _processes(stack: LocalStack, service: str) -> list[psutil.Process]:

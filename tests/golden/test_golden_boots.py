@@ -1,4 +1,4 @@
-"""Golden files of the entrypoint's log in each kind of boot, and of what is answered meanwhile."""
+"""Golden files of the entrypoint's log in each kind of boot, and of HTTP responses during it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.golden.local import FAILING
 from tests.integration.boot.boots import ROOT, Boot
 from tests.support import goldens, placeholders
 
-# Delays that a boot asks for are not waited for; only the background waits, for longer than a test.
+# `sleep` is a stub, so these delays pass at once; only the background waits, longer than a test.
 DELAYS = "2 4 600"
 WITHOUT_WATCHDOG = {"HEALTH_RESTART_AFTER": "0", "LIVE_RESTART_AFTER": "0"}
 
@@ -35,7 +35,7 @@ goldens.declare(LOGS.values())
 
 @pytest.fixture
 def real(boot: Boot, redis_server: servers.Redis) -> Boot:
-    """A boot with the real Alembic and the real application, on an empty Redis."""
+    """Return a boot with the real Alembic and application, and an empty Redis."""
     redis_server.client().flushall()
     return _with_real_programs(boot)
 
@@ -45,48 +45,48 @@ def _with_real_programs(boot: Boot) -> Boot:
         (boot.bin / name).unlink()
     (boot.folder / "backend").symlink_to(ROOT / "backend")
     shutil.copy(ROOT / "alembic.ini", boot.folder)
-    unwanted = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "alembic", boot.folder / "alembic", ignore=unwanted)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "alembic", boot.folder / "alembic", ignore=ignored)
     return boot
 
 
-def _serving(boot: Boot) -> None:
+def _wait_ready(boot: Boot) -> None:
     servers.wait_until("it serves", lambda: "Uvicorn running on" in boot.err, 60)
     servers.wait_until("it is ready", lambda: boot.ask("/ready")[0] == 200, 60)
 
 
-def _names(boot: Boot) -> dict[str, str]:
-    names = {str(boot.folder): "{folder}", str(boot.port): "{port}", sys.prefix: "{venv}"}
-    if database := boot.environ.get("POSTGRES_DB"):  # not without servers
-        names |= {database: "{database}", boot.environ["DB_PORT"]: "{postgres port}"}
-    return names | goldens.version()
+def _placeholders(boot: Boot) -> dict[str, str]:
+    values = {str(boot.folder): "{folder}", str(boot.port): "{port}", sys.prefix: "{venv}"}
+    if database := boot.environ.get("POSTGRES_DB"):  # not set without servers
+        values |= {database: "{database}", boot.environ["DB_PORT"]: "{postgres port}"}
+    return values | goldens.version_placeholder()
 
 
 def _log(boot: Boot, *, waits: bool = False) -> str:
-    """What a boot has written so far, and how it ended if it has."""
+    """Return the exit code of a boot, or that it is running, and its output so far."""
     streams = {"stdout": boot.out, "stderr": boot.err}
-    shown = "".join(
-        f"\n--- {stream}\n{placeholders.text(text, _names(boot), waits=waits)}"
+    sections = "".join(
+        f"\n--- {stream}\n{placeholders.text(text, _placeholders(boot), waits=waits)}"
         for stream, text in streams.items()
         if text
     )
     code = boot.process.poll()
-    return ("running" if code is None else f"exit code {code}") + f"\n{shown}"
+    return ("running" if code is None else f"exit code {code}") + f"\n{sections}"
 
 
 def test_golden_boots_of_a_new_and_a_current_database(real: Boot) -> None:
     real.start()
-    _serving(real)
+    _wait_ready(real)
     logs = {LOGS["first-start"]: _log(real)}
     real.end()
     real.start()
-    _serving(real)
+    _wait_ready(real)
     logs[LOGS["next-start"]] = _log(real)
     goldens.compare(logs)
 
 
 def test_golden_boot_with_a_failing_migration(real: Boot) -> None:
-    """Three failed attempts, and the first one in the background."""
+    """Three failed attempts, and the first background attempt."""
     (real.folder / "alembic" / "versions" / "9999_failing.py").write_text(FAILING, "utf-8")
     real.stub("sleep", "")
     real.stub("uvicorn", "exec tail -f /dev/null")
@@ -124,7 +124,9 @@ def test_golden_boot_with_an_unknown_program(boot: Boot) -> None:
         ("open-quote", {"ALEMBIC_CMD": "alembic 'upgrade head"}),
     ],
 )
-def test_golden_boot_refused(lone_boot: Boot, name: str, variables: dict[str, str]) -> None:
+def test_golden_boot_refuses_bad_values(
+    lone_boot: Boot, name: str, variables: dict[str, str]
+) -> None:
     lone_boot.start(**variables)
     lone_boot.process.wait(60)
     goldens.compare({LOGS[name]: _log(lone_boot)})
@@ -140,18 +142,18 @@ def _url(boot: Boot) -> str:
     return f"http://127.0.0.1:{boot.port}"
 
 
-def test_golden_answers_while_waiting(lone_boot: Boot) -> None:
+def test_golden_responses_while_waiting(lone_boot: Boot) -> None:
     lone_boot.start(DB_WAIT_TIMEOUT="600").listens()
     servers.wait_until("the first second", lambda: lone_boot.health().get("attempt"))
-    answers.check(WAITING, _url(lone_boot), _names(lone_boot))
+    answers.check(WAITING, _url(lone_boot), _placeholders(lone_boot))
 
 
-def test_golden_answers_while_migrating(boot: Boot, redis_server: servers.Redis) -> None:
+def test_golden_responses_while_migrating(boot: Boot, redis_server: servers.Redis) -> None:
     redis_server.client().flushall()
     boot.stub("alembic", "exec tail -f /dev/null")
     boot.start().until("Alembic attempt")
-    servers.wait_until("both are checked", lambda: boot.health()["ok"])
-    answers.check(MIGRATING, _url(boot), _names(boot))
+    servers.wait_until("db and redis are checked", lambda: boot.health()["ok"])
+    answers.check(MIGRATING, _url(boot), _placeholders(boot))
 
 
 def test_golden_metrics_of_the_application(real: Boot) -> None:
@@ -161,4 +163,4 @@ def test_golden_metrics_of_the_application(real: Boot) -> None:
         real.ask(path)
     up = 'deal_scout_up{dependency="db"} 1.0'
     servers.wait_until("the database answers", lambda: up in real.ask("/metrics")[2])
-    answers.check(METRICS, _url(real), _names(real))
+    answers.check(METRICS, _url(real), _placeholders(real))

@@ -1,4 +1,4 @@
-"""Golden files of command lines where nothing is up: what each verb says, and what is refused."""
+"""Golden files of commands without a stack, and of commands and settings that are rejected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from harness.stacks import LocalStack
 from tests.support.goldens import State
 
-pytestmark = pytest.mark.slow  # some 50 commands
+pytestmark = pytest.mark.slow  # about 50 commands
 
 NEVER_UP = State(
     "local/never-up",
@@ -67,8 +67,7 @@ REFUSED = State(
 )
 
 
-def test_golden_local_refused(never_up: LocalStack) -> None:
-    """Command lines that are wrong wherever they are typed."""
+def test_golden_local_rejects_bad_command_lines(never_up: LocalStack) -> None:
     REFUSED.check(never_up)
 
 
@@ -77,11 +76,11 @@ BAD_RUNTIME = State("local/bad-runtime", "status", "doctor")
 BAD_CONFIGURATION = State("local/bad-invoke-yaml", "status", "up")
 
 
-def test_golden_local_bad_settings(never_up: LocalStack) -> None:
+def test_golden_local_rejects_bad_settings(never_up: LocalStack) -> None:
     with never_up.setting("MIGRATE_DELAYS=soon"):
         BAD_SETTING.check(never_up)
-    moon = never_up.environment | {"INVOKE_STACK_RUNTIME": "moon"}
-    BAD_RUNTIME.check(replace(never_up, environment=moon))
+    environment = never_up.environment | {"INVOKE_STACK_RUNTIME": "moon"}
+    BAD_RUNTIME.check(replace(never_up, environment=environment))
     file = never_up.root / "invoke.yaml"
     before = file.read_text("utf-8") if file.exists() else None
     file.write_text("stack: {srevice: web}\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Golden files of the verbs on a stack of the `compose` runtime, up and down."""
+"""Golden files of the commands on a stack of the `compose` runtime, up and down."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.servers import wait_until
 from harness.stacks import Stack
 from tests.support.goldens import State
 
-# Not shown to be stable yet: its files come from one run.
+# Not proven stable yet: the files come from a single run.
 pytestmark = pytest.mark.matrix
 
 READING = ("health", "health --json", "status", "status --json", "doctor", "doctor --json")
@@ -45,16 +45,16 @@ UP = State(
 
 @pytest.mark.parametrize("stack", ["compose"], indirect=True)
 def test_golden_compose(stack: Stack) -> None:
-    """On the stack of all tests: its containers are new after `down`, as in a first `up`."""
+    """Uses the shared stack; after `down` its containers are new, as on a first `up`."""
     wait_until("it is healthy", stack.is_healthy, 120)
     GOING_DOWN.check(stack)
     try:
         DOWN.check(stack)
     finally:
         COMING_UP.check(stack)
-    wait_until("all services are healthy", lambda: _all_healthy(stack), 120)
+    wait_until("all services are healthy", lambda: _is_fully_healthy(stack), 120)
     UP.check(stack)
 
 
-def _all_healthy(stack: Stack) -> bool:
-    return all(each["health"] == "healthy" for each in stack.json("status")["services"])
+def _is_fully_healthy(stack: Stack) -> bool:
+    return all(service["health"] == "healthy" for service in stack.json("status")["services"])

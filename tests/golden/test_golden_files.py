@@ -1,4 +1,4 @@
-"""The golden files as a whole: none is out of date, and a difference is shown with the way out."""
+"""Golden files in general: comparison, update, stale files, placeholders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def test_golden_files_all_belong_to_a_test() -> None:
-    """Those of no test are removed when UPDATE_GOLDEN is set."""
+    """Remove the others if UPDATE_GOLDEN is set."""
     for module in sorted(HERE.glob("test_golden_*.py")):
         importlib.import_module(f"tests.golden.{module.stem}")
     names = goldens.stale()
@@ -22,7 +22,7 @@ def test_golden_files_all_belong_to_a_test() -> None:
         for name in names:
             (goldens.FOLDER / name).unlink()
         return
-    assert names == [], f"files of no test; remove them: {goldens.COMMAND}"
+    assert names == [], f"no test uses these files; to remove them: {goldens.COMMAND}"
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_golden_file_that_differs_fails_with_a_diff_and_the_command(folder: Path) -> None:
+def test_golden_file_that_differs_fails_with_diff_and_update_command(folder: Path) -> None:
     goldens.compare({"state/verb.txt": "one\ntwo\n"}, folder)
     with pytest.raises(pytest.fail.Exception) as failed:
         goldens.compare({"state/verb.txt": "one\nthree\n"}, folder)
-    shown = str(failed.value)
-    assert "--- tests/golden/state/verb.txt" in shown
-    assert "-two\n+three\n" in shown
-    assert shown.endswith("UPDATE_GOLDEN=1 inv test --all -k golden")
+    message = str(failed.value)
+    assert "--- tests/golden/state/verb.txt" in message
+    assert "-two\n+three\n" in message
+    assert message.endswith("UPDATE_GOLDEN=1 inv test --all -k golden")
 
 
 def test_golden_file_that_is_missing_fails(folder: Path) -> None:
@@ -50,13 +50,15 @@ def test_golden_file_that_is_missing_fails(folder: Path) -> None:
         goldens.compare({"state/verb.txt": "one\ntwo\n"}, folder)
 
 
-def test_golden_file_is_written_on_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_golden_file_is_written_when_update_is_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(goldens.UPDATE, "1")
     goldens.compare({"state/verb.txt": "three\n"}, folder)
     assert (folder / "state" / "verb.txt").read_text() == "three\n"
 
 
-def test_golden_file_of_no_test_is_found(folder: Path) -> None:
+def test_golden_file_that_no_test_uses_is_stale(folder: Path) -> None:
     (folder / "state" / "old.txt").touch()
     assert goldens.stale(folder) == ["state/old.txt"]
 
@@ -75,7 +77,7 @@ worker   exited             {n}
 """
 
 
-def test_golden_table_is_aligned_to_its_placeholders() -> None:
+def test_golden_table_is_aligned_after_replacement() -> None:
     assert placeholders.text(TABLE, {"21234": "{web port}"}) == ALIGNED
     assert placeholders.text(TABLE.replace("1m 12s", "5s    "), {"21234": "{web port}"}) == ALIGNED
 
@@ -103,11 +105,11 @@ def test_golden_table_is_aligned_to_its_placeholders() -> None:
         ("schema: 0003_deals_newest, 1 behind", "schema: 0003_deals_newest, 1 behind"),
     ],
 )
-def test_golden_placeholders_replace_values_and_nothing_else(line: str, expected: str) -> None:
+def test_golden_placeholders_replace_only_values(line: str, expected: str) -> None:
     assert placeholders.text(line, {}) == f"{expected}\n"
 
 
-def test_golden_log_has_one_order_whatever_pipe_was_read_first() -> None:
-    one = "[entrypoint] a\nFAILED: x\n[entrypoint] Cause: x\n✓ backend is healthy\n"
-    other = "[entrypoint] a\n[entrypoint] Cause: x\nFAILED: x\n✓ backend is healthy\n"
-    assert placeholders.text(one, {}) == placeholders.text(other, {})
+def test_golden_log_order_is_the_same_whichever_pipe_is_read_first() -> None:
+    stderr_first = "[entrypoint] a\nFAILED: x\n[entrypoint] Cause: x\n✓ backend is healthy\n"
+    stdout_first = "[entrypoint] a\n[entrypoint] Cause: x\nFAILED: x\n✓ backend is healthy\n"
+    assert placeholders.text(stderr_first, {}) == placeholders.text(stdout_first, {})

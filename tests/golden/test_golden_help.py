@@ -21,10 +21,10 @@ goldens.declare(COMMANDS)
 def test_golden_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
-    def shown(*words: str) -> str:
-        # Loaded anew, as by each `inv`: Invoke's own tasks forget their help once it is asked for.
+    def help_text(*arguments: str) -> str:
+        # Reload tasks.py, as each `inv` does: Invoke removes the help of a task once it is shown.
         monkeypatch.delitem(sys.modules, "tasks", raising=False)
-        program.run(["inv", *words], exit=False)
-        return f"$ inv {' '.join(words)}\n\n{capsys.readouterr().out}"
+        program.run(["inv", *arguments], exit=False)
+        return f"$ inv {' '.join(arguments)}\n\n{capsys.readouterr().out}"
 
-    goldens.compare({name: shown(*words) for name, words in COMMANDS.items()})
+    goldens.compare({name: help_text(*arguments) for name, arguments in COMMANDS.items()})

@@ -1,4 +1,4 @@
-"""Golden files of the verbs on a `local` stack that is healthy, behind with its schema, or down."""
+"""Golden files of the commands on a `local` stack that is healthy, behind its schema, or down."""
 
 from __future__ import annotations
 
@@ -131,11 +131,11 @@ def test_golden_local_interrupted(local: LocalStack, tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-    wait_until("it follows", lambda: "Uvicorn running" in output.read_text("utf-8"))
+    wait_until("the log is followed", lambda: "Uvicorn running" in output.read_text("utf-8"))
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
-    shown = output.read_text("utf-8").splitlines(keepends=True)[-1]
-    result = subprocess.CompletedProcess([], process.returncode, shown, error)
+    last_line = output.read_text("utf-8").splitlines(keepends=True)[-1]
+    result = subprocess.CompletedProcess([], process.returncode, last_line, error)
     INTERRUPTED.compare(local, [result])
 
 
@@ -149,7 +149,7 @@ CHANGED = State(
 
 
 def test_golden_local_changed_configuration(local: LocalStack) -> None:
-    """A variable that no `up` has applied, with a program that does not exist in it."""
+    """A variable names a missing program, and no `inv up` has applied it yet."""
     with local.setting("ALEMBIC_CMD=alembik upgrade head"):
         CHANGED.check(local)
 
@@ -167,7 +167,7 @@ BEHIND = State(
 def test_golden_local_behind(local: LocalStack) -> None:
     local.run("backend", "alembic", "downgrade", "-1")
     wait_until(
-        "it is noticed", lambda: local.json("health")["health"]["migrations"] == "behind", 60
+        "/health reports it", lambda: local.json("health")["health"]["migrations"] == "behind", 60
     )
     try:
         BEHIND.check(local)
@@ -178,8 +178,8 @@ def test_golden_local_behind(local: LocalStack) -> None:
 ANSWERS = answers.declare("http/application")
 
 
-def test_golden_local_answers(local: LocalStack) -> None:
-    answers.check(ANSWERS, local.url(), goldens.values(local))
+def test_golden_local_responses(local: LocalStack) -> None:
+    answers.check(ANSWERS, local.url(), goldens.stack_placeholders(local))
 
 
 DOWN = State("local/going-down", "down")

@@ -1,4 +1,4 @@
-"""Golden files of the verbs on a `local` stack in trouble: degraded, failed, without a server."""
+"""Golden files of the commands on a `local` stack that is degraded, failed or lacks a server."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from harness.servers import wait_until
 from harness.stacks import LocalStack
 from invoke_stack.runtimes.local.supervise import Supervisor
-from tests.faults.harm import frozen
+from tests.faults.inject import frozen
 from tests.golden import answers
-from tests.golden.local import FAILING, READING, age, background_at_rest
+from tests.golden.local import FAILING, READING, age, background_paused
 from tests.support import goldens
 from tests.support.goldens import State
 
@@ -48,28 +48,28 @@ DEGRADED_ANSWERS = answers.declare("http/application-degraded")
 
 
 def test_golden_local_degraded(local: LocalStack) -> None:
-    """A migration that fails, in the boot and in the background."""
+    """A migration fails, in the boot and in the background."""
     revision = local.root / "alembic" / "versions" / "9999_failing.py"
     revision.write_text(FAILING, "utf-8")
     try:
         DEGRADED_START.check(local)
-        with background_at_rest(local):
+        with background_paused(local):
             age(local, "backend")
-            answers.check(DEGRADED_ANSWERS, local.url(), goldens.values(local))
+            answers.check(DEGRADED_ANSWERS, local.url(), goldens.stack_placeholders(local))
             DEGRADED.check(local)
     finally:
         revision.unlink()
         local.inv("restart-backend", "--no-logs")
 
 
-# Without `up`, which names the last cause that it finds, also of a start before this one.
+# Without `up`, which may name the cause of an earlier start.
 FAILED = State("local/failed", "restart-backend --json", "restart-backend", "migrations")
-# Without `doctor`, whose cause may be an older line of the log.
+# Without `doctor`, which may name an older line of the log.
 FAILING_NOW = State("local/failed", "health", "health --json", "status", "status --json")
 
 
 def test_golden_local_failed(local: LocalStack) -> None:
-    """A backend that ends as soon as it starts."""
+    """The backend exits as soon as it starts."""
     module = local.root / "backend" / "app" / "boot" / "startup.py"
     before = module.read_text("utf-8")
     module.write_text('raise SystemExit("this backend cannot start")\n', "utf-8")
@@ -83,20 +83,20 @@ def test_golden_local_failed(local: LocalStack) -> None:
 
 
 def _between_starts(local: LocalStack, command: str) -> subprocess.CompletedProcess[str]:
-    """The result of a command that ran while supervisord waited to start the backend again."""
+    """Return the result of a command that ran while supervisord waited to restart the backend."""
     supervisor = Supervisor(local.state / "run")
     results: list[subprocess.CompletedProcess[str]] = []
 
-    def start() -> int | None:
+    def last_start() -> int | None:
         process = supervisor.processes()["backend"]
         return process["start"] if process["statename"] == "BACKOFF" else None
 
-    def ran() -> bool:
-        before = start()
+    def has_run() -> bool:
+        before = last_start()
         results.append(local.inv(*command.split()))
-        return before is not None and before == start()
+        return before is not None and before == last_start()
 
-    wait_until(f"{command} between two starts", ran, 300)
+    wait_until(f"{command} between two starts", has_run, 300)
     return results[-1]
 
 
@@ -106,12 +106,14 @@ WITHOUT_REDIS_ANSWERS = answers.declare("http/application-without-redis")
 
 def test_golden_local_redis_stopped(local: LocalStack) -> None:
     with _stopped(local, "redis"):
-        wait_until("it is noticed", lambda: local.json("health")["health"]["redis"] is False, 30)
-        answers.check(WITHOUT_REDIS_ANSWERS, local.url(), goldens.values(local))
+        wait_until(
+            "/health reports it", lambda: local.json("health")["health"]["redis"] is False, 30
+        )
+        answers.check(WITHOUT_REDIS_ANSWERS, local.url(), goldens.stack_placeholders(local))
         WITHOUT_REDIS.check(local)
 
 
-# Without `doctor`, whose evidence may be an older line of the server's log than its last one.
+# Without `doctor`, which may quote an older line of the server's log.
 WITHOUT_DATABASE = State(
     "local/postgres-stopped",
     *(verb for verb in READING if verb != "doctor"),
@@ -123,8 +125,8 @@ WITHOUT_DATABASE_ANSWERS = answers.declare("http/application-without-database")
 
 def test_golden_local_postgres_stopped(local: LocalStack) -> None:
     with _stopped(local, "postgres"):
-        wait_until("it is noticed", lambda: local.json("health")["health"]["db"] is False, 30)
-        answers.check(WITHOUT_DATABASE_ANSWERS, local.url(), goldens.values(local))
+        wait_until("/health reports it", lambda: local.json("health")["health"]["db"] is False, 30)
+        answers.check(WITHOUT_DATABASE_ANSWERS, local.url(), goldens.stack_placeholders(local))
         WITHOUT_DATABASE.check(local)
 
 
@@ -142,11 +144,11 @@ TIMEOUT = State("local/timeout", "restart worker --timeout 1", "restart worker -
 
 
 def test_golden_local_timeout(local: LocalStack) -> None:
-    """A service that does not stop in time."""
+    """The worker does not stop in time."""
     with frozen(local, "worker"):
         TIMEOUT.check(local)
 
     def is_restarted() -> bool:
         return local.inv("restart", "worker", "--no-logs").returncode == 0
 
-    wait_until("no restart goes on by itself any more", is_restarted, 120)
+    wait_until("no earlier restart is in progress", is_restarted, 120)

@@ -1,11 +1,11 @@
-"""Golden files: what users and programs see, in `tests/golden/`, compared with what they see now.
+"""Golden files: the expected output of commands and endpoints, in `tests/golden/`.
 
-After a change of what is shown, update the files, and review their diff:
+After a change of the output, update the files and review their diff:
 
     UPDATE_GOLDEN=1 inv test --all -k golden
 
-UPDATE_GOLDEN also removes the files of no test. Those of the runtime `compose` need an engine; where
-none answers they stay as they are.
+UPDATE_GOLDEN also removes files that no test uses. The files of the `compose` runtime need an
+engine; without one they are not updated.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from tests.support import placeholders
 FOLDER = Path(__file__).parents[1] / "golden"
 UPDATE = "UPDATE_GOLDEN"
 COMMAND = f"{UPDATE}=1 inv test --all -k golden"
-AT_ONCE = 2  # commands that only read, side by side
-READINGS = 3  # at most, of what only reads
-LIMIT = 400  # seconds for one command
+PARALLEL = 2  # reading commands that run at the same time
+ATTEMPTS = 3  # at most, for each reading command
+TIMEOUT = 400  # seconds for one command
 
 _declared: set[str] = set()
 
 
 def declare(names: Iterable[str]) -> None:
-    """Name golden files that a test compares; the others are out of date."""
+    """Register golden files that a test compares; all others are stale."""
     _declared.update(names)
 
 
 def compare(texts: Mapping[str, str], folder: Path = FOLDER) -> None:
     """Compare each text with the golden file of its name; fail with the diff of all that differ.
 
-    With UPDATE_GOLDEN set, write the files instead.
+    If UPDATE_GOLDEN is set, write the files instead.
     """
-    unknown = set(texts) - _declared
-    assert not unknown, f"not declared: {sorted(unknown)}"
+    undeclared = set(texts) - _declared
+    assert not undeclared, f"not declared: {sorted(undeclared)}"
     differences = []
     for name, text in texts.items():
         file = folder / name
@@ -64,12 +64,12 @@ def compare(texts: Mapping[str, str], folder: Path = FOLDER) -> None:
         pytest.fail("\n".join(differences), pytrace=False)
 
 
-def settled(name: str, read: Callable[[], str], times: int = READINGS) -> str:
-    """Read up to so many times, until the text is that of the golden file.
+def read_until_equal(name: str, read: Callable[[], str], attempts: int = ATTEMPTS) -> str:
+    """Read until the text equals the golden file, at most `attempts` times; return the last text.
 
-    On a busy machine a probe may run into its timeout.
+    On a busy machine a probe may time out.
     """
-    for _ in range(times):
+    for _ in range(attempts):
         text = read()
         file = FOLDER / name
         if os.environ.get(UPDATE) or (file.exists() and file.read_text("utf-8") == text):
@@ -94,9 +94,9 @@ def stale(folder: Path = FOLDER) -> list[str]:
 
 
 class State:
-    """The golden files of one state of a stack: one for each command, all in one folder.
+    """The golden files of a stack in one state: one file for each command, in one folder.
 
-    A command may hold fields in braces, which `check` fills in.
+    A command may contain fields in braces, which `check` fills in.
     """
 
     def __init__(self, folder: str, *commands: str) -> None:
@@ -105,29 +105,31 @@ class State:
         declare(self.files)
 
     def check(self, stack: Stack, **fields: str) -> None:
-        """Run the commands in their order, those that only read side by side, and compare."""
+        """Run the commands in order, reading ones in parallel, and compare their output."""
 
         def run(item: tuple[str, str]) -> tuple[str, str]:
             name, command = item
-            words = shlex.split(command.format(**fields))
-            times = READINGS if _only_reads(item) else 1
-            return name, settled(name, lambda: self._shown(stack, command, words), times)
+            arguments = shlex.split(command.format(**fields))
+            attempts = ATTEMPTS if _only_reads(item) else 1
+
+            def read() -> str:
+                result = stack.inv(*arguments, timeout=TIMEOUT)
+                return transcript(command, result, stack_placeholders(stack))
+
+            return name, read_until_equal(name, read, attempts)
 
         texts: dict[str, str] = {}
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(PARALLEL) as pool:
             for reads, group in groupby(self.files.items(), _only_reads):
                 apply = pool.map if reads else map
                 texts |= dict(apply(run, group))
         compare(texts)
 
-    def _shown(self, stack: Stack, command: str, words: Sequence[str]) -> str:
-        return transcript(command, stack.inv(*words, timeout=LIMIT), values(stack))
-
     def compare(self, stack: Stack, results: Sequence[subprocess.CompletedProcess[str]]) -> None:
-        """Compare what the commands have answered already."""
+        """Compare results of the commands that the caller has run."""
         files = zip(self.files.items(), results, strict=True)
-        names = values(stack)
-        compare({name: transcript(command, result, names) for (name, command), result in files})
+        values = stack_placeholders(stack)
+        compare({name: transcript(command, result, values) for (name, command), result in files})
 
 
 def _slug(command: str) -> str:
@@ -136,31 +138,31 @@ def _slug(command: str) -> str:
 
 def _only_reads(item: tuple[str, str]) -> bool:
     _, command = item
-    reading = ("health", "status", "logs", "migrations", "doctor")
-    return command.split()[0] in reading or "--dry-run" in command
+    reading_verbs = ("health", "status", "logs", "migrations", "doctor")
+    return command.split()[0] in reading_verbs or "--dry-run" in command
 
 
 def transcript(
-    command: str, result: subprocess.CompletedProcess[str], names: Mapping[str, str]
+    command: str, result: subprocess.CompletedProcess[str], values: Mapping[str, str]
 ) -> str:
-    """Return a command with its exit code and what it wrote, as the text of a golden file."""
+    """Return a command, its exit code and its output as the text of a golden file."""
     streams = {
-        "stdout": _output(command, result.stdout, names),
-        "stderr": placeholders.text(result.stderr, names),
+        "stdout": _output(command, result.stdout, values),
+        "stderr": placeholders.text(result.stderr, values),
     }
-    shown = "".join(f"\n--- {stream}\n{text}" for stream, text in streams.items() if text)
-    return f"$ inv {command}\nexit code {result.returncode}\n{shown}"
+    sections = "".join(f"\n--- {stream}\n{text}" for stream, text in streams.items() if text)
+    return f"$ inv {command}\nexit code {result.returncode}\n{sections}"
 
 
-def _output(command: str, output: str, names: Mapping[str, str]) -> str:
+def _output(command: str, output: str, values: Mapping[str, str]) -> str:
     if "--json" not in command:
-        return placeholders.text(output, names)
+        return placeholders.text(output, values)
     try:
         if command.startswith("logs"):
-            return placeholders.records(output, names)
-        return placeholders.document(output, names)
+            return placeholders.records(output, values)
+        return placeholders.document(output, values)
     except json.JSONDecodeError:
-        return placeholders.text(output, names)
+        return placeholders.text(output, values)
 
 
 _VARIABLES = {
@@ -170,23 +172,23 @@ _VARIABLES = {
 }
 
 
-def values(stack: Stack) -> dict[str, str]:
-    """Return the placeholders of what is known to differ between stacks."""
+def stack_placeholders(stack: Stack) -> dict[str, str]:
+    """Return the values that differ between stacks, such as ports, with their placeholders."""
     variables = {
         stack.environment[name]: placeholder
         for name, placeholder in _VARIABLES.items()
         if name in stack.environment
     }
     paths = {str(stack.root): "{root}", sys.prefix: "{venv}"}
-    return paths | variables | version() | _ports(stack)
+    return paths | variables | version_placeholder() | _ports(stack)
 
 
-def version() -> dict[str, str]:
-    """Return the placeholder of deal-scout's version."""
+def version_placeholder() -> dict[str, str]:
+    """Return the version of deal-scout with its placeholder."""
     text = (ROOT / "backend" / "app" / "__init__.py").read_text("utf-8")
-    found = re.search(r'^VERSION = "(.+)"$', text, re.MULTILINE)
-    assert found
-    return {found[1]: "{version}"}
+    match = re.search(r'^VERSION = "(.+)"$', text, re.MULTILINE)
+    assert match
+    return {match[1]: "{version}"}
 
 
 def _ports(stack: Stack) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Machines for a swarm: each a dockerd in namespaces of its own, joined by a bridge of their own.
+"""Machines for a swarm: each is a dockerd in its own namespaces; a bridge connects them.
 
-A node's processes, containers and all, are in one PID namespace, so that they end at once when its
-first process is killed: as if somebody had pulled the plug.
+All processes of a node, containers included, are in one PID namespace. When its first process is
+killed, all of them end at once, as on a power failure.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ from harness.servers import wait_until
 
 
 class Bridge:
-    """What joins the nodes, and this process: a network namespace with a bridge in it."""
+    """A network namespace with a bridge that connects the nodes and this process."""
 
     def __init__(self) -> None:
-        self.token = uuid.uuid4().hex[:5]  # names of interfaces have 15 characters
+        self.token = uuid.uuid4().hex[:5]  # short: an interface name has at most 15 characters
         self.name = f"hub-{self.token}"
-        taken = _run("ip", "-4", "address")
-        self.prefix = next(p for n in range(1, 255) if f"{(p := f'198.18.{n}')}." not in taken)
+        addresses = _run("ip", "-4", "address")
+        self.prefix = next(p for n in range(1, 255) if f"{(p := f'198.18.{n}')}." not in addresses)
 
     def __enter__(self) -> Bridge:
         _run("ip", "netns", "add", self.name)
         _run("ip", "-n", self.name, "link", "add", "br0", "type", "bridge")
         _run("ip", "-n", self.name, "link", "set", "br0", "up")
-        ours = f"h{self.token}"
-        _run("ip", "link", "add", ours, "type", "veth", "peer", "name", "us", "netns", self.name)
+        interface = f"h{self.token}"
+        _run(
+            "ip", "link", "add", interface, "type", "veth", "peer", "name", "us", "netns", self.name
+        )
         _run("ip", "-n", self.name, "link", "set", "us", "master", "br0", "up")
-        _run("ip", "address", "add", f"{self.prefix}.1/24", "dev", ours)
-        _run("ip", "link", "set", ours, "up")
+        _run("ip", "address", "add", f"{self.prefix}.1/24", "dev", interface)
+        _run("ip", "link", "set", interface, "up")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,25 +55,27 @@ class Node:
         self.bridge = bridge
         self.name = f"node-{number}"
         self.netns = f"{self.name}-{bridge.token}"
-        self.port = f"n{number}"  # of the bridge
+        self.port = f"n{number}"  # its port of the bridge
         self.address = f"{bridge.prefix}.{10 + number}"
         self.folder = folder / self.name
         self.host = f"unix://{self.folder}/docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def docker(self, *words: str, ok: bool = True, timeout: float = 300) -> dockerized.Done:
-        return dockerized.docker("--host", self.host, *words, ok=ok, timeout=timeout)
+    def docker(self, *arguments: str, ok: bool = True, timeout: float = 300) -> dockerized.Result:
+        """Run `docker` against this node; it must succeed unless `ok` is False."""
+        return dockerized.docker("--host", self.host, *arguments, ok=ok, timeout=timeout)
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
+        """Return True if its engine answers."""
         return self.docker("version", ok=False).returncode == 0
 
     def start(self) -> None:
-        """Switch it on."""
+        """Start the node and wait until its engine answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not Path(f"/run/netns/{self.netns}").exists():
             self._connect()
-        for trace in ("docker.pid", "docker.sock"):
-            (self.folder / trace).unlink(missing_ok=True)
+        for stale in ("docker.pid", "docker.sock"):
+            (self.folder / stale).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
         (self.folder / "daemon.json").write_text("{}")
         dockerd = (
@@ -82,11 +86,11 @@ class Node:
         )
         self.process = launch_dockerd(
             self.folder,
-            # `ip netns exec` would hide the cgroups behind a /sys of its own.
+            # `ip netns exec` would mount a new /sys, which hides the cgroups.
             *("nsenter", f"--net=/run/netns/{self.netns}", "unshare", "--mount", "--uts"),
             *("--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", dockerd),
         )
-        wait_until(f"{self.name} answers", self.answers, 60)
+        wait_until(f"{self.name} answers", self.is_ready, 60)
 
     def _connect(self) -> None:
         _run("ip", "netns", "add", self.netns)
@@ -99,21 +103,23 @@ class Node:
         _run("ip", "-n", self.netns, "address", "add", f"{self.address}/24", "dev", "eth0")
         _run("ip", "-n", self.netns, "link", "set", "eth0", "up")
 
-    def unplug(self) -> None:
-        """Cut it off from the others; it goes on running."""
+    def disconnect(self) -> None:
+        """Disconnect the node from the others; it keeps running."""
         _run("ip", "-n", self.bridge.name, "link", "set", self.port, "down")
 
-    def plug_in(self) -> None:
+    def reconnect(self) -> None:
+        """Connect the node to the others again."""
         _run("ip", "-n", self.bridge.name, "link", "set", self.port, "up")
 
     def kill(self) -> None:
-        """Pull the plug: everything in it ends at once."""
+        """Kill all processes of the node at once, as a power failure does."""
         assert self.process
         self.process.kill()
         self.process.wait(30)
-        wait_until(f"{self.name} is gone", lambda: not self.answers(), 30)
+        wait_until(f"{self.name} is down", lambda: not self.is_ready(), 30)
 
     def remove(self) -> None:
+        """Kill the node and delete its data."""
         if self.process and self.process.poll() is None:
             self.kill()
         if Path(f"/run/netns/{self.netns}").exists():
@@ -123,26 +129,26 @@ class Node:
 
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[list[Node]]:
-    """Machines that run, not yet a swarm. Skips where they cannot be made."""
-    dockerized.find_engine()
+    """Yield running nodes, not yet a swarm. Skip the test without root or dockerd."""
+    dockerized.require_engine()
     if (
         os.name != "posix"
         or os.geteuid() != 0
         or not shutil.which("dockerd", path=path_of_dockerd())
     ):
-        pytest.skip("an engine of its own needs root, and dockerd in PATH")
-    folder = Path(tempfile.mkdtemp(prefix="swarm-"))  # short: a socket's path has 108 bytes
+        pytest.skip("a separate engine needs root, and dockerd in PATH")
+    folder = Path(tempfile.mkdtemp(prefix="swarm-"))  # short: a socket path has at most 108 bytes
     with Bridge() as bridge:
-        made = [Node(bridge, number, folder) for number in range(1, count + 1)]
+        machines = [Node(bridge, number, folder) for number in range(1, count + 1)]
         try:
-            for node in made:
+            for node in machines:
                 node.start()
-            yield made
+            yield machines
         finally:
-            for node in made:
+            for node in machines:
                 node.remove()
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,8 +1,8 @@
-"""Placeholders for the values in an output that differ from run to run.
+"""Replace the values in an output that differ from run to run with placeholders.
 
-Only values are replaced: times, durations, process ids, ports, paths, versions of packages. Words,
-structure, configured numbers and counts of what happened stay. Each rule says what it is for; a
-rule that drops or reorders lines names the race that makes it necessary.
+Only values are replaced: times, durations, process ids, ports, paths, package versions. Words,
+structure, configured numbers and counts of events stay. A rule that drops or reorders lines names
+the race that makes it necessary.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-WIDTH = 100  # columns of a golden file; longer JSON is broken into lines
+WIDTH = 100  # columns of a golden file; JSON that is longer is wrapped
 
 _ENTRYPOINT = "[entrypoint] "
 _WAIT = re.compile(r"\[entrypoint\] Attempt \d+/\d+\.\.\. \(waiting\)")
 
 
-def _moment(match: re.Match[str]) -> str:
+def _timestamp(match: re.Match[str]) -> str:
     fraction = re.sub(r"\d", "f", match[2] or "")
     return f"YYYY-MM-DD{match[1]}HH:MM:SS{fraction}"
 
@@ -27,13 +27,13 @@ def _moment(match: re.Match[str]) -> str:
 _RULES: tuple[tuple[re.Pattern[str], Any], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        # Moments; the format of each stays visible.
-        (r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d([.,]\d+)?", _moment),
+        # Timestamps; the format stays visible.
+        (r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d([.,]\d+)?", _timestamp),
         (r"\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d", "Day, DD Mon YYYY HH:MM:SS"),
         (r"\d{8}([T_])\d{6}", r"YYYYMMDD\1HHMMSS"),
         (r"\b\d\d [A-Z][a-z]{2} \d{4} (?=\d\d:)", "DD Mon YYYY "),  # Valkey
         (r"\b\d\d:\d\d:\d\d(\.\d+)?", "HH:MM:SS"),
-        # Measured durations, which have decimals (`4.1 s`, `0.3s`); whole numbers are configured.
+        # Measured durations have decimals (`4.1 s`, `0.3s`); whole numbers are configured.
         (r" {2,}(?=\d+\.\d+ s\b)", " "),
         (r"\d+\.\d+ s\b", "{seconds} s"),
         (r"(is still not ready after )\d+ s", r"\1{seconds} s"),
@@ -44,14 +44,14 @@ _RULES: tuple[tuple[re.Pattern[str], Any], ...] = tuple(
             r"\d+\.\d+s\b",
             lambda match: "{seconds}s" if "entrypoint" not in match.string else match[0],
         ),
-        # A slow first look at the database counts as an attempt.
+        # If the first check of the database is slow, it counts as an attempt.
         (r"(\bdatabase \{seconds\} s)  \d+ attempts? +", r"\1  {n} attempts  "),
         (r"(\bdatabase \{seconds\}s) in \d+ attempts", r"\1"),
-        # How soon a service that ended is started again is a race with the look at it.
+        # A race: an exited service may be restarted before it is polled.
         (r"\b(exit status 1|it was restarted again)$", "{how it ended}"),
         # Sizes
         (r"\b\d+(\.\d+)? (KiB|MiB|GiB)\b", r"{size} \2"),
-        # Process ids, addresses of objects, ids of containers; ports that are not configured
+        # Process ids, addresses of objects, container ids; ports that are not configured
         (r"\[\d{2,}\]", "[{pid}]"),
         (r"\b\d+:(?=[CMS] )", "{pid}:"),  # Valkey
         (r"\b(process|pid) \d{2,}\b", r"\1 {pid}"),
@@ -64,46 +64,46 @@ _RULES: tuple[tuple[re.Pattern[str], Any], ...] = tuple(
 )
 
 _SPAN = re.compile(r"\d+[smhd]( \d+[smhd])?")
-_RESTARTS = "{n}"  # depends on the tests that had the stack before, and on the load
-_HEADS = re.compile(r"[A-Z]+(?: {2,}[A-Z]+)+")
+_RESTARTS = "{n}"  # depends on earlier tests of the same stack, and on the load
+_HEADER = re.compile(r"[A-Z]+(?: {2,}[A-Z]+)+")
 
-# Notices that come only when something takes long, and the events that Compose itself shows, whose
-# order is that of its threads.
+# Notices that are printed only if something takes long, and the progress lines of Compose, whose
+# order depends on its threads.
 _DROPPED = re.compile(
     r"waiting (\d+ s, |for .*: \d+ s of at most )| (Container|Network|Volume) \S+ +[A-Z][a-z]+$"
 )
 _READY = re.compile(r"[\w-]+: ready after ")
 
 
-def text(output: str, names: Mapping[str, str], *, waits: bool = False) -> str:
-    """Return an output for people with placeholders; `names` are values that the caller knows.
+def text(output: str, values: Mapping[str, str], *, waits: bool = False) -> str:
+    """Return plain text output with placeholders; `values` maps further values to theirs.
 
-    With `waits`, the lines in which the entrypoint counts its wait for the database stay.
+    If `waits`, the lines for each attempt of the entrypoint to reach the database stay.
     """
     lines = [line.replace("\x1b", "␛") for line in output.splitlines()]
     lines = [
         line for line in lines if not _DROPPED.match(line) and (waits or not _WAIT.match(line))
     ]
-    lines = _align_tables(lines, names)
-    return "".join(f"{line}\n" for line in _order([_replace(line, names) for line in lines]))
+    lines = _align_tables(lines, values)
+    return "".join(f"{line}\n" for line in _order([_replace(line, values) for line in lines]))
 
 
-def document(output: str, names: Mapping[str, str]) -> str:
-    """Return JSON with placeholders, its keys in their order, broken into lines where it is long."""
-    return _layout(_replace_in(json.loads(output), names), 0) + "\n"
+def document(output: str, values: Mapping[str, str]) -> str:
+    """Return a JSON document with placeholders; the order of keys stays, long parts are wrapped."""
+    return _layout(_replace_in(json.loads(output), values), 0) + "\n"
 
 
-def records(output: str, names: Mapping[str, str]) -> str:
-    """Return lines of JSON with placeholders."""
+def records(output: str, values: Mapping[str, str]) -> str:
+    """Return JSON Lines with placeholders."""
     return "".join(
-        json.dumps(_replace_in(json.loads(line), names), ensure_ascii=False) + "\n"
+        json.dumps(_replace_in(json.loads(line), values), ensure_ascii=False) + "\n"
         for line in output.splitlines()
     )
 
 
-def _replace(line: str, names: Mapping[str, str]) -> str:
-    for value in sorted(names, key=len, reverse=True):
-        line = re.sub(rf"(?<!\w){re.escape(value)}(?![^\W_])", lambda _: names[value], line)  # noqa: B023
+def _replace(line: str, values: Mapping[str, str]) -> str:
+    for value in sorted(values, key=len, reverse=True):
+        line = re.sub(rf"(?<!\w){re.escape(value)}(?![^\W_])", lambda _: values[value], line)  # noqa: B023
     for pattern, replacement in _RULES:
         line = pattern.sub(replacement, line)
     return line
@@ -113,10 +113,10 @@ def _replace(line: str, names: Mapping[str, str]) -> str:
 
 
 def _order(lines: list[str]) -> list[str]:
-    """Put lines whose order is a race into a fixed one.
+    """Put lines whose order is a race into a fixed order.
 
-    Services become ready in any order. A process writes its log into two pipes, stdout (the
-    entrypoint) and stderr (everything else), and no runtime keeps the order between the two.
+    Services become ready in any order. A process logs to two pipes, stdout (the entrypoint) and
+    stderr (everything else), and no runtime keeps the order between them.
     """
     ordered: list[str] = []
     for kind, group in itertools.groupby(lines, _kind):
@@ -132,43 +132,47 @@ def _order(lines: list[str]) -> list[str]:
 def _kind(line: str) -> str:
     if _READY.match(line):
         return "ready"
-    # A verdict: its first line begins with a sign, the next ones with two blanks, evidence with four.
+    # A verdict: its first line starts with a symbol, the next ones with two spaces.
     return "verdict" if re.match(r"[✓!✗…] | {2}\S", line) else "log"
 
 
 def _order_log(lines: list[str]) -> list[str]:
-    """Put the entrypoint's lines first, and each different line of the others once after them.
+    """Put the lines of the entrypoint first, then all others without duplicates.
 
-    Once the application starts, attempts in the background repeat lines at any moment.
+    Once the application has started, background attempts repeat lines at any time.
     """
-    own = [line for line in lines if _ENTRYPOINT in line]
-    start = next((n for n, line in enumerate(own) if "Starting Uvicorn" in line), len(own))
+    entrypoint = [line for line in lines if _ENTRYPOINT in line]
+    start = next(
+        (n for n, line in enumerate(entrypoint) if "Starting Uvicorn" in line), len(entrypoint)
+    )
     repeated = re.compile(r"\[entrypoint\] (Cause: |Attempt \d+ in the background)")
-    own = [line for n, line in enumerate(own) if n < start or not repeated.search(line)]
-    return [*own, *dict.fromkeys(line for line in lines if _ENTRYPOINT not in line)]
+    entrypoint = [
+        line for n, line in enumerate(entrypoint) if n < start or not repeated.search(line)
+    ]
+    return [*entrypoint, *dict.fromkeys(line for line in lines if _ENTRYPOINT not in line)]
 
 
 # Tables
 
 
-def _align_tables(lines: list[str], names: Mapping[str, str]) -> list[str]:
-    """Replace the cells of tables and align the columns to what is then in them."""
+def _align_tables(lines: list[str], values: Mapping[str, str]) -> list[str]:
+    """Replace values in the cells of tables and align the columns again."""
     aligned: list[str] = []
     while lines:
         plain = re.sub(r"␛\[[\d;]*m", "", lines[0])
-        if not _HEADS.fullmatch(plain) or plain != lines[0]:
+        if not _HEADER.fullmatch(plain) or plain != lines[0]:
             aligned.append(lines.pop(0))
             continue
         starts = [match.start() for match in re.finditer(r"\S+", plain)]
         table = []
         while lines and all(not lines[0][at - 2 : at].strip() for at in starts[1:]):
             table.append(_cells(lines.pop(0), starts))
-        heads = table[0]
+        header = table[0]
         rows = [
-            [_cell(head, cell, names) for head, cell in zip(heads, row, strict=True)]
+            [_cell(column, cell, values) for column, cell in zip(header, row, strict=True)]
             for row in table[1:]
         ]
-        aligned += _columns([heads, *rows])
+        aligned += _columns([header, *rows])
     return aligned
 
 
@@ -177,10 +181,10 @@ def _cells(line: str, starts: list[int]) -> list[str]:
     return [line[start:end].strip() for start, end in zip(starts, ends, strict=True)]
 
 
-def _cell(head: str, cell: str, names: Mapping[str, str]) -> str:
-    if head == "RESTARTS":
+def _cell(column: str, cell: str, values: Mapping[str, str]) -> str:
+    if column == "RESTARTS":
         return _RESTARTS
-    return _SPAN.sub("{uptime}", cell) if head == "UP" else _replace(cell, names)
+    return _SPAN.sub("{uptime}", cell) if column == "UP" else _replace(cell, values)
 
 
 def _columns(table: list[list[str]]) -> list[str]:
@@ -197,27 +201,27 @@ _MEASURED = {"latency_ms", "seconds", "total_seconds", "attempt"}
 _HEARTBEATS = {"worker", "beat"}
 
 
-def _replace_in(value: Any, names: Mapping[str, str]) -> Any:
+def _replace_in(value: Any, values: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return _replace(value, names)
+        return _replace(value, values)
     if isinstance(value, list):
-        return [_replace_in(each, names) for each in value]
+        return [_replace_in(item, values) for item in value]
     if isinstance(value, dict):
-        return {key: _field(key, each, value, names) for key, each in value.items()}
+        return {key: _field(key, item, value, values) for key, item in value.items()}
     return value
 
 
-def _field(key: str, value: Any, around: Mapping[str, Any], names: Mapping[str, str]) -> Any:
+def _field(key: str, value: Any, parent: Mapping[str, Any], values: Mapping[str, str]) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if key in _MEASURED or key in _HEARTBEATS:
             return "{number}"
         if key == "restarts":
             return _RESTARTS
-        if key == "attempts" and around.get("name") == "database":
+        if key == "attempts" and parent.get("name") == "database":
             return "{n}"
     if key == "node" and value:
         return "{node}"
-    return _replace_in(value, names)
+    return _replace_in(value, values)
 
 
 def _layout(value: Any, indent: int) -> str:
@@ -226,10 +230,10 @@ def _layout(value: Any, indent: int) -> str:
         return flat
     inner = " " * (indent + 2)
     if isinstance(value, dict):
-        parts = [f"{json.dumps(key)}: {_layout(each, indent + 2)}" for key, each in value.items()]
+        parts = [f"{json.dumps(key)}: {_layout(item, indent + 2)}" for key, item in value.items()]
         begin, end = "{", "}"
     else:
-        parts = [_layout(each, indent + 2) for each in value]
+        parts = [_layout(item, indent + 2) for item in value]
         begin, end = "[", "]"
     body = ",\n".join(inner + part for part in parts)
     return f"{begin}\n{body}\n{' ' * indent}{end}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import dockerized
-from harness.composed import ComposeStack
+from harness.compose_stacks import ComposeStack
 from harness.servers import wait_until
 from harness.stacks import ROOT, copy_checkout
 
@@ -33,7 +33,7 @@ def package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def greeter(package, tmp_path_factory):
-    dockerized.find_engine()
+    dockerized.require_engine()
     folder = tmp_path_factory.mktemp("a project of mine")
     shutil.copytree(
         ROOT / "tests" / "integration" / "adoption" / "greeter", folder, dirs_exist_ok=True

@@ -150,7 +150,7 @@ class Boot:
         return json.loads(self.ask("/health")[2])
 
     def listens(self) -> Boot:
-        servers.wait_until("PORT answers", lambda: servers.answers(self.port))
+        servers.wait_until("PORT answers", lambda: servers.is_listening(self.port))
         return self
 
     def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> tuple[int, float]:

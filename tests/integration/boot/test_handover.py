@@ -142,7 +142,7 @@ def test_a_command_that_binds_the_port_itself(real: Boot) -> None:
     def serves() -> bool:
         # What the responder had accepted when it was ended is reset.
         with contextlib.suppress(ConnectionError):
-            return servers.answers(real.port) and real.health() == SERVING
+            return servers.is_listening(real.port) and real.health() == SERVING
         return False
 
     servers.wait_until("it serves", serves)

@@ -231,4 +231,4 @@ def test_it_ends_with_the_entrypoint(waiting: Boot) -> None:
     waiting.process.kill()
     waiting.process.wait()
     servers.wait_until("no orphan", lambda: not waiting.family(), 3)
-    assert not servers.answers(waiting.port)
+    assert not servers.is_listening(waiting.port)

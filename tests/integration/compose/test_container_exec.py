@@ -40,7 +40,7 @@ http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 
 @pytest.fixture(scope="module")
 def client():
-    dockerized.find_engine()
+    dockerized.require_engine()
     return engine.connect(os.environ)
 
 

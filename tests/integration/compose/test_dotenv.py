@@ -60,7 +60,7 @@ def theirs(text, folder):
 
 @pytest.mark.engine
 def test_every_tricky_file_means_the_same(tmp_path):
-    dockerized.find_engine()
+    dockerized.require_engine()
 
     def differs(numbered):
         number, text = numbered

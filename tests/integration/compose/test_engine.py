@@ -67,7 +67,7 @@ def test_no_bytes_break_a_reader(pieces):
 
 @pytest.fixture(scope="module")
 def client():
-    dockerized.find_engine()
+    dockerized.require_engine()
     return engine.connect(os.environ)
 
 

@@ -6,9 +6,9 @@ import re
 import httpx
 import pytest
 
-from harness.composed import compose_stack
+from harness.compose_stacks import compose_stack
 from harness.servers import wait_until
-from tests.faults.harm import locked
+from tests.faults.inject import locked
 
 pytestmark = pytest.mark.engine
 
@@ -36,7 +36,7 @@ def sql(stack, statement):
 def test_scenario_1_a_slow_postgres_is_waited_for(stack):
     stack.compose("pause", "postgres")
     try:
-        process, shown = stack.read_restart("Attempt 3/20... (waiting)")
+        process, shown = stack.restart_until("Attempt 3/20... (waiting)")
     finally:
         stack.compose("unpause", "postgres")
     text = shown + process.stdout.read()
@@ -50,7 +50,7 @@ def test_scenario_2_a_migration_that_fails_once_succeeds_on_the_second_attempt(s
     sql(stack, "DELETE FROM alembic_version WHERE version_num LIKE '0003%'")
     sql(stack, "INSERT INTO alembic_version VALUES ('0002_deals_checks')")
     with locked(stack, "alembic_version"):
-        process, shown = stack.read_restart("✗ Alembic exited with code 1.")
+        process, shown = stack.restart_until("✗ Alembic exited with code 1.")
     text = shown + process.stdout.read()
     assert process.wait(60) == 0, text
     assert "✗ Alembic exited with code 1." in text

@@ -272,7 +272,7 @@ def test_a_project_that_is_ill_in_several_ways(tmp_path):
 
 @pytest.mark.engine
 def test_a_compose_file_that_compose_refuses(tmp_path):
-    dockerized.find_engine()
+    dockerized.require_engine()
     (tmp_path / "compose.yaml").write_text("services:\n  web: {imagine: redis:7}\n")
     shutil.copy(ROOT / "tests" / "integration" / "adoption" / "greeter" / "tasks.py", tmp_path)
     environment = dockerized.environment(PYTHONPATH=str(ROOT), INVOKE_STACK_READY="/healthz")

@@ -14,6 +14,8 @@ _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 class Block(NamedTuple):
+    """A fenced code block."""
+
     document: str
     number: int  # of its first line
     language: str
@@ -24,6 +26,7 @@ class Block(NamedTuple):
 
 
 def blocks() -> Iterator[Block]:
+    """Yield all code blocks of all documents."""
     for document in DOCUMENTS:
         text = document.read_text("utf-8")
         for match in _BLOCK.finditer(text):
@@ -32,10 +35,10 @@ def blocks() -> Iterator[Block]:
 
 
 def commands(block: Block) -> list[tuple[str, str]]:
-    """The lines of a shell block, each without its remark, and the remark."""
-    found = []
+    """Return the commands of a shell block, each with the comment behind it."""
+    pairs = []
     for line in block.text.splitlines():
-        command, _, remark = re.sub(r"(^|\s+)#\s*", "\0", line).partition("\0")
+        command, _, comment = re.sub(r"(^|\s+)#\s*", "\0", line).partition("\0")
         if command:
-            found.append((command, remark))
-    return found
+            pairs.append((command, comment))
+    return pairs

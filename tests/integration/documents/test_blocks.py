@@ -1,4 +1,4 @@
-"""Every code block of the README and of docs/ is run, or read by what it is written for."""
+"""Every code block of the README and of docs/ is run, or parsed by the program it is for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.integration.documents.blocks import DOCUMENTS, Block, blocks, command
 
 BLOCKS = list(blocks())
 
-# What begins with these is run by something else in CI, or by its own tests.
+# Commands with these prefixes are run by CI or by other tests.
 RUN_ELSEWHERE = {
     'eval "$(tests/engine/setup.sh)"': ".ci/run",
     "python3 scripts/inv.py up": ".ci/run",
@@ -34,21 +34,21 @@ RUN_ELSEWHERE = {
 ENDLESS = {"docker compose logs -f backend"}
 SHELLS = ("bash", "zsh", "fish")
 LOAD_PROOF = "bench/capacity.py"  # takes five minutes and more
-LONG = 5.0  # seconds after which an endless command is content
+LONG = 5.0  # seconds after which an endless command has succeeded
 
 
 def of(*languages: str) -> list[Block]:
     return [block for block in BLOCKS if block.language in languages]
 
 
-def test_every_block_is_of_a_kind_that_is_checked():
+def test_blocks_have_a_language_that_is_checked():
     kinds = ("sh", "json", "yaml", "ini", "env", "python", "log")
     assert [str(block) for block in BLOCKS if block not in of(*kinds)] == []
     assert len(BLOCKS) > 10
 
 
 def shell_blocks() -> list[object]:
-    """Return the shell blocks; the one with a load proof is for the matrix tier."""
+    """Return the shell blocks; one with a load proof belongs to the matrix tier."""
     return [
         pytest.param(block, marks=pytest.mark.matrix if LOAD_PROOF in block.text else ())
         for block in of("sh")
@@ -56,39 +56,40 @@ def shell_blocks() -> list[object]:
 
 
 @pytest.mark.parametrize("block", shell_blocks(), ids=str)
-def test_shell(block: Block, stack: Stack):
-    """On every runtime; what is Docker's own, on the one that uses it."""
+def test_shell_block_runs(block: Block, stack: Stack):
+    """Runs on every runtime; blocks with `docker` only on compose."""
     if stack.runtime != "compose" and "docker " in block.text:
         pytest.skip("it needs Docker")
     if stack.runtime != "local" and ".local" in block.text:
         pytest.skip("it is for the local runtime")
-    kept = {path: path.read_bytes() for path in [stack.root / ".env"] if path.exists()}
-    # What a reader fills in stands in the variables here.
-    filled = read_env_file(stack.root / ".env") if "docker " in block.text else {}
-    filled = {name: value for name, value in filled.items() if value}
+    saved = {path: path.read_bytes() for path in [stack.root / ".env"] if path.exists()}
+    # Variables that a reader sets in .env.
+    variables = read_env_file(stack.root / ".env") if "docker " in block.text else {}
+    variables = {name: value for name, value in variables.items() if value}
     try:
-        for command, remark in commands(block):
+        for command, comment in commands(block):
             elsewhere = [
-                place for words, place in RUN_ELSEWHERE.items() if command.startswith(words)
+                path for prefix, path in RUN_ELSEWHERE.items() if command.startswith(prefix)
             ]
             if elsewhere:
                 assert (ROOT / elsewhere[0]).exists()
                 continue
-            shell = remark if remark in SHELLS else "bash"
+            shell = comment if comment in SHELLS else "bash"
             if shutil.which(shell):
-                run(stack, shell, command, filled)
+                run(stack, shell, command, variables)
     finally:
-        for path, content in kept.items():
+        for path, content in saved.items():
             path.write_bytes(content)
 
 
-def run(stack: Stack, shell: str, command: str, filled: Mapping[str, str]) -> None:
+def run(stack: Stack, shell: str, command: str, variables: Mapping[str, str]) -> None:
+    """Run a command of a document in the stack's checkout; it must succeed."""
     tools = os.pathsep.join([str(Path(sys.executable).parent), stack.environment["PATH"]])
     port = stack.environment.get("PORT", "8000")
     process = subprocess.Popen(
         [shell, "-c", command.replace("localhost:8000", f"localhost:{port}")],
         cwd=stack.root,
-        env={**filled, **stack.environment, "PATH": tools},
+        env={**variables, **stack.environment, "PATH": tools},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -98,51 +99,51 @@ def run(stack: Stack, shell: str, command: str, filled: Mapping[str, str]) -> No
         with contextlib.suppress(subprocess.TimeoutExpired):
             raise AssertionError(process.communicate(timeout=LONG))
         process.terminate()
-    said = process.communicate(timeout=900)[0]
-    assert command in ENDLESS or process.returncode == 0, (command, said)
+    output = process.communicate(timeout=900)[0]
+    assert command in ENDLESS or process.returncode == 0, (command, output)
 
 
 @pytest.mark.parametrize("block", of("json"), ids=str)
-def test_an_answer_has_the_keys_that_are_shown(block: Block, stack: Stack):
-    told = httpx.get(f"{stack.url()}/health", timeout=10).json()
-    assert list(told) == list(json.loads(block.text))
+def test_json_block_has_the_keys_of_the_response(block: Block, stack: Stack):
+    health = httpx.get(f"{stack.url()}/health", timeout=10).json()
+    assert list(health) == list(json.loads(block.text))
 
 
 @pytest.mark.parametrize("block", of("yaml"), ids=str)
-def test_yaml(block: Block, tmp_path: Path):
+def test_yaml_block_is_valid(block: Block, tmp_path: Path):
     assert yaml.load(re.sub(r"!reset\b", "", block.text), yaml.SafeLoader)
 
 
 @pytest.mark.parametrize("block", of("ini"), ids=str)
-def test_ini(block: Block):
+def test_ini_block_is_valid(block: Block):
     parser = configparser.ConfigParser()
     parser.read_string(block.text)
     assert parser.sections()
 
 
 @pytest.mark.parametrize("block", of("env"), ids=str)
-def test_lines_of_an_env_file(block: Block, tmp_path: Path):
+def test_env_block_has_known_variables(block: Block, tmp_path: Path):
     (tmp_path / ".env").write_text(block.text, "utf-8")
-    known = read_env_file(ROOT / ".env.example")
-    assert read_env_file(tmp_path / ".env").keys() <= known.keys()
+    example = read_env_file(ROOT / ".env.example")
+    assert read_env_file(tmp_path / ".env").keys() <= example.keys()
 
 
 @pytest.mark.parametrize("block", of("python"), ids=str)
-def test_python(block: Block):
+def test_python_block_runs(block: Block):
     exec(compile(block.text, str(block), "exec"), {"__file__": str(ROOT / "tasks.py")})
 
 
 @pytest.mark.parametrize("block", of("log"), ids=str)
-def test_log_lines_are_those_that_the_backend_writes(block: Block):
+def test_log_block_has_lines_that_the_backend_writes(block: Block):
     sources = [*(ROOT / "backend" / "app").rglob("*.py"), ROOT / "backend" / "entrypoint.sh"]
-    written = "".join(path.read_text("utf-8") for path in sources)
+    source = "".join(path.read_text("utf-8") for path in sources)
     for line in block.text.splitlines():
-        words = line.removeprefix("[entrypoint] ").removeprefix("Watchdog: ")
-        # The words before the first value.
-        assert re.split(r"\d|\(", words)[0].strip() in written, line
+        message = line.removeprefix("[entrypoint] ").removeprefix("Watchdog: ")
+        # Compare the text before the first value.
+        assert re.split(r"\d|\(", message)[0].strip() in source, line
 
 
-def test_every_link_leads_somewhere():
+def test_links_point_to_existing_files():
     for document in DOCUMENTS:
         text = document.read_text("utf-8")
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):

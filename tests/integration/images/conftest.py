@@ -11,7 +11,7 @@ from harness import dockerized
 
 @pytest.fixture(scope="session", autouse=True)
 def _engine() -> None:
-    dockerized.find_engine()
+    dockerized.require_engine()
 
 
 @pytest.fixture(scope="package")

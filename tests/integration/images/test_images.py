@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.dockerized import Container, answers, build_image, container, docker, get
+from harness.dockerized import Container, build_image, container, docker, get, has_status
 from harness.servers import wait_until
 from harness.stacks import copy_checkout
 
@@ -32,7 +32,7 @@ def phase(url: str) -> str:
 def test_the_backend_answers_from_the_first_second_without_a_database() -> None:
     with container(build_image(), *PUBLISHED) as backend:
         url = backend.url(8000)
-        wait_until("/live answers", lambda: answers(f"{url}/live", 200), 10)
+        wait_until("/live answers", lambda: has_status(f"{url}/live", 200), 10)
         health = get(f"{url}/health")
         assert health.status_code == 503
         assert (health.json()["ok"], health.json()["phase"]) == (False, "waiting")
@@ -107,12 +107,12 @@ FRONTEND = ("--publish", "127.0.0.1::8080")
 
 def check_page(frontend: Container) -> None:
     url = frontend.url(8080)
-    wait_until("/healthz answers", lambda: answers(f"{url}/healthz", 200), 10)
+    wait_until("/healthz answers", lambda: has_status(f"{url}/healthz", 200), 10)
     page = get(url)
     assert "<h1>deal-scout</h1>" in page.text
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    assert answers(f"{url}/app.js", 200)
-    assert answers(f"{url}/api/health", 502)  # no backend here
+    assert has_status(f"{url}/app.js", 200)
+    assert has_status(f"{url}/api/health", 502)  # no backend here
     assert frontend.probe().returncode == 0
 
 

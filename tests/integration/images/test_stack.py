@@ -13,12 +13,12 @@ from harness.dockerized import (
     SECRET,
     SERVICES,
     Project,
-    answers,
     compose,
     container,
     docker,
     fill_in,
     get,
+    has_status,
     project,
 )
 from harness.servers import wait_until
@@ -37,9 +37,9 @@ def configuration(stack: Project) -> dict[str, Any]:
 
 def test_everything_is_up_and_ready(stack: Project) -> None:
     assert stack.health() == dict.fromkeys(SERVICES, "healthy")
-    wait_until("/ready", lambda: answers(f"{stack.url}/ready", 200), 30)
+    wait_until("/ready", lambda: has_status(f"{stack.url}/ready", 200), 30)
     assert get(f"{stack.url}/ready").json()["migrations"] == "current"
-    wait_until("the page's /api/ready", lambda: answers(f"{stack.page}/api/ready", 200), 30)
+    wait_until("the page's /api/ready", lambda: has_status(f"{stack.page}/api/ready", 200), 30)
     overview = get(f"{stack.page}/api/overview").json()
     outcomes = [phase["outcome"] for phase in overview["phases"]]
     assert outcomes == ["answered", "applied", "serving"]
@@ -153,13 +153,13 @@ def test_the_frontend_finds_a_backend_that_moved(stack: Project) -> None:
 
     before = address()
     compose(stack, "rm", "--stop", "--force", "backend")
-    assert answers(f"{stack.page}/healthz", 200)
-    assert answers(f"{stack.page}/api/live", 502)
+    assert has_status(f"{stack.page}/healthz", 200)
+    assert has_status(f"{stack.page}/api/live", 502)
     image = stack.container("frontend").inspect()["Image"]
     with container(image, "--network", f"{stack.name}_default"):  # takes the free address
         compose(stack, "up", "--detach", "backend")
         assert address() != before
-        wait_until("/api answers", lambda: answers(f"{stack.page}/api/ready", 200), 30)
+        wait_until("/api answers", lambda: has_status(f"{stack.page}/api/ready", 200), 30)
 
 
 def test_work_gets_done_and_outlives_new_containers(stack: Project) -> None:
@@ -173,7 +173,7 @@ def test_work_gets_done_and_outlives_new_containers(stack: Project) -> None:
     before = deals()
     compose(stack, "rm", "--stop", "--force", "postgres", "redis")
     compose(stack, "up", "--detach", "postgres", "redis")
-    wait_until("the backend is ready again", lambda: answers(f"{stack.url}/ready", 200), 30)
+    wait_until("the backend is ready again", lambda: has_status(f"{stack.url}/ready", 200), 30)
     assert deals() == before
     kept = stack.container("redis").execute("redis-cli", "get", "deal-scout:test").stdout
     assert kept.strip() == "kept"

@@ -1,4 +1,4 @@
-"""The manifests: valid for every Kubernetes that is supported, safe, and in step with the rest."""
+"""The manifests are valid, hardened and consistent with Compose, the images and the docs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.integration.kubernetes.manifests import (
     example_variables,
 )
 
-# As many minor releases as upstream looks after.
+# Upstream supports three minor releases.
 VERSIONS = list(dict.fromkeys(all_versions()))[-3:]
 OVERLAYS = ("production", "trial")
 OURS = ("backend", "worker", "beat", "frontend")
@@ -37,37 +37,38 @@ def manifests(request: pytest.FixtureRequest) -> Manifests:
 
 @pytest.fixture
 def trial() -> Manifests:
-    """The overlay that brings its servers along."""
+    """Return the overlay that includes the servers."""
     return build("trial")
 
 
 def template(manifests: Manifests, name: str) -> dict:  # type: ignore[type-arg]
-    (workload,) = (each for each in manifests.workloads() if each["metadata"]["name"] == name)
+    """Return the pod template of a workload."""
+    (workload,) = (item for item in manifests.workloads() if item["metadata"]["name"] == name)
     return workload["spec"]["template"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("built", [("production", "autoscaling"), ("trial",)], ids="+".join)
-def test_valid(version: str, built: tuple[str, ...]) -> None:
-    for each in build(*built).objects:
-        kubernetes_validate.validate(each, version, strict=True)
+@pytest.mark.parametrize("overlay", [("production", "autoscaling"), ("trial",)], ids="+".join)
+def test_manifests_are_valid(version: str, overlay: tuple[str, ...]) -> None:
+    for item in build(*overlay).objects:
+        kubernetes_validate.validate(item, version, strict=True)
 
 
-def test_the_validation_can_fail(trial: Manifests) -> None:
+def test_validation_rejects_an_unknown_field(trial: Manifests) -> None:
     backend = trial.get("Deployment", "backend")
-    wrong = backend | {"spec": backend["spec"] | {"replica": 3}}
+    invalid = backend | {"spec": backend["spec"] | {"replica": 3}}
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+        kubernetes_validate.validate(invalid, VERSIONS[-1], strict=True)
 
 
-def test_every_container_is_hardened(manifests: Manifests) -> None:
+def test_containers_are_hardened(manifests: Manifests) -> None:
     assert len(list(manifests.containers())) >= len(OURS)
     for pod, container in manifests.containers():
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False
-        # Else the Service `redis` would set REDIS_PORT to tcp://10.0.0.1:6379.
+        # Otherwise the Service `redis` would set REDIS_PORT to tcp://10.0.0.1:6379.
         assert pod["enableServiceLinks"] is False
         assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
         assert container["securityContext"] == {
@@ -81,7 +82,7 @@ def test_every_container_is_hardened(manifests: Manifests) -> None:
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_users_are_those_of_the_images(trial: Manifests) -> None:
+def test_users_match_the_images(trial: Manifests) -> None:
     dockerfile = (ROOT / "backend" / "Dockerfile").read_text("utf-8")
     (backend,) = re.findall(r"^USER (\d+):\1$", dockerfile, re.MULTILINE)
     users = {"postgres": compose()["postgres"]["user"], "redis": compose()["redis"]["user"]}
@@ -91,16 +92,16 @@ def test_users_are_those_of_the_images(trial: Manifests) -> None:
         assert f"{context['runAsUser']}:{context['runAsGroup']}" == user
 
 
-def test_no_secret_is_committed() -> None:
-    said = subprocess.run(
+def test_repository_contains_no_secret() -> None:
+    result = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "deploy"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    if said.returncode:
+    if result.returncode:
         pytest.skip("no git checkout")
-    committed = said.stdout.split()
+    committed = result.stdout.split()
     assert any(name.endswith("secret.env.example") for name in committed)
     for name in committed:
         text = (ROOT / name).read_text("utf-8")
@@ -113,12 +114,12 @@ def test_no_secret_is_committed() -> None:
         assert subprocess.run(["git", "check-ignore", "-q", secret], cwd=ROOT).returncode == 0
 
 
-def test_secrets_reach_the_pods_and_nothing_else(manifests: Manifests) -> None:
+def test_secrets_are_passed_to_the_pods_only(manifests: Manifests) -> None:
     secret = manifests.get("Secret", "deal-scout")
     values = [base64.b64decode(value).decode() for value in secret["data"].values()]
     assert all(values)
-    others = [each for each in manifests.objects if each is not secret]
-    assert not any(value in str(each) for value in values for each in others)
+    others = [item for item in manifests.objects if item is not secret]
+    assert not any(value in str(item) for value in values for item in others)
     config = manifests.get("ConfigMap", "deal-scout")["metadata"]["name"]
     for name in APPLICATION:
         assert manifests.container(name)["envFrom"] == [
@@ -127,10 +128,10 @@ def test_secrets_reach_the_pods_and_nothing_else(manifests: Manifests) -> None:
         ]
 
 
-# The probes, and how long things take
+# Probes and timeouts
 
 
-def test_the_start_of_the_backend_fits(manifests: Manifests) -> None:
+def test_backend_start_fits_into_the_progress_deadline(manifests: Manifests) -> None:
     deployment = manifests.get("Deployment", "backend")
     delays = sum(map(float, entrypoint_default("MIGRATE_DELAYS").split()))
     start = float(entrypoint_default("DB_WAIT_TIMEOUT")) + delays
@@ -144,7 +145,7 @@ def test_the_start_of_the_backend_fits(manifests: Manifests) -> None:
     assert probes["readinessProbe"]["httpGet"]["path"].partition("?")[0] == "/ready"
 
 
-def test_the_liveness_probe_takes_the_place_of_the_watchdog(manifests: Manifests) -> None:
+def test_liveness_probe_has_the_limits_of_the_watchdog(manifests: Manifests) -> None:
     config = manifests.get("ConfigMap", "deal-scout")["data"]
     assert (config["HEALTH_RESTART_AFTER"], config["LIVE_RESTART_AFTER"]) == ("0", "0")
     for name, limit in (("backend", "LIVE_RESTART_AFTER"), ("worker", "HEALTH_RESTART_AFTER")):
@@ -154,11 +155,11 @@ def test_the_liveness_probe_takes_the_place_of_the_watchdog(manifests: Manifests
         )
 
 
-def test_a_probe_waits_longer_than_its_answer_may_take(manifests: Manifests) -> None:
+def test_probe_timeout_is_longer_than_the_response(manifests: Manifests) -> None:
     for name in ("backend", "frontend"):
         container = manifests.container(name)
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            assert container[probe]["timeoutSeconds"] > 2  # /ready answers within 2 s
+            assert container[probe]["timeoutSeconds"] > 2  # /ready responds within 2 s
     for name in ("worker", "beat"):
         container = manifests.container(name)
         assert container["livenessProbe"]["timeoutSeconds"] >= 5
@@ -168,26 +169,26 @@ def test_a_probe_waits_longer_than_its_answer_may_take(manifests: Manifests) -> 
         )
 
 
-def test_grace_periods_fit_the_drain(manifests: Manifests) -> None:
+def test_grace_period_is_longer_than_the_drain(manifests: Manifests) -> None:
     text = (ROOT / "backend" / "entrypoint.sh").read_text("utf-8")
     (uvicorn,) = re.findall(r"--timeout-graceful-shutdown (\d+)", text)
     nginx = (ROOT / "frontend" / "nginx.conf.template").read_text("utf-8")
-    (read,) = re.findall(r"proxy_read_timeout (\d+)s", nginx)
+    (proxy,) = re.findall(r"proxy_read_timeout (\d+)s", nginx)
     worker = (ROOT / "backend" / "app" / "worker" / "celery.py").read_text("utf-8")
     (task,) = re.findall(r"task_time_limit=(\d+)", worker)
-    for name, drain in (("backend", uvicorn), ("frontend", read), ("worker", task), ("beat", "5")):
+    for name, drain in (("backend", uvicorn), ("frontend", proxy), ("worker", task), ("beat", "5")):
         pod = template(manifests, name)["spec"]
         hook = pod["containers"][0].get("lifecycle", {}).get("preStop")
-        before = int(hook["exec"]["command"][1]) if hook else 0
-        assert pod["terminationGracePeriodSeconds"] >= before + int(drain) + 5
-    for name in ("backend", "frontend"):  # what gets requests is told last that it is to end
+        delay = int(hook["exec"]["command"][1]) if hook else 0
+        assert pod["terminationGracePeriodSeconds"] >= delay + int(drain) + 5
+    for name in ("backend", "frontend"):  # they receive requests until the endpoints are updated
         assert "preStop" in manifests.container(name)["lifecycle"]
 
 
 # Names, ports and values
 
 
-def test_images_and_commands_are_those_of_compose(trial: Manifests) -> None:
+def test_images_and_commands_match_compose(trial: Manifests) -> None:
     for name, service in compose().items():
         container = trial.container(name)
         assert container["image"] == re.sub(r":\$\{.*", "", service["image"])
@@ -197,15 +198,15 @@ def test_images_and_commands_are_those_of_compose(trial: Manifests) -> None:
             assert "command" not in container
 
 
-def test_redis_is_set_up_as_in_compose(trial: Manifests) -> None:
-    *ours, password, _ = trial.container("redis")["command"][2].splitlines()
-    *theirs, _, _ = compose()["redis"]["command"][2].splitlines()
-    assert ours == theirs
+def test_redis_configuration_matches_compose(trial: Manifests) -> None:
+    *lines, password, _ = trial.container("redis")["command"][2].splitlines()
+    *compose_lines, _, _ = compose()["redis"]["command"][2].splitlines()
+    assert lines == compose_lines
     assert password.startswith("requirepass")
-    assert "$$REDISCLI_AUTH" in password  # $$: one $
+    assert "$$REDISCLI_AUTH" in password  # $$ is an escaped $
 
 
-def test_variables_are_those_of_the_example(trial: Manifests) -> None:
+def test_variables_match_the_example(trial: Manifests) -> None:
     config = trial.get("ConfigMap", "deal-scout")["data"]
     example = example_variables()
     watchdog = {"HEALTH_RESTART_AFTER", "LIVE_RESTART_AFTER"}
@@ -215,7 +216,7 @@ def test_variables_are_those_of_the_example(trial: Manifests) -> None:
     for overlay in OVERLAYS:
         names = build(overlay).get("Secret", "deal-scout")["data"]
         assert set(names) <= set(example) & set(compose()["backend"]["environment"])
-        assert not set(names) & set(config)  # it would win, and nobody would see why
+        assert not set(names) & set(config)  # the secret would override it
     assert {entry["name"] for entry in trial.container("frontend")["env"]} == {
         "NAMESPACE",
         *compose()["frontend"]["environment"],
@@ -223,24 +224,24 @@ def test_variables_are_those_of_the_example(trial: Manifests) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_backend_accepts_its_environment(overlay: str) -> None:
+def test_backend_accepts_its_environment(overlay: str) -> None:
     manifests = build(overlay)
     secret = manifests.get("Secret", "deal-scout")["data"]
     environment = manifests.get("ConfigMap", "deal-scout")["data"] | {
         name: base64.b64decode(value).decode() for name, value in secret.items()
     }
-    code = "from app.settings import load; it = load(); print(it.db_host, it.redis_host, it.port)"
-    said = subprocess.run(
+    code = "from app.settings import load; s = load(); print(s.db_host, s.redis_host, s.port)"
+    result = subprocess.run(
         [sys.executable, "-c", code],
         env=clean_environment(PYTHONPATH=str(ROOT / "backend"), **environment),
         capture_output=True,
         text=True,
     )
     hosts = {"production": "db.example.com redis.example.com", "trial": "postgres redis"}
-    assert said.stdout.strip() == f"{hosts[overlay]} 8000", said.stderr
+    assert result.stdout.strip() == f"{hosts[overlay]} 8000", result.stderr
 
 
-def test_ports_agree(trial: Manifests) -> None:
+def test_ports_of_containers_services_and_policies_agree(trial: Manifests) -> None:
     port = trial.get("ConfigMap", "deal-scout")["data"]["PORT"]
     backend = trial.get("Service", "backend")["spec"]["ports"][0]
     assert (
@@ -256,27 +257,27 @@ def test_ports_agree(trial: Manifests) -> None:
     for service in trial.of("Service"):
         selected = template(trial, service["metadata"]["name"])
         assert service["spec"]["selector"].items() <= selected["metadata"]["labels"].items()
-        (wanted,) = service["spec"]["ports"]
-        names = {each["name"] for each in selected["spec"]["containers"][0]["ports"]}
-        assert wanted["targetPort"] in names
-        # And the network lets requests through to it.
+        (service_port,) = service["spec"]["ports"]
+        names = {item["name"] for item in selected["spec"]["containers"][0]["ports"]}
+        assert service_port["targetPort"] in names
+        # The network policy allows requests to that port.
         policy = trial.get("NetworkPolicy", service["metadata"]["name"])["spec"]
         assert policy["podSelector"]["matchLabels"] == service["spec"]["selector"]
-        assert policy["ingress"][0]["ports"] == [{"port": wanted["targetPort"]}]
+        assert policy["ingress"][0]["ports"] == [{"port": service_port["targetPort"]}]
 
 
-def test_what_selects_pods_selects_those_of_its_workload(trial: Manifests) -> None:
-    for each in trial.workloads():
-        labels = each["spec"]["template"]["metadata"]["labels"]
-        assert each["spec"]["selector"]["matchLabels"].items() <= labels.items()
-        for spread in each["spec"]["template"]["spec"].get("topologySpreadConstraints", []):
+def test_selectors_match_the_pods_of_their_workload(trial: Manifests) -> None:
+    for workload in trial.workloads():
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert workload["spec"]["selector"]["matchLabels"].items() <= labels.items()
+        for spread in workload["spec"]["template"]["spec"].get("topologySpreadConstraints", []):
             assert spread["labelSelector"]["matchLabels"].items() <= labels.items()
     for budget in trial.of("PodDisruptionBudget"):
         labels = template(trial, budget["metadata"]["name"])["metadata"]["labels"]
         assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_there_is_one_beat(manifests: Manifests) -> None:
+def test_beat_has_one_replica(manifests: Manifests) -> None:
     beat = manifests.get("Deployment", "beat")["spec"]
     assert (beat["replicas"], beat["strategy"]) == (1, {"type": "Recreate"})
 
@@ -284,7 +285,7 @@ def test_there_is_one_beat(manifests: Manifests) -> None:
 # Autoscaling
 
 
-def test_nobody_but_the_autoscaler_sets_the_number_of_workers() -> None:
+def test_only_the_autoscaler_sets_the_number_of_workers() -> None:
     manifests = build("production", "autoscaling")
     assert "replicas" not in manifests.get("Deployment", "worker")["spec"]
     scaler = manifests.get("HorizontalPodAutoscaler", "worker")["spec"]
@@ -296,24 +297,25 @@ def test_nobody_but_the_autoscaler_sets_the_number_of_workers() -> None:
 # docs/scaling.md
 
 
-def yaml_block(first: str) -> dict:  # type: ignore[type-arg]
-    """The one example of the docs that begins with this key."""
+def yaml_block(key: str) -> dict:  # type: ignore[type-arg]
+    """Return the only YAML block of docs/scaling.md that begins with this key."""
     text = (ROOT / "docs" / "scaling.md").read_text("utf-8")
-    (block,) = re.findall(rf"```yaml\n({first}:.*?)```", text, re.DOTALL)
+    (block,) = re.findall(rf"```yaml\n({key}:.*?)```", text, re.DOTALL)
     return yaml.safe_load(block)
 
 
-def test_the_rule_in_the_docs_brings_the_metric_that_the_autoscaler_asks_for() -> None:
+def test_rule_in_the_docs_provides_the_metric_of_the_autoscaler() -> None:
     rules = yaml_block("externalRules")["externalRules"]
     scaler = build("production", "autoscaling").get("HorizontalPodAutoscaler", "worker")["spec"]
-    asked = scaler["metrics"][0]["external"]["metric"]["name"]
-    assert [rule["seriesQuery"].partition("{")[0] for rule in rules] == [asked]
-    # Every replica tells the same number.
+    metric = scaler["metrics"][0]["external"]["metric"]["name"]
+    assert [rule["seriesQuery"].partition("{")[0] for rule in rules] == [metric]
+    # Every replica exports the same number.
     assert rules[0]["metricsQuery"].startswith("max(")
 
 
-def test_a_variable_is_added_as_the_docs_say() -> None:
-    more = yaml_block("configMapGenerator")
-    config = build("production", more=yaml.safe_dump(more)).get("ConfigMap", "deal-scout")["data"]
+def test_variable_can_be_added_as_in_the_docs() -> None:
+    kustomization = yaml.safe_dump(yaml_block("configMapGenerator"))
+    manifests = build("production", kustomization=kustomization)
+    config = manifests.get("ConfigMap", "deal-scout")["data"]
     assert config["ALEMBIC_CMD"].endswith("alembic upgrade head")
     assert config["PORT"] == "8000"

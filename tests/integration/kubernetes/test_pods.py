@@ -1,6 +1,7 @@
-"""The pods of the trial overlay as containers of a Docker Engine, with what their manifests grant.
+"""The pods of the trial overlay, run as containers on a Docker Engine.
 
-No cluster runs here, so this plays the kubelet: variables, users, volumes, probes and the end.
+There is no cluster, so `Pods` does the work of the kubelet: variables, users, volumes, probes and
+termination.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ NAMESPACE = "deal-scout-trial"
 
 
 class Pods:
-    """One container for each workload, all of them in one network."""
+    """A container for each workload, all in one network."""
 
     def __init__(self, manifests: Manifests, stack: ExitStack) -> None:
         self.manifests = manifests
@@ -41,7 +42,7 @@ class Pods:
     def _start(self, pod: Object, container: Object) -> AbstractContextManager[Container]:
         name, image = container["name"], container["image"]
         environment = self._environment(container)
-        words = [_expand(word, environment) for word in container.get("command", [])]
+        command = [_expand(argument, environment) for argument in container.get("command", [])]
         ours = name in ("backend", "worker", "beat", "frontend")
         return dockerized.container(
             build_image(image.removeprefix("deal-scout-")) if ours else image,
@@ -55,22 +56,22 @@ class Pods:
             *_security(pod, container),
             *(self._mount(pod, mount) for mount in container["volumeMounts"]),
             *(["--init"] if pod.get("shareProcessNamespace") else []),
-            *(["--entrypoint", words[0]] if words else []),
-            command=tuple(words[1:]),
+            *(["--entrypoint", command[0]] if command else []),
+            command=tuple(command[1:]),
         )
 
     def _mount(self, pod: Object, mount: Object) -> str:
-        for each in pod["volumes"]:
-            if each["name"] == mount["name"]:
-                size = each["emptyDir"]["sizeLimit"].removesuffix("i").lower()
+        for volume in pod["volumes"]:
+            if volume["name"] == mount["name"]:
+                size = volume["emptyDir"]["sizeLimit"].removesuffix("i").lower()
                 return f"--tmpfs={mount['mountPath']}:mode=0777,size={size}"
-        # A claim: it belongs to root, and fsGroup may write to it.
-        volume, group = f"{self.name}-{uuid.uuid4().hex[:4]}", pod["securityContext"]["fsGroup"]
-        self._stack.callback(docker, "volume", "rm", "--force", volume, ok=False)
+        # A volume claim: owned by root, writable for fsGroup.
+        claim, group = f"{self.name}-{uuid.uuid4().hex[:4]}", pod["securityContext"]["fsGroup"]
+        self._stack.callback(docker, "volume", "rm", "--force", claim, ok=False)
         prepare = f"chown 0:{group} /volume && chmod 2775 /volume"
-        as_root = ("--user", "0:0", "--entrypoint", "sh", "--volume", f"{volume}:/volume")
+        as_root = ("--user", "0:0", "--entrypoint", "sh", "--volume", f"{claim}:/volume")
         docker("run", "--rm", *as_root, "redis:7", "-c", prepare)
-        return f"--volume={volume}:{mount['mountPath']}:nocopy"
+        return f"--volume={claim}:{mount['mountPath']}:nocopy"
 
     def _environment(self, container: Object) -> dict[str, str]:
         config = self.manifests.get("ConfigMap", "deal-scout")["data"]
@@ -78,87 +79,89 @@ class Pods:
             name: base64.b64decode(value).decode()
             for name, value in self.manifests.get("Secret", "deal-scout")["data"].items()
         }
-        found = config | secret if "envFrom" in container else {}
+        environment = config | secret if "envFrom" in container else {}
         for entry in container.get("env", []):
             source = entry.get("valueFrom", {})
             if "configMapKeyRef" in source:
-                found[entry["name"]] = config[source["configMapKeyRef"]["key"]]
+                environment[entry["name"]] = config[source["configMapKeyRef"]["key"]]
             elif "secretKeyRef" in source:
-                found[entry["name"]] = secret[source["secretKeyRef"]["key"]]
+                environment[entry["name"]] = secret[source["secretKeyRef"]["key"]]
             elif "fieldRef" in source:
-                found[entry["name"]] = NAMESPACE
+                environment[entry["name"]] = NAMESPACE
             else:
-                found[entry["name"]] = _expand(entry["value"], found)
-        return found
+                environment[entry["name"]] = _expand(entry["value"], environment)
+        return environment
 
-    def probe(self, name: str, kind: str) -> bool:
-        """Whether a probe of a pod succeeds now; without one it would count as such."""
+    def has_passing_probe(self, name: str, kind: str) -> bool:
+        """Return True if a probe of a pod succeeds, or there is none."""
         probe = self.manifests.container(name).get(kind)
         if probe is None:
             return True
         if "exec" in probe:
-            words = probe["exec"]["command"]
-            return self.running[name].execute(*words, ok=False).returncode == 0
-        answer = get(self.url(name) + probe["httpGet"]["path"])
-        return answer is not None and answer.is_success
+            command = probe["exec"]["command"]
+            return self.running[name].execute(*command, ok=False).returncode == 0
+        response = get(self.url(name) + probe["httpGet"]["path"])
+        return response is not None and response.is_success
 
     def url(self, name: str) -> str:
         return self.running[name].url(self.manifests.container(name)["ports"][0]["containerPort"])
 
 
 def _expand(text: str, environment: dict[str, str]) -> str:
-    """As Kubernetes does: $(NAME) where there is such a variable, and $$ for $."""
+    """Expand $(NAME) of known variables, and $$ to $, as Kubernetes does."""
     return re.sub(
         r"\$\$|\$\(([\w.-]+)\)",
-        lambda found: "$" if found[0] == "$$" else environment.get(found[1], found[0]),
+        lambda match: "$" if match[0] == "$$" else environment.get(match[1], match[0]),
         text,
     )
 
 
 def _security(pod: Object, container: Object) -> list[str]:
-    user, ours = pod["securityContext"], container["securityContext"]
-    assert ours["readOnlyRootFilesystem"]
+    user, context = pod["securityContext"], container["securityContext"]
+    assert context["readOnlyRootFilesystem"]
     return [
         *("--user", f"{user['runAsUser']}:{user['runAsGroup']}", "--read-only"),
-        *(f"--cap-drop={name}" for name in ours["capabilities"]["drop"]),
+        *(f"--cap-drop={name}" for name in context["capabilities"]["drop"]),
         *("--security-opt", "no-new-privileges"),
     ]
 
 
 @pytest.fixture(scope="module")
 def pods() -> Iterator[Pods]:
-    dockerized.find_engine()
+    dockerized.require_engine()
     with ExitStack() as stack:
         yield Pods(build("trial"), stack)
 
 
 @pytest.mark.parametrize("name", dockerized.SERVICES)
-def test_it_gets_ready(pods: Pods, name: str) -> None:
+def test_pod_becomes_ready(pods: Pods, name: str) -> None:
     container = pods.running[name]
     try:
         for kind in ("startupProbe", "readinessProbe"):
-            wait_until(f"the {kind} of {name}", lambda kind=kind: pods.probe(name, kind), 120)
+            wait_until(
+                f"the {kind} of {name}", lambda kind=kind: pods.has_passing_probe(name, kind), 120
+            )
     except AssertionError as error:
         raise AssertionError(f"{error}\n{container.logs()[-3000:]}") from None
-    assert pods.probe(name, "livenessProbe")
+    assert pods.has_passing_probe(name, "livenessProbe")
     assert container.inspect()["RestartCount"] == 0
 
 
-def test_the_page_reaches_the_backend_by_its_full_name(pods: Pods) -> None:
-    def answers() -> bool:
-        answer = httpx.get(f"{pods.url('frontend')}/api/ready", timeout=10, trust_env=False)
-        return (answer.status_code, answer.json()["migrations"]) == (200, "current")
+def test_page_reaches_the_backend_by_its_full_name(pods: Pods) -> None:
+    def is_ready() -> bool:
+        response = httpx.get(f"{pods.url('frontend')}/api/ready", timeout=10, trust_env=False)
+        return (response.status_code, response.json()["migrations"]) == (200, "current")
 
-    wait_until("the page hands on that all is ready", answers)
+    wait_until("/api/ready of the page returns 200", is_ready)
 
 
 @pytest.mark.parametrize("name", ["frontend", "beat", "worker", "backend"])
-def test_it_ends_within_its_grace_period(pods: Pods, name: str) -> None:
+def test_pod_stops_within_its_grace_period(pods: Pods, name: str) -> None:
     container: Container = pods.running[name]
     (grace,) = (
         pod["terminationGracePeriodSeconds"]
-        for pod, each in pods.manifests.containers()
-        if each["name"] == name
+        for pod, spec in pods.manifests.containers()
+        if spec["name"] == name
     )
     hook = pods.manifests.container(name).get("lifecycle", {}).get("preStop")
     if hook:

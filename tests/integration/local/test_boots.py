@@ -121,7 +121,7 @@ def test_up_tells_of_a_degraded_backend_at_once(stack):
 
 def test_a_slow_database_is_waited_for(stack):
     with frozen(stack, "postgres"):
-        process, shown = stack.read_restart("Attempt 2/4... (waiting)")
+        process, shown = stack.restart_until("Attempt 2/4... (waiting)")
     text = shown + process.stdout.read()
     assert process.wait(60) == 0, text
     assert re.search(r"database +[2-5]\.\d s +[2-4] attempts +answered", text)

@@ -196,7 +196,7 @@ def test_up_gives_the_data_new_passwords_when_they_are_lost(tmp_path):
 
 
 def test_a_second_change_is_told_who_holds_the_lock(stack):
-    first = stack.begin(
+    first = stack.start(
         "restart-backend",
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -216,7 +216,7 @@ def test_a_restart_is_finished_though_the_verb_is_gone(stack, how):
     old = stack.pids("worker")[0]
     os.kill(old, signal.SIGSTOP)  # it hears SIGTERM when it goes on
     words = ["restart", "worker", "--no-logs", "--timeout", "1" if how == "timeout" else "60"]
-    verb = stack.begin(
+    verb = stack.start(
         *words,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 import pytest
 
 from harness.servers import wait_until
-from tests.support import swarmed
+from tests.support import swarm_stacks
 from tests.support.nodes import Node
-from tests.support.swarmed import SwarmStack
+from tests.support.swarm_stacks import SwarmStack
 
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[list[Node]]:
-    with swarmed.swarm(3) as made:
+    with swarm_stacks.swarm(3) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def deployed(machines: list[Node], tmp_path_factory: pytest.TempPathFactory) -> SwarmStack:
-    made = swarmed.checkout(tmp_path_factory.mktemp("swarm"), machines[0])
+    made = swarm_stacks.checkout(tmp_path_factory.mktemp("swarm"), machines[0])
     file = made.root / "deploy" / "swarm.yml"
     text = file.read_text("utf-8")
     once = "      update_config: &keep-serving"

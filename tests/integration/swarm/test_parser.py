@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness.dockerized import environment, find_engine
+from harness.dockerized import environment, require_engine
 from harness.stacks import ROOT
 from invoke_stack.runtimes.swarm.stackfile import derive
 
@@ -16,7 +16,7 @@ SECRETS = {"POSTGRES_PASSWORD": "s3cr3t-one", "REDIS_PASSWORD": "s3cr3t-two"}
 
 @pytest.fixture(scope="module")
 def derived():
-    find_engine()
+    require_engine()
     told = subprocess.run(
         [
             *("docker", "compose", "--project-name", "shop", "--file", "docker-compose.yml"),

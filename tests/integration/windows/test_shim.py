@@ -1,4 +1,4 @@
-"""The PowerShell shim: its syntax and its parameters everywhere, its exit code where it can run."""
+"""The PowerShell shim: syntax and parameters everywhere, exit code where PowerShell exists."""
 
 import re
 import shutil
@@ -13,34 +13,36 @@ from harness.stacks import ROOT
 SHIM = ROOT / "scripts" / "win" / "restart-backend.ps1"
 
 
-def parsed(text):
+def parse(text):
     language = tree_sitter.Language(tree_sitter_powershell.language())
     return tree_sitter.Parser(language).parse(text.encode()).root_node
 
 
 def nodes(node, kind):
+    """Yield the nodes of a kind in a syntax tree."""
     if node.type == kind:
         yield node
     for child in node.children:
         yield from nodes(child, kind)
 
 
-def test_it_is_powershell():
-    assert not parsed(SHIM.read_text("utf-8")).has_error
-    # And the parser would have noticed.
-    assert parsed("param([int]$TailLines = 50").has_error
+def test_shim_is_valid_powershell():
+    assert not parse(SHIM.read_text("utf-8")).has_error
+    # The parser detects an error.
+    assert parse("param([int]$TailLines = 50").has_error
 
 
-def test_it_has_the_parameters_and_defaults_of_old():
-    found = {}
-    for parameter in nodes(parsed(SHIM.read_text("utf-8")), "script_parameter"):
+def test_shim_keeps_its_parameters_and_defaults():
+    parameters = {}
+    for parameter in nodes(parse(SHIM.read_text("utf-8")), "script_parameter"):
         text = parameter.text.decode()
         [(kind, name, default)] = re.findall(r"\[(\w+)\]\$(\w+)(?:\s*=\s*(\S+))?", text)
-        found[name] = (kind, default)
-    assert found == {"Logs": ("switch", "$true"), "TailLines": ("int", "50")}
+        parameters[name] = (kind, default)
+    assert parameters == {"Logs": ("switch", "$true"), "TailLines": ("int", "50")}
 
 
-def test_it_is_ascii_because_windows_powershell_reads_files_by_its_code_page():
+def test_shim_is_ascii():
+    """Windows PowerShell reads scripts with the system code page."""
     assert SHIM.read_bytes().isascii()
 
 
@@ -48,10 +50,10 @@ def powershells():
     return [name for name in ("pwsh", "powershell") if shutil.which(name)]
 
 
-@pytest.mark.skipif(not powershells(), reason="there is no PowerShell here")
+@pytest.mark.skipif(not powershells(), reason="no PowerShell in PATH")
 @pytest.mark.parametrize("shell", powershells())
-def test_it_passes_words_and_exit_code_on(shell):
-    words = ["-NoProfile", "-ExecutionPolicy", "Bypass", "-File", str(SHIM), "-TailLines", "-1"]
-    result = subprocess.run([shell, *words], capture_output=True, text=True, timeout=300)
+def test_shim_passes_on_arguments_and_exit_code(shell):
+    arguments = ["-NoProfile", "-ExecutionPolicy", "Bypass", "-File", str(SHIM), "-TailLines", "-1"]
+    result = subprocess.run([shell, *arguments], capture_output=True, text=True, timeout=300)
     assert result.returncode == 2
     assert "--tail is '-1'" in result.stderr

@@ -48,7 +48,7 @@ def play(timeout=600.0, readiness=READINESS, **script):
         reporter=reporter,
         clock=clock,
     )
-    assert runtime.asked == 1
+    assert runtime.restart_calls == 1
     return verdicts, reporter, clock
 
 
@@ -82,7 +82,7 @@ def test_restart_ignores_a_healthy_old_process():
 
 
 def test_restart_times_out_when_the_request_does_not_return():
-    [verdict], _, _ = play(timeout=4, answered_at=60)
+    [verdict], _, _ = play(timeout=4, restart_returns_at=60)
     assert verdict.outcome is Outcome.TIMEOUT
     assert verdict.total_seconds == pytest.approx(4, abs=0.2)
     assert "goes on" in verdict.reason
@@ -127,7 +127,7 @@ def test_restart_ignores_a_start_that_the_request_itself_stops():
         lines=[line(1.1, "old again"), *BOOT],
         starts=[(1.0, "backend"), (1.7, "backend")],
         ends=[(1.5, "backend", 143)],
-        answered_at=1.8,  # a request to restart returns after the start that it makes
+        restart_returns_at=1.8,  # a request to restart returns after the start that it makes
         answers=[(5.0, READY)],
     )
     assert verdict.outcome is Outcome.HEALTHY

@@ -1,4 +1,4 @@
-"""Stacks on Docker Swarm, for the tests of all runtimes and for those of several nodes."""
+"""Stacks of the `swarm` runtime, on one or several nodes."""
 
 from __future__ import annotations
 
@@ -21,38 +21,42 @@ from tests.support.nodes import Node, nodes
 
 @dataclass
 class SwarmStack(Stack):
+    """A checkout whose services run on Docker Swarm."""
+
     runtime: str = "swarm"
     node: Node = None  # type: ignore[assignment]  # the manager
 
     def container(self, service: str) -> str:
-        """One that runs on the manager."""
+        """Return the id of a container of a service on the manager."""
         name = f"{self.environment['COMPOSE_PROJECT_NAME']}_{service}"
         label = f"label=com.docker.swarm.service.name={name}"
         return self.node.docker("ps", "--quiet", "--filter", label).stdout.split()[0]
 
-    def beside(self, service: str, *words: str) -> list[str]:
-        return ["docker", "exec", self.container(service), *words]
+    def exec_command(self, service: str, *command: str) -> list[str]:
+        """Return the command line that runs a command in the environment of a service."""
+        return ["docker", "exec", self.container(service), *command]
 
     def url(self, service: str = "backend") -> str:
-        # Swarm publishes the page alone; the way to the backend leads through its proxy.
+        """Return the address of a service; that of the backend is the proxy of the frontend."""
         page = f"http://{self.node.address}:3000"
         return f"{page}/api" if service == "backend" else page
 
-    def kill(self, service: str, how: signal.Signals | None = None) -> None:
-        name = (how or signal.SIGKILL).name
+    def kill(self, service: str, sig: signal.Signals | None = None) -> None:
+        """Send a signal to a container of a service on the manager, by default SIGKILL."""
+        name = (sig or signal.SIGKILL).name
         self.node.docker("kill", "--signal", name, self.container(service))
 
 
 @contextlib.contextmanager
 def swarm_stack(folder: Path) -> Iterator[SwarmStack]:
-    """A checkout with nothing up, and a swarm of one node."""
+    """Yield a stack that is not up, on a swarm of one node."""
     with swarm(1) as machines:
         yield checkout(folder, machines[0])
 
 
 @contextlib.contextmanager
 def swarm(count: int) -> Iterator[list[Node]]:
-    """Nodes that are one swarm, the first its manager, all with the images."""
+    """Yield the nodes of a swarm, the first its manager; all of them have the images."""
     with nodes(count) as machines:
         manager, *workers = machines
         listen = ("--advertise-addr", manager.address, "--listen-addr", manager.address)
@@ -68,12 +72,12 @@ def swarm(count: int) -> Iterator[list[Node]]:
 
 
 def checkout(folder: Path, manager: Node) -> SwarmStack:
-    """A checkout whose probes look often, so that tests wait for what happens and not for a look."""
+    """Create a checkout with short health check intervals, so that tests wait less."""
     copy_checkout(folder)
     for name in ("docker-compose.yml", "deploy/swarm.yml"):
         text = (folder / name).read_text("utf-8")
-        for slow, fast in (("interval: 10s", "interval: 2s"), ("interval: 5s", "interval: 1s")):
-            text = text.replace(slow, fast)
+        for before, after in (("interval: 10s", "interval: 2s"), ("interval: 5s", "interval: 1s")):
+            text = text.replace(before, after)
         (folder / name).write_text(text, "utf-8")
     environment = dockerized.environment(
         DOCKER_HOST=manager.host,
@@ -86,7 +90,7 @@ def checkout(folder: Path, manager: Node) -> SwarmStack:
 
 @functools.cache
 def images() -> tuple[str, Path]:
-    """Our images' tag, and an archive of all that a node needs: there is no registry."""
+    """Build our images; return their tag and an archive of all images, as there is no registry."""
     tag = dockerized.RUN
     ours = []
     for name in ("backend", "frontend"):

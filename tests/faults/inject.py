@@ -1,4 +1,4 @@
-"""Harming one service of a running stack, and healing it again."""
+"""Inject faults into a service of a running stack, and query its backend meanwhile."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from harness.stacks import Stack
 
 
-class Answer(NamedTuple):
-    """What a probe got, and how long that took in seconds."""
+class Response(NamedTuple):
+    """A response of the backend, and how many seconds it took."""
 
     status: int
     body: dict[str, Any]
@@ -24,64 +24,66 @@ class Answer(NamedTuple):
 
 
 class Prober:
-    """Asks the backend at the address that it had in the beginning."""
+    """Queries the backend of a stack; the address is looked up once, on creation."""
 
     def __init__(self, stack: Stack) -> None:
         self.address = urlsplit(stack.url()).netloc
 
-    def ask(self, path: str = "/health") -> Answer:
-        begin = time.monotonic()
+    def get(self, path: str = "/health") -> Response:
+        """Request a path."""
+        started_at = time.monotonic()
         connection = http.client.HTTPConnection(self.address, timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", path)
             response = connection.getresponse()
             text = response.read()
-        seconds = time.monotonic() - begin
+        seconds = time.monotonic() - started_at
         body = json.loads(text) if text.startswith(b"{") else {}
-        return Answer(response.status, body, seconds)
+        return Response(response.status, body, seconds)
 
     def text(self, path: str) -> str:
-        """Everything that is answered, headers and all."""
+        """Return headers and body of a response as text."""
         connection = http.client.HTTPConnection(self.address, timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", path)
             response = connection.getresponse()
             return f"{response.headers}{response.read().decode('utf-8', 'replace')}"
 
-    def says(self, status: int, path: str = "/health") -> bool:
+    def has_status(self, status: int, path: str = "/health") -> bool:
+        """Return True if a path responds with this status."""
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.ask(path).status == status
+            return self.get(path).status == status
         return False
 
 
 @contextlib.contextmanager
 def frozen(stack: Stack, service: str) -> Iterator[None]:
-    """Every process of a service stopped with SIGSTOP."""
+    """Stop every process of a service with SIGSTOP until the block ends."""
     pids = stack.pids(service)
 
-    def tell(how: signal.Signals) -> None:
+    def send(sig: signal.Signals) -> None:
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):  # a health check that has ended
-                stack.signal(pid, how)
+            with contextlib.suppress(ProcessLookupError):  # a health check that has exited
+                stack.signal(pid, sig)
 
-    tell(signal.SIGSTOP)
+    send(signal.SIGSTOP)
     try:
         yield
     finally:
-        tell(signal.SIGCONT)
+        send(signal.SIGCONT)
 
 
 @contextlib.contextmanager
 def locked(stack: Stack, *tables: str) -> Iterator[None]:
-    """Tables held under ACCESS EXCLUSIVE by a session of PostgreSQL's own client."""
+    """Lock tables with ACCESS EXCLUSIVE, in a session of psql, until the block ends."""
     script = (
         'export PGUSER="${PGUSER:-$POSTGRES_USER}" PGDATABASE="${PGDATABASE:-$POSTGRES_DB}"\n'
         'exec psql -At --command="BEGIN; LOCK TABLE $0 IN ACCESS EXCLUSIVE MODE"'
         ' --command="SELECT 1" --file=-'
     )
-    words = stack.beside("postgres", "sh", "-c", script, ", ".join(tables))
+    command = stack.exec_command("postgres", "sh", "-c", script, ", ".join(tables))
     holder = subprocess.Popen(
-        words,
+        command,
         cwd=stack.root,
         env=stack.environment,
         stdin=subprocess.PIPE,
@@ -95,5 +97,5 @@ def locked(stack: Stack, *tables: str) -> Iterator[None]:
             assert holder.poll() is None
         yield
     finally:
-        holder.stdin.close()  # psql ends, and its session with it
+        holder.stdin.close()  # ends psql and its session
         holder.wait(30)
