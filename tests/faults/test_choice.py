@@ -100,7 +100,7 @@ def test_f36_auto_takes_the_stopped_stack_whose_base_images_are_gone(compose, me
     assert record.read(compose.root / ".local") == ""
     assert chosen(compose).startswith("runtime: compose (an engine answers")
     compose.compose("down", "--rmi", "all")
-    assert "-base cannot be had" in chosen(compose)
+    assert "-base cannot be pulled" in chosen(compose)
     assert not (compose.root / ".local" / "stack.json").exists()
     measured("the Compose stack with its data, stopped or down, without its base image")
 
@@ -180,4 +180,4 @@ def test_f36_auto_finds_the_stack_of_a_swarm_and_its_data(tmp_path):
         assert done.stderr.startswith("runtime: swarm (it has the data of this project)\n")
         own.docker("volume", "rm", f"{name}_data")
         done = stack.inv("status")
-        assert done.stderr.startswith("runtime: local (an engine answers, but the image ")
+        assert done.stderr.startswith("runtime: local (Docker is running, but the image ")

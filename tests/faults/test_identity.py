@@ -342,13 +342,13 @@ def test_f42_orphans_are_listed_and_stay(orphaned, name, measured):
     assert not re.search("^remove", shown, re.MULTILINE)
     result = orphaned.inv("up")
     assert result.returncode == 0, result
-    assert f"notice: orphans, which are in no Compose file, stay: {listed}\n" in result.stderr
+    assert f"notice: keeping orphans (in no Compose file): {listed}\n" in result.stderr
     assert "inv up --remove-orphans" in result.stderr
     assert "Found orphan containers" not in result.stderr
     assert states(name) == {"db": "running", "old": "running", "done": "exited"}
     result = orphaned.inv("down", env={"COMPOSE_REMOVE_ORPHANS": "1"})
     assert result.returncode == 0, result
-    assert f"stay: {listed}\n" in result.stderr
+    assert f"keeping orphans (in no Compose file): {listed}\n" in result.stderr
     assert states(name) == {"old": "running", "done": "exited"}
     measured("listed by `up`, its dry run and `down`; both stay")
 
@@ -360,7 +360,7 @@ def test_f42_orphans_are_removed_with_the_flag_and_listed_before(orphaned, name)
     result = orphaned.inv("up", "--remove-orphans", env={"COMPOSE_IGNORE_ORPHANS": "1"})
     assert result.returncode == 0, result
     said = result.stderr
-    assert said.index(f"removing orphans, which are in no Compose file: {name}-done-1") < (
+    assert said.index(f"removing orphans (in no Compose file): {name}-done-1") < (
         said.index("docker compose up --detach --remove-orphans")
     )
     assert states(name) == {"db": "running"}
@@ -445,12 +445,12 @@ def test_f42_orphans_of_a_swarm_stack_stay_without_the_flag(tmp_path, manager):
         assert re.search("^leave +old ", stack.ok("up", "--dry-run"), re.MULTILINE)
         result = stack.inv("up")
         assert result.returncode == 0, result
-        assert "stay: old\n" in result.stderr
+        assert "keeping orphans (in no Compose file): old\n" in result.stderr
         stack.ok("down")
         assert [task.split()[1] for task in running_tasks(manager, "farm")] == ["farm_old.1"]
         stack.ok("up")
         result = stack.inv("up", "--remove-orphans")
-        assert "removing orphans, which are in no Compose file: old\n" in result.stderr
+        assert "removing orphans (in no Compose file): old\n" in result.stderr
         assert [task.split()[1] for task in running_tasks(manager, "farm")] == ["farm_db.1"]
         stack.ok("down", "--volumes", "--yes")
         assert manager.docker("network", "ls", "--quiet", "--filter", "name=farm").stdout == ""

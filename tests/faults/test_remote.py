@@ -154,7 +154,7 @@ def test_f35_a_container_that_cannot_be_asked_is_unknown(remote, decoy, tmp_path
     with project(tmp_path / "unknown", host, port, "redis:7", command) as stack:
         shown = stack.inv("health")
         assert shown.returncode == 3
-        reason = "its container has no wget, curl or python to ask with"
+        reason = "its container has no curl, wget or python to send requests"
         assert f"web is unknown ({reason})" in shown.stdout
         seen = stack.json("health")
         assert (seen["state"], seen["http_status"], seen["reason"]) == ("unknown", None, reason)
