@@ -281,7 +281,8 @@ def _dependencies(container: Mapping[str, Any]) -> list[str]:
 
 def _depth(service: str, needs: Mapping[str, Sequence[str]]) -> int:
     """Return the length of the longest chain of services that start before this one."""
-    return 1 + max((_depth(each, needs) for each in needs.get(service, ())), default=-1)
+    dependencies = needs.get(service, ())
+    return 1 + max((_depth(dependency, needs) for dependency in dependencies), default=-1)
 
 
 def _number(container: Mapping[str, Any]) -> int:

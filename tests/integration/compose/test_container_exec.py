@@ -46,7 +46,7 @@ def client():
 
 @pytest.fixture(scope="module")
 def server(client):
-    """A container that runs SERVER, with Python as its only HTTP client."""
+    """Yield a container that runs SERVER and has Python as its only HTTP client."""
     with dockerized.container("python:3.11-slim", command=("python3", "-c", SERVER)) as server:
         wait_until("it serves", lambda: get(client, server, "/good").status == 200)
         yield server
@@ -54,7 +54,7 @@ def server(client):
 
 @pytest.fixture(scope="module", params=["python", "curl", "busybox"])
 def requester(request, client, server):
-    """A container in the server's network namespace, for each HTTP client."""
+    """Yield a container in the server's network namespace, for each HTTP client."""
     options = ["--network", f"container:{server.id}", "--entrypoint", "sleep"]
     image = "redis:7"
     match request.param:
