@@ -61,7 +61,7 @@ def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
 
         runtime = runtimes["compose"]
         assert isinstance(runtime, ComposeRuntime)
-        return runtime.lacks()
+        return runtime.obstacle()
 
     can_have_engine = engine.can_exist()
     if can_have_engine:
@@ -70,7 +70,7 @@ def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
         with ThreadPoolExecutor(2) as pool:
             compose, swarm = pool.map(presence, ("compose", "swarm"))
     else:
-        compose = swarm = engine.absence()
+        compose = swarm = engine.no_engine_error()
     return runtimes, choice.Facts(
         {"compose": compose, "local": local.presence(), "swarm": swarm},
         compose_obstacle=compose_obstacle,

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# A Docker Engine with Compose, kubectl where there is none, and stand-ins for the base images, on a bare Debian 12
-# without an image registry.
+# Set up a Docker Engine with Compose, kubectl if it is missing, and stand-ins for the base images, on a bare
+# Debian 12 without an image registry.
 #
 #   eval "$(tests/engine/setup.sh)"     then `docker` and `docker compose` work in this shell
-#   tests/engine/stop.sh                stops the engine; images and volumes stay for the next time
+#   tests/engine/stop.sh                stops the engine; images and volumes stay
 #
-# Everything lies under /var/cache/deal-scout-engine (or $DEAL_SCOUT_ENGINE); what is there already is used again.
-# Progress goes to stderr, the variables to stdout.
+# Everything is under /var/cache/deal-scout-engine (or $DEAL_SCOUT_ENGINE), and is reused. Progress goes to stderr, the
+# variables to stdout.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$here/common.sh"
 
-# The host's release, whose packages the images use, and the next one, whose engine is newer: 26.1 for 20.10
-# (`start_interval` in a health check needs 25). Its programs run on this release's libc.
+# The host's release, whose packages the images use, and the next one, which has engine 26.1 instead of 20.10
+# (`start_interval` in a health check needs 25). Its programs run with this release's libc.
 release=bookworm
 next=trixie
 
-# Folder under images/, and the tag by which the product's Dockerfiles and Compose file call the real image.
+# Folder under images/, and the tag of the real image in the Dockerfiles and the Compose file.
 images=(
     "postgres postgres:17"
     "redis redis:7"
@@ -26,15 +26,15 @@ images=(
     "nginx nginxinc/nginx-unprivileged:1.27"
 )
 
-# runc and tini are from the host's release: the next one's need its libc.
+# runc and tini come from the host's release: those of the next one need its libc.
 packages=(runc tini iptables iproute2 netcat-openbsd mmdebstrap ca-certificates)
 
-# Marks an image with the files that it was made from.
+# Label of an image: a hash of the files that it was built from.
 label=deal-scout.made-from
 
 export DOCKER_CONFIG=$cache/config PATH=$cache/bin:$PATH:/usr/sbin:/sbin
 
-# Run a command with its output in a log of the name $1, and show the end of that if it fails.
+# Run a command with its output in the log $1, and print the end of the log if it fails.
 logged() {
     local log=$cache/log/$1.log
     shift
@@ -56,28 +56,28 @@ install_packages() {
 
 install() {
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
-    # The package lists may be missing, or name versions that are gone.
+    # The package lists may be missing or out of date.
     "${apt[@]}" install --no-install-recommends "$@" ||
         { "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "$@"; }
 }
 
-# This machine's own sources for its release, as lines for a source list, whatever file and format they stand in.
+# Print this machine's sources for its release as lines of a source list, whatever their file and format.
 sources() {
     # shellcheck disable=SC2016  # the variables are apt's
     apt-get indextargets --format 'deb $(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' |
         sed -nE "/^deb [^ ]+ $release(-[a-z]+)? main$/p" | sort -u
 }
 
-# The next release's source, on the same server.
+# Print the source of the next release, on the same server.
 next_source() {
     sources | sed -n "s|^\(deb [^ ]*\) $release main\$|\1 $next main|p" | head -n 1
 }
 
-# apt tells who is behind a source only once it has fetched its lists.
+# apt knows the origin of a source only after it has fetched its lists.
 fetch_sources() {
     [[ -z $(next_source) ]] || return 0
     logged update apt-get update
-    [[ -n $(next_source) ]] || die "apt knows no source of Debian $release; look at /etc/apt/sources.list*"
+    [[ -n $(next_source) ]] || die "apt has no source for Debian $release; check /etc/apt/sources.list*"
 }
 
 download_engine() {
@@ -86,7 +86,7 @@ download_engine() {
     local options=(
         -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder/cache" -o Dir::State::status=/dev/null
-        -o APT::Sandbox::User=root # `_apt` may not enter the folder
+        -o APT::Sandbox::User=root # `_apt` has no access to the folder
     )
     say "downloading the engine and its plugins from Debian $next"
     rm -rf "$folder" "$cache/engine.new"
@@ -104,7 +104,7 @@ download_engine() {
     rm -rf "$folder"
 }
 
-# The client alone goes on PATH, with the plugins in a configuration folder of its own: ~/.docker stays untouched.
+# Only the client goes on PATH. Its plugins are in a separate configuration folder: ~/.docker stays untouched.
 install_client() {
     mkdir -p "$cache/bin" "$DOCKER_CONFIG/cli-plugins"
     ln -sfn "$cache/engine/usr/bin/docker" "$cache/bin/docker"
@@ -115,12 +115,12 @@ install_client() {
 answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
 start_engine() {
-    # Two engines would fight over the bridge and the iptables chains.
+    # Two engines would conflict over the bridge and the iptables chains.
     [[ ! -S /var/run/docker.sock ]] || ! DOCKER_HOST=unix:///var/run/docker.sock answers ||
         die "another engine answers on /var/run/docker.sock; use that one, or stop it first"
     stop_containerd
-    remove_traces
-    echo '{}' >"$run/daemon.json" # and not whatever /etc/docker/daemon.json says
+    remove_stale_files
+    echo '{}' >"$run/daemon.json" # instead of /etc/docker/daemon.json
     say "starting dockerd, log in $run/dockerd.log"
     PATH=$cache/engine/usr/sbin:$cache/engine/usr/bin:$PATH setsid dockerd \
         --config-file "$run/daemon.json" --data-root "$cache/data" --exec-root "$run/exec" \
@@ -134,22 +134,22 @@ start_engine() {
     }
 }
 
-# A number that changes with any file that goes into an image.
-made_from() {
+# Print a hash of all files that go into an image.
+source_hash() {
     (cd "$here/images" && find base "$1" -type f -print0 | sort -zu | xargs -0 sha256sum | sha256sum | cut -c 1-16)
 }
 
 is_current() { # folder, tag
-    [[ $(docker image inspect --format "{{index .Config.Labels \"$label\"}}" "$2" 2>/dev/null) = "$(made_from "$1")" ]]
+    [[ $(docker image inspect --format "{{index .Config.Labels \"$label\"}}" "$2" 2>/dev/null) = "$(source_hash "$1")" ]]
 }
 
-# A minimal Debian as an image. The archive is kept, so that a fresh data root costs a second and not twenty.
+# Create a minimal Debian image. With the cached archive a new data root takes one second instead of twenty.
 make_base() {
     local tag=$1 hash archive
-    hash=$(made_from base)
+    hash=$(source_hash base)
     archive=$cache/base-$hash.tar
     if [[ ! -f $archive ]]; then
-        say "making a minimal Debian $release"
+        say "creating a minimal Debian $release"
         sources | logged base sh "$here/images/base/make.sh" "$release" "$archive.new"
         rm -f "$cache"/base-*.tar
         mv "$archive.new" "$archive"
@@ -160,7 +160,7 @@ make_base() {
 
 build_image() { # folder, tag
     say "building $2"
-    logged "$1" docker build --label "$label=$(made_from "$1")" --build-arg "NEXT_SOURCE=$(next_source)" --tag "$2" \
+    logged "$1" docker build --label "$label=$(source_hash "$1")" --build-arg "NEXT_SOURCE=$(next_source)" --tag "$2" \
         "$here/images/$1"
 }
 
@@ -187,7 +187,7 @@ make_images() {
     return "$failed"
 }
 
-# For `eval`. PATH gets our folder once, however often this runs.
+# Print the variables for `eval`. Repeated calls add our folder to PATH only once.
 print_variables() {
     printf 'export DOCKER_HOST=%q DOCKER_CONFIG=%q\n' "$DOCKER_HOST" "$DOCKER_CONFIG"
     # shellcheck disable=SC2016  # for the caller's shell to expand

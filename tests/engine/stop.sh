@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stop the engine that setup.sh started, and its containers. Their restart policies apply when it starts again.
+# Stop the engine that setup.sh started, and its containers. Restart policies apply when it starts again.
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -10,21 +10,20 @@ stop_engine() {
     pid=$(engine_pid) || return 0
     say "stopping dockerd ($pid)"
     kill "$pid"
-    # It gives its containers 15 s, and then kills them.
+    # It stops its containers, and kills them after 15 s.
     within 40 engine_gone || {
-        say "dockerd does not stop: killing it"
+        say "dockerd has not stopped after 40 s: killing it"
         kill -KILL "$pid"
         within 10 engine_gone || die "dockerd ($pid) survives SIGKILL"
     }
 }
 
-# What a dockerd that was killed leaves: containers, the shims that hold them, and mounts, because of which nobody could
-# delete the folder.
-clear_up() {
+# Remove what a killed dockerd leaves behind: containers, their shims, and mounts that would block deleting the folder.
+clean_up() {
     local runc=(runc --root "$run/exec/runtime-runc/moby") container process mounts
     if [[ -d $run/exec/runtime-runc/moby ]]; then
         for container in $("${runc[@]}" list --quiet); do
-            "${runc[@]}" delete --force "$container" || say "container $container does not go away"
+            "${runc[@]}" delete --force "$container" || say "cannot delete container $container"
         done
     fi
     for process in /proc/[0-9]*; do
@@ -37,5 +36,5 @@ clear_up() {
 take_lock
 stop_engine
 stop_containerd
-clear_up
-remove_traces
+clean_up
+remove_stale_files

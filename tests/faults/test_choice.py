@@ -105,7 +105,7 @@ def test_f36_auto_chooses_compose_when_base_image_is_missing(compose, measured):
     assert record.read(compose.root / ".local") == ""
     assert runtime_notice(compose).startswith("runtime: compose (an engine answers")
     compose.compose("down", "--rmi", "all")
-    assert "-base cannot be had" in runtime_notice(compose)
+    assert "-base cannot be pulled" in runtime_notice(compose)
     assert not (compose.root / ".local" / "stack.json").exists()
     measured("the Compose stack with its data, stopped or down, without its base image")
 
@@ -185,4 +185,4 @@ def test_f36_auto_chooses_swarm_when_it_has_stack_or_data(tmp_path):
         assert done.stderr.startswith("runtime: swarm (it has the data of this project)\n")
         engine.docker("volume", "rm", f"{name}_data")
         done = stack.inv("status")
-        assert done.stderr.startswith("runtime: local (an engine answers, but the image ")
+        assert done.stderr.startswith("runtime: local (Docker is running, but the image ")

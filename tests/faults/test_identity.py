@@ -345,13 +345,13 @@ def test_f42_orphans_are_listed_and_kept(orphaned, name, measured):
     assert not re.search("^remove", plan, re.MULTILINE)
     result = orphaned.inv("up")
     assert result.returncode == 0, result
-    assert f"notice: orphans, which are in no Compose file, stay: {orphans}\n" in result.stderr
+    assert f"notice: keeping orphans (in no Compose file): {orphans}\n" in result.stderr
     assert "inv up --remove-orphans" in result.stderr
     assert "Found orphan containers" not in result.stderr
     assert states(name) == {"db": "running", "old": "running", "done": "exited"}
     result = orphaned.inv("down", env={"COMPOSE_REMOVE_ORPHANS": "1"})
     assert result.returncode == 0, result
-    assert f"stay: {orphans}\n" in result.stderr
+    assert f"keeping orphans (in no Compose file): {orphans}\n" in result.stderr
     assert states(name) == {"old": "running", "done": "exited"}
     measured("listed by `up`, its dry run and `down`; both stay")
 
@@ -363,7 +363,7 @@ def test_f42_orphans_are_listed_and_removed_with_the_flag(orphaned, name):
     result = orphaned.inv("up", "--remove-orphans", env={"COMPOSE_IGNORE_ORPHANS": "1"})
     assert result.returncode == 0, result
     stderr = result.stderr
-    assert stderr.index(f"removing orphans, which are in no Compose file: {name}-done-1") < (
+    assert stderr.index(f"removing orphans (in no Compose file): {name}-done-1") < (
         stderr.index("docker compose up --detach --remove-orphans")
     )
     assert states(name) == {"db": "running"}
@@ -448,12 +448,12 @@ def test_f42_orphans_of_a_swarm_stack_are_kept_without_the_flag(tmp_path, manage
         assert re.search("^leave +old ", stack.ok("up", "--dry-run"), re.MULTILINE)
         result = stack.inv("up")
         assert result.returncode == 0, result
-        assert "stay: old\n" in result.stderr
+        assert "keeping orphans (in no Compose file): old\n" in result.stderr
         stack.ok("down")
         assert [task.split()[1] for task in running_tasks(manager, "farm")] == ["farm_old.1"]
         stack.ok("up")
         result = stack.inv("up", "--remove-orphans")
-        assert "removing orphans, which are in no Compose file: old\n" in result.stderr
+        assert "removing orphans (in no Compose file): old\n" in result.stderr
         assert [task.split()[1] for task in running_tasks(manager, "farm")] == ["farm_db.1"]
         stack.ok("down", "--volumes", "--yes")
         assert manager.docker("network", "ls", "--quiet", "--filter", "name=farm").stdout == ""

@@ -154,7 +154,7 @@ def test_f35_health_is_unknown_without_a_client_in_the_container(remote, decoy, 
     with project(tmp_path / "unknown", host, port, "redis:7", command) as stack:
         result = stack.inv("health")
         assert result.returncode == 3
-        reason = "its container has no wget, curl or python to ask with"
+        reason = "its container has no curl, wget or python to send requests"
         assert f"web is unknown ({reason})" in result.stdout
         health = stack.json("health")
         assert (health["state"], health["http_status"]) == ("unknown", None)

@@ -1,1 +1,1 @@
-"""The runtime `compose`: Docker Compose on one engine."""
+"""The `compose` runtime: Docker Compose on one engine."""

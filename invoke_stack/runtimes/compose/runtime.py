@@ -1,7 +1,7 @@
 """The `compose` runtime: a Compose project on a Docker Engine.
 
-Containers are found by the labels that Compose gives them, whatever their names, and whichever
-files they came from. `docker compose` itself is called for `up`, `down` and builds alone.
+Finds containers by Compose's labels, whatever their names and Compose files. Calls `docker compose`
+only to start, stop and build, and to read the Compose files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from invoke_stack.runtimes.docker import (
     images,
 )
 from invoke_stack.runtimes.docker.compose_labels import LABEL
-from invoke_stack.runtimes.docker.project import say_orphans
+from invoke_stack.runtimes.docker.project import report_orphans
 from invoke_stack.runtimes.docker.runtime import DockerRuntime
 
 _ALIVE = {"running", "restarting", "paused"}  # states of a container that is not stopped
@@ -38,26 +38,29 @@ class ComposeRuntime(DockerRuntime):
 
     @property
     def label(self) -> str:
+        """The label of all the project's objects on the engine."""
         return f"{LABEL}.project={self.project.name}"
 
     @functools.cached_property
     def node(self) -> str:
+        """The name of the machine that the engine runs on."""
         return engine.node_name(self.client)
 
-    # What is there
+    # State
 
     def presence(self) -> Presence:
-        with engine.patience() as self.client, engine.errors():
+        """Return how much of this project's stack exists on the engine."""
+        with engine.short_timeout() as self.client, engine.errors():
             if states := {container["State"] for container in self._containers()}:
                 return Presence.RUNNING if states & _ALIVE else Presence.STOPPED
             volumes = self.client.volumes(filters={"label": self.label})["Volumes"]
         return Presence.DATA if volumes else Presence.NOTHING
 
-    def lacks(self) -> str:
-        """What stands in the way of `up` here, in a few words; empty if nothing does.
+    def obstacle(self) -> str:
+        """Return why `up` cannot start the stack here, as a short message; else empty.
 
-        Raises `Unavailable` when no engine answers. Images that are not there are looked for in
-        their registries, which takes a moment.
+        Queries registries for missing images, which may take seconds. Raises `Unavailable` if no
+        engine answers.
         """
         _ = self.client
         if not self.project.files():
@@ -65,31 +68,35 @@ class ComposeRuntime(DockerRuntime):
         return images.obstacle(self.client, self.project)
 
     def services(self) -> tuple[str, ...]:
+        """Return the names of the services with containers, in start order."""
         names = [_service(container) for container in self._containers()]
         return tuple(dict.fromkeys(names))
 
     def expected_services(self) -> tuple[str, ...]:
-        self._containers()  # raises if the engine is away, or the stack another checkout's
+        """Return the names of the services that `up` starts."""
+        self._containers()  # raises if no engine answers, or the stack is another checkout's
         return tuple(self.project.services())
 
     def orphans(self) -> tuple[str, ...]:
+        """Return the names of the project's containers that are in no Compose file."""
         self._containers()
-        services = self.project.model(every_profile=True)["services"]
+        services = self.project.model(all_profiles=True)["services"]
         labels = [self.label, f"{LABEL}.config-hash"]
         with engine.errors():
             containers = self.client.containers(all=True, filters={"label": labels})
         orphans = [each for each in containers if compose_labels.is_orphan(each, services)]
-        return tuple(sorted(str(each["Names"][0]).lstrip("/") for each in orphans))
+        return tuple(sorted(str(orphan["Names"][0]).lstrip("/") for orphan in orphans))
 
     def data(self) -> tuple[str, ...]:
+        """Return the names of the volumes that `down` deletes with `volumes`."""
         containers = self._containers()
-        model = self.project.model(every_profile=True)
+        model = self.project.model(all_profiles=True)
         with engine.errors():
             existing = self.client.volumes()["Volumes"] or ()
         volumes = [
-            each["Name"]
-            for each in existing
-            if compose_labels.is_declared(each, self.project.name, model.get("volumes") or {})
+            volume["Name"]
+            for volume in existing
+            if compose_labels.is_declared(volume, self.project.name, model.get("volumes") or {})
         ]
         if not containers:
             self.project.refuse_other_data(volumes)
@@ -98,16 +105,19 @@ class ComposeRuntime(DockerRuntime):
         return tuple(sorted({*volumes, *compose_labels.anonymous_volumes(stopped)}))
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
-        found = self._of([service] if service else None)
+        """Return the replicas of one service or of all; `probe` makes no difference here."""
+        containers = self._containers_of([service] if service else None)
         with engine.errors(), ThreadPoolExecutor(8) as pool:
-            inspected = list(pool.map(self.client.inspect_container, [c["Id"] for c in found]))
+            inspected = list(pool.map(self.client.inspect_container, [c["Id"] for c in containers]))
         replicas = [
-            engine.replica_of(each, _service(container), self._replica(container, found), self.node)
-            for container, each in zip(found, inspected, strict=True)
+            engine.replica_of(
+                details, _service(container), _replica_name(container, containers), self.node
+            )
+            for container, details in zip(containers, inspected, strict=True)
         ]
-        return engine.remember_memory(self.client, replicas)
+        return engine.with_memory_kills(self.client, replicas)
 
-    def _ask(self, replica: Replica, path: str, timeout: float) -> Answer:
+    def _get(self, replica: Replica, path: str, timeout: float) -> Answer:
         configured = self.config.port if replica.service == self.config.service else 0
         if replica.ports and not configured and self.is_here():
             return http.fetch(f"http://{replica.ports[0]}{path}", timeout)
@@ -125,42 +135,47 @@ class ComposeRuntime(DockerRuntime):
             self.client, inspected["Id"], f"http://127.0.0.1:{port}{path}", timeout
         )
 
-    # What changes it
+    # Changes
 
     def restart(self, service: str) -> None:
-        def one(container: Mapping[str, Any]) -> None:
+        """Restart all containers of a service at once."""
+
+        def restart_container(container: Mapping[str, Any]) -> None:
             with engine.errors():
                 inspected = self.client.inspect_container(container["Id"])
-                # The SDK would ask for 10 s whatever the container's own grace period is, and give
-                # up on the answer too early.
+                # The SDK would send a grace period of 10 s, whatever the container's own is, and time
+                # out too early.
                 grace = inspected["Config"].get("StopTimeout") or engine.GRACE
                 self.client.restart(container["Id"], timeout=grace)
 
-        found = self._of([service])
-        with ThreadPoolExecutor(len(found)) as pool:
-            list(pool.map(one, found))
+        containers = self._containers_of([service])
+        with ThreadPoolExecutor(len(containers)) as pool:
+            list(pool.map(restart_container, containers))
 
     def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        """Run `docker compose up --detach`, with a new `.env` if the project needs passwords."""
         orphans = self.orphans()  # raises before anything is written
         self.project.write_env(self.client, self.label, say)
-        say_orphans(orphans, say, removed=remove_orphans)
-        words = ["up", "--detach", *(["--build"] if build else [])]
-        words += ["--remove-orphans"] if remove_orphans else []
-        say(f"docker compose {' '.join(words)}")
+        report_orphans(orphans, say, removed=remove_orphans)
+        arguments = ["up", "--detach", *(["--build"] if build else [])]
+        arguments += ["--remove-orphans"] if remove_orphans else []
+        say(f"docker compose {' '.join(arguments)}")
         record.write(self.config.state, self.name)
-        self.project.note_start()
-        self.project.compose(words, show=True)
+        self.project.record_start()
+        self.project.compose(arguments, show_output=True)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        orphans = self.orphans()  # raises for another checkout's
+        """Run `docker compose down`; volumes stay unless `volumes`."""
+        orphans = self.orphans()  # raises if the stack belongs to another checkout
         if volumes:
-            self.data()  # the same
-        say_orphans(orphans, say)
-        words = ["down", *(["--volumes"] if volumes else [])]
-        say(f"docker compose {' '.join(words)}")
-        self.project.compose(words, show=True)
+            self.data()  # raises if the data may belong to another checkout
+        report_orphans(orphans, say)
+        arguments = ["down", *(["--volumes"] if volumes else [])]
+        say(f"docker compose {' '.join(arguments)}")
+        self.project.compose(arguments, show_output=True)
 
     def ports(self) -> dict[str, tuple[int, ...]]:
+        """Return the fixed ports that the Compose files publish, by service."""
         services = json.loads(self.project.compose(["config", "--format", "json"]))["services"]
         return {
             name: tuple(
@@ -172,13 +187,13 @@ class ComposeRuntime(DockerRuntime):
         }
 
     def staleness(self, service: str) -> str:
-        """Why the running containers are not what `inv up` would start now; empty if they are."""
-        for container in self._of([service]):
+        """Return why `up` would recreate a service's containers, as a short message; else empty."""
+        for container in self._containers_of([service]):
             with engine.errors():
                 inspected = self.client.inspect_container(container["Id"])
-                named = self.client.images(inspected["Config"]["Image"], quiet=True)
-            if named and inspected["Image"] not in named:
-                return "its image has been built anew since it was created"
+                image_ids = self.client.images(inspected["Config"]["Image"], quiet=True)
+            if image_ids and inspected["Image"] not in image_ids:
+                return "its image has been rebuilt since it was created"
             expected = self.project.compose(["config", "--hash", service]).split()[-1:]
             if expected and expected[0] != container["Labels"].get(f"{LABEL}.config-hash"):
                 return "docker-compose.yml or .env has changed since it was created"
@@ -187,69 +202,76 @@ class ComposeRuntime(DockerRuntime):
     # Containers
 
     def _containers(self) -> list[dict[str, Any]]:
-        """Compose's containers of the project, each behind those that it depends on.
+        """Return the project's containers, each after those that it depends on.
 
-        Raises `OtherCheckout` if they are those of another one.
+        Raises `OtherCheckout` if they belong to another checkout.
         """
         labels = [self.label, f"{LABEL}.oneoff=False"]
         with engine.errors():
-            found = self.client.containers(all=True, filters={"label": labels})
-        folders = [each["Labels"].get(f"{LABEL}.project.working_dir", "") for each in found]
+            containers = self.client.containers(all=True, filters={"label": labels})
+        folders = [each["Labels"].get(f"{LABEL}.project.working_dir", "") for each in containers]
         self.project.refuse_other_checkout(folders, self.client)
-        needs = {_service(container): _dependencies(container) for container in found}
-        return sorted(found, key=lambda c: (_depth(_service(c), needs), _service(c), _number(c)))
+        needs = {_service(container): _dependencies(container) for container in containers}
+        return sorted(
+            containers, key=lambda c: (_depth(_service(c), needs), _service(c), _number(c))
+        )
 
-    def _of(self, services: Sequence[str] | None) -> list[dict[str, Any]]:
-        every = self._containers()
-        if not every:
+    def _containers_of(self, services: Sequence[str] | None) -> list[dict[str, Any]]:
+        """Return the containers of these services, or of all.
+
+        Raises `OutOfReach` if the stack is not up, or a service does not exist.
+        """
+        containers = self._containers()
+        if not containers:
             raise OutOfReach(
                 f"the stack is not up: no containers of the project {self.project.name!r}",
                 "start it with: inv up",
             )
-        names = list(dict.fromkeys(_service(container) for container in every))
+        names = list(dict.fromkeys(_service(container) for container in containers))
         for service in services or ():
             if service not in names:
                 raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(names)}")
-        return [c for c in every if services is None or _service(c) in services]
+        return [c for c in containers if services is None or _service(c) in services]
 
     def _container(self, service: str) -> str:
-        for container in self._of([service]):
+        for container in self._containers_of([service]):
             if container["State"] == "running":
                 return str(container["Id"])
-        raise OutOfReach(f"{service} does not run", "start it with: inv up")
+        raise OutOfReach(f"{service} is not running", "start it with: inv up")
 
     def _container_of(self, replica: Replica) -> str:
         return replica.identity
 
-    def _replica(self, container: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> str:
-        """A replica's name: that of its service, with its number when there are several."""
-        service = _service(container)
-        several = sum(_service(each) == service for each in among) > 1
-        return f"{service}-{_number(container)}" if several else service
-
     def _sources(self, services: Sequence[str], say: Say) -> list[engine_stream.Source]:
-        found = self._of(services)
+        containers = self._containers_of(services)
         with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda each: self._source(each, found), found))
+            return list(pool.map(lambda each: self._source(each, containers), containers))
 
     def _source(
-        self, container: Mapping[str, Any], among: Sequence[Mapping[str, Any]]
+        self, container: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]
     ) -> engine_stream.Source:
         with engine.errors():
             inspected = self.client.inspect_container(container["Id"])
         return engine_stream.Source(
             identity=container["Id"],
             service=_service(container),
-            replica=self._replica(container, among),
+            replica=_replica_name(container, containers),
             node=self.node,
             tty=inspected["Config"]["Tty"],
-            running=inspected["State"]["Running"],
-            started=inspected["State"]["StartedAt"],
+            is_running=inspected["State"]["Running"],
+            started_at=inspected["State"]["StartedAt"],
         )
 
 
 def _service(container: Mapping[str, Any]) -> str:
     return str(container["Labels"][f"{LABEL}.service"])
+
+
+def _replica_name(container: Mapping[str, Any], containers: Sequence[Mapping[str, Any]]) -> str:
+    """Return the name of its service, with its number if `containers` has several of it."""
+    service = _service(container)
+    has_siblings = sum(_service(each) == service for each in containers) > 1
+    return f"{service}-{_number(container)}" if has_siblings else service
 
 
 def _dependencies(container: Mapping[str, Any]) -> list[str]:
@@ -258,8 +280,9 @@ def _dependencies(container: Mapping[str, Any]) -> list[str]:
 
 
 def _depth(service: str, needs: Mapping[str, Sequence[str]]) -> int:
-    """How many services must start before this one, one after the other."""
-    return 1 + max((_depth(each, needs) for each in needs.get(service, ())), default=-1)
+    """Return the length of the longest chain of services that start before this one."""
+    dependencies = needs.get(service, ())
+    return 1 + max((_depth(dependency, needs) for dependency in dependencies), default=-1)
 
 
 def _number(container: Mapping[str, Any]) -> int:

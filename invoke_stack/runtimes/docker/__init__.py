@@ -1,1 +1,1 @@
-"""What the runtimes on Docker Engine share: the client, logs, commands in containers, images."""
+"""Code shared by the runtimes on Docker Engine: client, logs, commands in containers, images."""

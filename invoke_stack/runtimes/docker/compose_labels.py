@@ -1,4 +1,4 @@
-"""What Compose's labels say of containers and volumes. Pure."""
+"""Reads Compose's labels of containers and volumes. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LABEL = "com.docker.compose"
 def is_orphan(container: Mapping[str, Any], services: Collection[str]) -> bool:
     """Return True if `docker compose up --remove-orphans` removes a container of the project.
 
-    Compose before 2.27 leaves an ended `docker compose run` of a known service alone.
+    Compose before 2.27 keeps the exited container of a `docker compose run` of a known service.
     """
     labels = container["Labels"]
     if labels.get(f"{LABEL}.oneoff") == "True":
@@ -23,18 +23,18 @@ def is_orphan(container: Mapping[str, Any], services: Collection[str]) -> bool:
 def is_declared(volume: Mapping[str, Any], project: str, declared: Mapping[str, Any]) -> bool:
     """Return True if `docker compose down --volumes` deletes a volume.
 
-    `declared` are the volumes of the Compose files.
+    `declared` holds the volumes of the Compose files by key.
     """
-    own = {key: each for key, each in declared.items() if not each.get("external")}
-    if volume["Name"] in [each.get("name") for each in own.values()]:
+    own = {key: options for key, options in declared.items() if not options.get("external")}
+    if volume["Name"] in [options.get("name") for options in own.values()]:
         return True
-    # A name with a variable in it is not known here; the label holds the key.
+    # A name that contains a variable is not resolved here; the label holds the key.
     labels = volume["Labels"] or {}
     return labels.get(f"{LABEL}.project") == project and labels.get(f"{LABEL}.volume") in own
 
 
 def anonymous_volumes(containers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the volumes without a name of these containers, each with its service."""
+    """Yield the anonymous volumes of these containers, each with its service."""
     for container in containers:
         for mount in container.get("Mounts") or ():
             if mount["Type"] == "volume" and re.fullmatch(r"[0-9a-f]{64}", mount["Name"]):

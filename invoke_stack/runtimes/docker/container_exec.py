@@ -1,4 +1,4 @@
-"""Running a command inside a container, and asking over HTTP from there."""
+"""Runs commands inside a container, and sends HTTP requests from there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-START_LIMIT = 5.0  # seconds that the engine may take to run a probe, beyond the probe's own limit
-_NO_SUCH_PROGRAM = (126, 127)
-_ENDED_BY_LIMIT = (124, 137, 142, 143)  # by `timeout`, SIGKILL, SIGALRM, SIGTERM
-_MOST = 1 << 20  # bytes of an answer
+START_LIMIT = 5.0  # seconds the engine may take to run a request, on top of the request's timeout
+_NO_SUCH_PROGRAM = (126, 127)  # exit codes
+_TIMED_OUT = (124, 137, 142, 143)  # exit codes after `timeout`, SIGKILL, SIGALRM, SIGTERM
+_MAX_BODY = 1 << 20  # bytes of a response
 
 _PYTHON = f"""
 import http.client, signal, sys
@@ -35,14 +35,14 @@ signal.alarm(int(sys.argv[2]))
 host, _, path = sys.argv[1].partition("://")[2].partition("/")
 connection = http.client.HTTPConnection(host)
 connection.request("GET", "/" + path)
-answer = connection.getresponse()
-body = answer.read({_MOST})
-sys.stdout.buffer.write(b"HTTP/1.1 %d\\r\\n\\r\\n" % answer.status + body)
+response = connection.getresponse()
+body = response.read({_MAX_BODY})
+sys.stdout.buffer.write(b"HTTP/1.1 %d\\r\\n\\r\\n" % response.status + body)
 """
 
-# Asks with the first program there is. Each ends by itself in time, for it outlives a client that goes
-# away; none uses a proxy, and what a redirect leads to does not count. The last one shows no body
-# of an error, and its own limit (-T) crashes Debian's build.
+# Sends the request with the first program that exists. Each has its own timeout, because it outlives a
+# client that disconnects; none uses a proxy or follows redirects. The last one (BusyBox) prints no
+# body of an error, and its own timeout option (-T) crashes Debian's build.
 _SHELL = """
 url=$1 seconds=$2 python=$3
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -64,35 +64,36 @@ exit 127
 
 
 def run(
-    client: APIClient, identity: str, words: Sequence[str], seconds: float
+    client: APIClient, container: str, command: Sequence[str], seconds: float
 ) -> tuple[int, str, str]:
-    """Return its exit code, stdout and stderr.
+    """Run a command in a container and return its exit code, stdout and stderr.
 
-    Raises `OutOfReach` when the container does not run, and after `seconds`; the command goes on
-    then.
+    Raises:
+        OutOfReach: the container is not running, or the command takes more than `seconds`; the
+            command itself continues then.
     """
 
     def call() -> tuple[int, bytes | None, bytes | None]:
         with engine.errors():
-            made = client.exec_create(identity, list(words))
-            output, complaint = client.exec_start(made["Id"], demux=True)
-            return client.exec_inspect(made["Id"])["ExitCode"] or 0, output, complaint
+            exec_id = client.exec_create(container, list(command))["Id"]
+            stdout, stderr = client.exec_start(exec_id, demux=True)
+            return client.exec_inspect(exec_id)["ExitCode"] or 0, stdout, stderr
 
     try:
-        # The SDK reads what an exec prints without any limit.
-        code, output, complaint = within(seconds, call)
+        # The SDK reads the output of an exec without any timeout.
+        code, stdout, stderr = within(seconds, call)
     except TimeoutError:
         raise OutOfReach(
-            f"`{words[0]}` in container {identity[:12]} took more than {seconds:.0f} s",
-            "see whether the engine is overloaded: docker info",
+            f"`{command[0]}` in container {container[:12]} took more than {seconds:.0f} s",
+            "check whether the engine is overloaded: docker info",
         ) from None
-    return code, _text(output), _text(complaint)
+    return code, _text(stdout), _text(stderr)
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return the result of a call; raise `TimeoutError` if there is none in time.
+    """Return the result of a call; raise `TimeoutError` if it takes more than `seconds`.
 
-    The call runs on a daemon thread, so that one that hangs does not keep the verb from ending.
+    The call runs on a daemon thread, so that a call that hangs cannot block the exit.
     """
     result: Future[T] = Future()
 
@@ -106,72 +107,73 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     return result.result(seconds)
 
 
-def execute(client: APIClient, identity: str, words: Sequence[str], seconds: float) -> str:
-    """What it printed. Raises `CommandFailed` with the last line of its complaint."""
-    code, said, wrong = run(client, identity, words, seconds)
+def execute(client: APIClient, container: str, command: Sequence[str], seconds: float) -> str:
+    """Run a command in a container and return its stdout.
+
+    Raises `CommandFailed` with the last line of its stderr, and what `run` raises.
+    """
+    code, stdout, stderr = run(client, container, command, seconds)
     if code:
-        last = (wrong or said).strip().splitlines()[-1:]
-        raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(last)}", "see: inv logs")
-    return said
+        last = (stderr or stdout).strip().splitlines()[-1:]
+        raise CommandFailed(f"`{shlex.join(command)}` failed: {' '.join(last)}", "see: inv logs")
+    return stdout
 
 
 def pipe(
-    identity: str, words: Sequence[str], *, source: BinaryIO | None, sink: BinaryIO | None
+    container: str, command: Sequence[str], *, source: BinaryIO | None, sink: BinaryIO | None
 ) -> None:
-    """Run it with files as its input and output, as `pipes.run` does."""
-    # The SDK offers no input that is portable: a socket whose kind depends on the platform.
-    command = ("docker", "exec", "--interactive", identity, *words)
-    pipes.run(command, source=source, sink=sink)
+    """Run a command in a container with files as its input and output, as `pipes.run` does."""
+    # The SDK has no portable input: it returns a socket whose type depends on the platform.
+    arguments = ("docker", "exec", "--interactive", container, *command)
+    pipes.run(arguments, source=source, sink=sink)
 
 
-def get(client: APIClient, identity: str, url: str, timeout: float) -> Answer:
-    """GET a URL within `timeout` seconds, with the curl, wget or Python that the container has.
+def get(client: APIClient, container: str, url: str, timeout: float) -> Answer:
+    """GET a URL within `timeout` seconds, with the curl, wget or Python of the container.
 
-    The answer has `asked` false where it has none of them, or they fail in a way that says nothing
-    about the service. Raises `OutOfReach` when the container does not run, or the engine does not
-    run the program in time.
+    The answer's `was_sent` is False if the container has none of them, or if they fail in a way
+    that says nothing about the service. Raises `OutOfReach` if the container is not running, or the
+    engine does not run the program in time.
     """
     start = time.perf_counter()
     arguments = (quote(url, safe="%/?:@!$&'()*+,;=~[]"), str(math.ceil(timeout)))
-    for words in (
+    for command in (
         ("sh", "-c", _SHELL, "sh", *arguments, _PYTHON),
         ("python3", "-c", _PYTHON, *arguments),  # an image without a shell
         ("python", "-c", _PYTHON, *arguments),
     ):
-        left = start + timeout + START_LIMIT - time.perf_counter()
-        code, output, complaint = run(client, identity, words, max(1.0, left))
+        remaining = start + timeout + START_LIMIT - time.perf_counter()
+        code, stdout, stderr = run(client, container, command, max(1.0, remaining))
         if code not in _NO_SUCH_PROGRAM:
             seconds = time.perf_counter() - start
-            answer = _answer(url, code, output, complaint, seconds, timeout)
+            answer = _answer(url, code, stdout, stderr, seconds, timeout)
             return replace(answer, through_engine=True)
-    reason = "its container has no wget, curl or python to ask with"
+    reason = "its container has no curl, wget or python to send requests"
     return Answer("", None, {}, 0.0, reason, was_sent=False)
 
 
 def _answer(
-    url: str, code: int, output: str, complaint: str, seconds: float, timeout: float
+    url: str, code: int, stdout: str, stderr: str, seconds: float, timeout: float
 ) -> Answer:
-    """Read what a program printed: wget shows the head on stderr, the others before the body."""
-    head, body = complaint, output
-    if not _STATUS.search(complaint):
-        head, _, body = output.partition("\r\n\r\n")
+    """Parse a program's output: wget prints the headers to stderr, the others before the body."""
+    head, body = stderr, stdout
+    if not _STATUS.search(stderr):
+        head, _, body = stdout.partition("\r\n\r\n")
     status = _STATUS.search(head)
-    if status and (code in _COMPLETE or _BUSYBOX_ERROR in complaint):
+    if status and (code in _COMPLETE or _BUSYBOX_ERROR in stderr):
         return Answer(url, int(status[1]), _json(body), seconds)
-    # Indented lines are those of the head.
-    lines = [line for line in complaint.splitlines() if line.strip() == line] or [
-        f"exit code {code}"
-    ]
-    if code in _ENDED_BY_LIMIT:
+    # wget indents the headers.
+    lines = [line for line in stderr.splitlines() if line.strip() == line] or [f"exit code {code}"]
+    if code in _TIMED_OUT:
         return Answer(url, None, {}, seconds, f"no answer within {timeout:g} s")
-    for sign, problem in _PROBLEMS:
-        if re.search(sign, "\n".join(lines), re.IGNORECASE):
+    for pattern, problem in _PROBLEMS:
+        if re.search(pattern, "\n".join(lines), re.IGNORECASE):
             return Answer(url, None, {}, seconds, problem.format(timeout=timeout))
-    return Answer(url, None, {}, seconds, f"asking it failed: {lines[-1][:200]}", was_sent=False)
+    return Answer(url, None, {}, seconds, f"the request failed: {lines[-1][:200]}", was_sent=False)
 
 
 _STATUS = re.compile(r"^\s*HTTP/\d\S* ([2-5]\d\d)\b", re.MULTILINE)
-_COMPLETE = (0, 8)  # the exit codes of an answer; 8 is GNU wget's for one that is not 2xx
+_COMPLETE = (0, 8)  # exit codes after a response; GNU wget ends with 8 if it is not 2xx
 _BUSYBOX_ERROR = "server returned error"
 _PROBLEMS = (
     ("refused|could ?n[o']t connect", "connection refused"),
@@ -196,10 +198,10 @@ def _text(output: bytes | None) -> str:
 
 
 def port(inspected: Mapping[str, Any]) -> int:
-    """Return the port that a container's (or an image's) process listens on.
+    """Return the port that the process of a container (or of an image) listens on.
 
-    Its PORT if that is published, else the first published one; without any, its PORT or the first
-    one that it exposes.
+    With published ports: `PORT` if it is among them, else the first. Without: `PORT`, else the first
+    exposed port, else 80.
     """
     published = [
         int(name.partition("/")[0])

@@ -1,4 +1,4 @@
-"""Docker Engine, for the runtimes that use it: finding it, reading its containers, its errors."""
+"""Connects to Docker Engine, reads its containers, and translates its errors."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 Client: TypeAlias = "APIClient"
 
 TIMEOUT = 30  # seconds for one call that is not a stream
-PATIENCE = 2  # seconds for one answer where another place may be chosen instead
+SHORT_TIMEOUT = 2  # seconds for one call while choosing a runtime
 SOCKET = Path("/var/run/docker.sock")  # of the engine that `docker` uses by default
-GRACE = 10  # seconds that the engine gives a container which names none
+GRACE = 10  # seconds from SIGTERM to SIGKILL, unless the container sets its own
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def load() -> None:
-    """Import the SDK. Two threads that both come first would find it half imported."""
+    """Import the SDK, before threads do: two at once could see it partly imported."""
     if "docker" not in sys.modules and importlib.util.find_spec("paramiko") is None:
-        # The SDK imports it for ssh:// even where the program `ssh` does the work.
+        # The SDK imports paramiko for ssh:// even if it uses the program `ssh`.
         stub = ModuleType("paramiko")
         stub.__spec__ = ModuleSpec("paramiko", None)
         sys.modules.setdefault("paramiko", stub)
@@ -51,37 +51,37 @@ def load() -> None:
 
 
 def is_named(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return True if the environment says which engine to use."""
+    """Return True if the environment names the engine to use."""
     return bool(environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT"))
 
 
 def can_exist(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return False if no engine can be there, without the SDK, which takes long to import."""
+    """Return False if no engine can exist; avoids the SDK, which is slow to import."""
     if is_named(environ) or os.name == "nt" or SOCKET.exists():
         return True
     folders = (environ.get("DOCKER_CONFIG"), Path.home() / ".docker")
-    return any(_names_context(Path(folder) / "config.json") for folder in folders if folder)
+    return any(_selects_context(Path(folder) / "config.json") for folder in folders if folder)
 
 
-def _names_context(file: Path) -> bool:
-    """Return True if this configuration of Docker's client chooses a context."""
-    with suppress(OSError, ValueError, AttributeError):  # the SDK ignores what it cannot read, too
+def _selects_context(file: Path) -> bool:
+    """Return True if this configuration of Docker's client selects a context."""
+    with suppress(OSError, ValueError, AttributeError):  # the SDK ignores unreadable files too
         context = json.loads(file.read_text("utf-8")).get("currentContext")
         return context not in (None, "", "default")
     return False
 
 
-def absence() -> Unavailable:
-    """Return the error of a machine on which no engine can exist."""
+def no_engine_error() -> Unavailable:
+    """Return the error for a machine where no engine can exist."""
     if machine.has_docker():
         return Unavailable("Docker does not answer: its socket does not exist", _START)
     return Unavailable("Docker is not installed", "install Docker with its Compose plugin")
 
 
 @contextmanager
-def patience() -> Iterator[APIClient]:
-    """A client that waits `PATIENCE` for each answer, and afterwards as long as any other."""
-    client = connect(timeout=PATIENCE)
+def short_timeout() -> Iterator[APIClient]:
+    """Yield a client with `SHORT_TIMEOUT`; on exit its timeout becomes `TIMEOUT`."""
+    client = connect(timeout=SHORT_TIMEOUT)
     try:
         yield client
     finally:
@@ -89,10 +89,10 @@ def patience() -> Iterator[APIClient]:
 
 
 def connect(environ: Mapping[str, str] = os.environ, timeout: int = TIMEOUT) -> APIClient:
-    """A client of the engine that the `docker` command would use: DOCKER_HOST, else its context.
+    """Return a client of the engine that the `docker` command uses: DOCKER_HOST, else its context.
 
-    The SDK takes the default engine when the context does not exist; that is an error here.
-    Raises `Unavailable` when there is no such engine, or it does not answer.
+    Raises `Unavailable` if the engine does not answer, or the context does not exist (the SDK would
+    fall back to the default engine).
     """
     load()
     import docker
@@ -106,30 +106,30 @@ def connect(environ: Mapping[str, str] = os.environ, timeout: int = TIMEOUT) -> 
         if address.startswith("ssh://") and not shutil.which("ssh"):
             raise Unavailable(
                 f"the command `ssh` is not installed, and Docker's address is {address}",
-                "install OpenSSH's client: sudo apt-get install openssh-client",
+                "install the OpenSSH client: sudo apt-get install openssh-client",
             )
         client = docker.from_env(timeout=timeout, use_ssh_client=True, environment=dict(environ))
         client.ping()
         return client.api
 
 
-def check_context(wanted: str) -> None:
-    """Raise `Unavailable` when there is no Docker context of this name; empty: the current one."""
+def check_context(context: str) -> None:
+    """Raise `Unavailable` if this Docker context does not exist; empty means the current one."""
     from docker.context import ContextAPI
     from docker.context.config import get_current_context_name
 
-    name = wanted or get_current_context_name()
-    known = [context.Name for context in ContextAPI.contexts()]
-    if name not in known:
+    name = context or get_current_context_name()
+    contexts = [each.Name for each in ContextAPI.contexts()]
+    if name not in contexts:
         raise Unavailable(
             f"there is no Docker context {name!r}",
-            f"there are: {', '.join(known)}; choose with: docker context use NAME",
+            f"there are: {', '.join(contexts)}; choose with: docker context use NAME",
         )
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Turn what the SDK and the connection below it raise into `Unavailable` with a remedy."""
+    """Translate the errors of the SDK and of its connection into `Unavailable` with a hint."""
     load()
     import requests
     from docker.errors import APIError, DockerException
@@ -137,61 +137,63 @@ def errors() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        said = str(error.explanation or error).strip()
-        if "not a swarm manager" in said:
-            raise Unavailable("this engine is no manager of a swarm", _MANAGER) from None
-        raise Unavailable(f"Docker refused: {said}", "see: docker events, or inv status") from None
+        message = str(error.explanation or error).strip()
+        if "not a swarm manager" in message:
+            raise Unavailable("this engine is not a swarm manager", _USE_MANAGER) from None
+        raise Unavailable(
+            f"Docker returned an error: {message}", "see: docker events, or inv status"
+        ) from None
     except (DockerException, requests.RequestException, OSError) as error:
         text = str(error)
         if "permission denied" in text.lower() or "PermissionError" in text:
             raise Unavailable(
-                "Docker's socket may not be opened by this user",
-                "join its group and log in again: sudo usermod -aG docker $USER",
+                "permission denied on the Docker socket",
+                "add yourself to the docker group, then log in again: sudo usermod -aG docker $USER",
             ) from None
         raise Unavailable(f"Docker does not answer: {_reason(text)}", _START) from None
 
 
-_MANAGER = "make it one: docker swarm init; or choose one: docker context use NAME"
-_START = "start it, or look where the client looks: docker context ls"
+_USE_MANAGER = "create a swarm: docker swarm init; or use a manager: docker context use NAME"
+_START = "start it, or check which engine the client uses: docker context ls"
 
 
 def _reason(text: str) -> str:
-    for sign, meaning in (
+    for pattern, reason in (
         ("No such file", "its socket does not exist"),
         ("FileNotFound", "its socket does not exist"),
         ("refused", "connection refused"),
         ("timed out", "no answer in time"),
     ):
-        if sign in text:
-            return meaning
+        if pattern in text:
+            return reason
     return text.splitlines()[0][:120] if text else "unknown error"
 
 
 def describe(client: APIClient) -> EngineInfo:
-    """Ask an engine about itself."""
+    """Return an engine's version, clock offset and data folder."""
     begin = datetime.now(UTC)
     with errors():
-        told = client.info()
-    took = (datetime.now(UTC) - begin) / 2
+        info = client.info()
+    one_way = (datetime.now(UTC) - begin) / 2
     return EngineInfo(
-        version=told["ServerVersion"],
-        clock_ahead=(timestamps.parse(told["SystemTime"]) - begin - took).total_seconds(),
-        clock_error=took.total_seconds(),
-        folder=told["DockerRootDir"],
+        version=info["ServerVersion"],
+        clock_ahead=(timestamps.parse(info["SystemTime"]) - begin - one_way).total_seconds(),
+        clock_error=one_way.total_seconds(),
+        folder=info["DockerRootDir"],
         is_here=publishes_here(client),
     )
 
 
 def publisher(client: APIClient, port: int) -> str:
-    """The name of the container that publishes a port; empty if none does."""
+    """Return the name of the container that publishes a port; empty if none does."""
     with errors():
-        found = client.containers(filters={"publish": str(port)})
-    return str(found[0]["Names"][0]).lstrip("/") if found else ""
+        containers = client.containers(filters={"publish": str(port)})
+    return str(containers[0]["Names"][0]).lstrip("/") if containers else ""
 
 
 @functools.cache
 def publishes_here(client: APIClient) -> bool:
-    """Return True if a port that the engine publishes is certainly a port of this machine."""
+    """Return True if the engine's published ports are certainly ports of this machine."""
     address = urlsplit(client.base_url)
     if _ssh_host(client):
         return False
@@ -217,14 +219,14 @@ def publishes_here(client: APIClient) -> bool:
 
 
 def reachable_address(client: APIClient, inspected: Mapping[str, Any]) -> str:
-    """Return a container's own address if it can be reached from here; empty if not."""
+    """Return a container's own IP address if this machine can reach it; else empty."""
     if sys.platform != "linux" or not publishes_here(client):
         return ""
     return engine_host.bridge_address(inspected, engine_host.interfaces())
 
 
 def node_name(client: APIClient) -> str:
-    """Return the machine that the engine runs on: by its address, or by its own host name."""
+    """Return the host of the engine's address, or its host name if the address is local."""
     host = _ssh_host(client)
     if not host and urlsplit(client.base_url).scheme != "http+docker":
         host = urlsplit(client.base_url).hostname or ""
@@ -238,79 +240,79 @@ def node_name(client: APIClient) -> str:
 
 def _ssh_host(client: APIClient) -> str:
     """Return the host of an engine that is reached over SSH; empty if it is not."""
-    # The client's own address is always http+docker://ssh then.
+    # `base_url` is always http+docker://ssh then.
     target = getattr(client.get_adapter(client.base_url), "ssh_host", "")
     return urlsplit(f"ssh://{target}").hostname or ""
 
 
 def replica_of(inspected: Mapping[str, Any], service: str, replica: str, node: str) -> Replica:
-    """A container as the engine describes it."""
+    """Return a container as a replica, from what `docker inspect` prints for it."""
     state = inspected["State"]
     status = _STATUS.get(state["Status"], Status.EXITED)
-    probe = (state.get("Health") or {}).get("Status")
+    health = (state.get("Health") or {}).get("Status")
     running = status is Status.RUNNING
     return Replica(
         service=service,
         replica=replica,
         node=node,
         status=status,
-        health=None if probe in (None, "none", "") or not running else probe,
+        health=None if health in (None, "none", "") or not running else health,
         started_at=timestamps.parse(state["StartedAt"]) if running else None,
         restarts=inspected.get("RestartCount", 0),
         image=inspected["Config"]["Image"],
         ports=tuple(_published(inspected)),
         exit_code=None if running else state.get("ExitCode"),
-        reason=_why(state, running, probe),
+        reason=_container_reason(state, running, health),
         identity=inspected["Id"],
         grace=inspected["Config"].get("StopTimeout") or GRACE,
     )
 
 
-def with_probe(replica: Replica, inspected: Mapping[str, Any]) -> Replica:
-    """A replica that is starting, with what its container's probe said last as the reason."""
-    return replace(replica, reason=_why(inspected["State"], running=True, probe="starting"))
+def with_probe_output(replica: Replica, inspected: Mapping[str, Any]) -> Replica:
+    """Return a starting replica with the last output of its container's health check as reason."""
+    reason = _container_reason(inspected["State"], running=True, health="starting")
+    return replace(replica, reason=reason)
 
 
-def main_command(client: APIClient, identity: str) -> str:
-    """The command line of a container's main process: process 1, or what its init has started."""
+def main_command(client: APIClient, container: str) -> str:
+    """Return the command line of a container's main process: process 1, or the child of its init."""
     with errors():
-        listed = client.top(identity, "-eo pid,ppid,args")["Processes"]
-    rows = sorted((int(pid), int(parent), args) for pid, parent, args in listed)
-    inits = [pid for pid, _, args in rows if _INIT.match(args)]
-    below = [args for _, parent, args in rows if parent in inits[:1]]
-    return below[0] if below else rows[0][2] if rows else ""
+        rows = client.top(container, "-eo pid,ppid,args")["Processes"]
+    processes = sorted((int(pid), int(parent), args) for pid, parent, args in rows)
+    inits = [pid for pid, _, args in processes if _INIT.match(args)]
+    children = [args for _, parent, args in processes if parent in inits[:1]]
+    return children[0] if children else processes[0][2] if processes else ""
 
 
 _INIT = re.compile(r"(\S*/)?(docker-init|tini|dumb-init)\b")
 
 
-def remember_memory(client: APIClient, replicas: list[Replica]) -> list[Replica]:
-    """The same with the reason of those that were restarted because they ran out of memory.
+def with_memory_kills(client: APIClient, replicas: list[Replica]) -> list[Replica]:
+    """Return the replicas; those restarted after running out of memory have that as a reason.
 
-    The engine forgets it with the restart; its events, of which it keeps the last 256, still tell.
+    A restart clears `OOMKilled`, but the engine keeps its last 256 events.
     """
-    starts = {each.identity: each.started_at for each in replicas if each.restarts}
-    moments = [start for start in starts.values() if start]
-    if not moments:
+    starts = {replica.identity: replica.started_at for replica in replicas if replica.restarts}
+    times = [start for start in starts.values() if start]
+    if not times:
         return replicas
-    # On the engine's own clock: an end in the future would be waited for.
-    until = int(max(moments).timestamp()) + 1
+    # By the engine's own clock: with an `until` in the future the call would block until then.
+    until = int(max(times).timestamp()) + 1
     filters = {"event": ["oom"], "container": list(starts)}
     with errors():
-        told = list(client.events(since=0, until=until, filters=filters, decode=True))
-    last = {event["Actor"]["ID"]: datetime.fromtimestamp(event["time"], UTC) for event in told}
+        events = list(client.events(since=0, until=until, filters=filters, decode=True))
+    kills = {event["Actor"]["ID"]: datetime.fromtimestamp(event["time"], UTC) for event in events}
     return [
-        replace(
-            each, reason="; ".join(filter(None, (each.reason, _out_of_memory(last[each.identity]))))
-        )
-        if each.running and each.identity in last
-        else each
-        for each in replicas
+        _with_memory_kill(replica, kills[replica.identity])
+        if replica.running and replica.identity in kills
+        else replica
+        for replica in replicas
     ]
 
 
-def _out_of_memory(moment: datetime) -> str:
-    return f"it {OUT_OF_MEMORY} at {moment:%H:%M:%S} UTC and was restarted"
+def _with_memory_kill(replica: Replica, killed_at: datetime) -> Replica:
+    reason = f"it {OUT_OF_MEMORY} at {killed_at:%H:%M:%S} UTC and was restarted"
+    return replace(replica, reason="; ".join(filter(None, (replica.reason, reason))))
 
 
 _STATUS = {
@@ -321,20 +323,20 @@ _STATUS = {
 }
 
 
-def _why(state: Mapping[str, Any], running: bool, probe: str | None) -> str:
+def _container_reason(state: Mapping[str, Any], running: bool, health: str | None) -> str:
     if state.get("OOMKilled"):
         return f"it {OUT_OF_MEMORY}"
-    if running and probe in ("unhealthy", "starting"):
+    if running and health in ("unhealthy", "starting"):
         log = (state.get("Health") or {}).get("Log") or ()
-        said = [entry["Output"].strip() for entry in log]
-        return said[-1].splitlines()[-1][:200] if said and said[-1] else ""
+        outputs = [entry["Output"].strip() for entry in log]
+        return outputs[-1].splitlines()[-1][:200] if outputs and outputs[-1] else ""
     if running or state["Status"] == "created":
         return state.get("Error", "") or ""
     return state.get("Error") or f"exit code {state.get('ExitCode')}"
 
 
 def published_address(inspected: Mapping[str, Any], port: int) -> str:
-    """Return where the engine's machine publishes a container's port; empty if it does not."""
+    """Return the address on the engine's machine of a published container port; else empty."""
     return next(_published(inspected, f"{port}/tcp"), "")
 
 
@@ -344,5 +346,5 @@ def _published(inspected: Mapping[str, Any], port: str = "") -> Iterator[str]:
         for binding in bindings or ():
             address = binding["HostIp"]
             if ":" in address or port not in ("", name):
-                continue  # the same port again, for IPv6
+                continue  # another port, or the same one for IPv6
             yield f"{'127.0.0.1' if address in ('', '0.0.0.0') else address}:{binding['HostPort']}"  # noqa: S104

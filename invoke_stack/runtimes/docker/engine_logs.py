@@ -1,7 +1,7 @@
-"""Container logs from the engine: the lines of several containers, in order, across restarts.
+"""Reads container logs from the engine: several containers, merged by time, across restarts.
 
-Those that are followed have a thread each. The queues are bounded, so memory does not grow with the
-length of the logs.
+Each followed container has a thread. The queue is bounded, so memory does not grow with the length
+of the logs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from invoke_stack.runtimes.docker.engine_stream import Source, read
 if TYPE_CHECKING:
     from docker import APIClient
 
-_WAITING = 8  # batches of lines of one container that may wait to be shown
-_TICK = 0.02  # seconds
-_LOOK_EVERY = 0.5  # seconds between two looks for containers that are new or run again
-_MARGIN = 100  # lines among which the engine's order and that of time may differ
+_QUEUE_SIZE = 8  # batches of lines
+_TICK = 0.02  # seconds to wait for the next batch
+_POLL_INTERVAL = 0.5  # seconds between two checks for new or restarted containers
+_MARGIN = 100  # lines within which the engine's order may differ from the order of time
 
 
 def history(
     client: APIClient, sources: Sequence[Source], *, tail: int | None, since: str | None
 ) -> Iterator[LogLine]:
-    """The lines up to now, merged by time; `tail` counts over all of them together."""
+    """Yield the lines up to now, merged by time; `tail` limits their total number."""
     if tail == 0:
         return
     merged = _merged(client, sources, tail, since)
-    # One container's tail is exact already, and needs no memory.
+    # The engine applies the tail of a single container itself, without a buffer here.
     yield from merged if tail is None or len(sources) == 1 else deque(merged, maxlen=tail)
 
 
@@ -51,13 +51,13 @@ def _merged(
 
 
 def _in_order(batches: Iterator[list[LogLine]]) -> Iterator[LogLine]:
-    """One container's lines by time: the engine files two streams, each a little ahead at times."""
-    held: list[LogLine] = []
+    """Yield one container's lines by time; its stdout and stderr may be slightly out of order."""
+    buffer: list[LogLine] = []
     for batch in batches:
-        held = sorted(held + batch, key=_time)
-        yield from held[:-_MARGIN]
-        held = held[-_MARGIN:]
-    yield from held
+        buffer = sorted(buffer + batch, key=_time)
+        yield from buffer[:-_MARGIN]
+        buffer = buffer[-_MARGIN:]
+    yield from buffer
 
 
 _time = attrgetter("time")
@@ -65,20 +65,20 @@ _time = attrgetter("time")
 
 def follow(
     client: APIClient,
-    find: Callable[[], list[Source]],
+    find_sources: Callable[[], list[Source]],
     *,
     tail: int | None,
     since: str | None,
     say: Say,
 ) -> Iterator[LogLine | None]:
-    """First the lines up to now, then what comes; see `Runtime.follow`.
+    """Yield the lines up to now, and then new ones; see `Runtime.follow`.
 
-    `find` lists the containers; it is asked again and again, for restarts may replace them.
+    `find_sources` lists the containers. It is called repeatedly, because a restart may replace them.
     """
-    sources = find()
+    sources = find_sources()
     readers = {source.identity: _Reader(client, source) for source in sources}
     past: deque[LogLine] = deque(maxlen=tail)
-    # A few more lines than are shown: those that share the last time stamp must be counted.
+    # Read a few more lines than are shown, to count those that share the last timestamp.
     for line in _merged(client, sources, None if tail is None else tail + _MARGIN, since):
         readers[line.identity].advance(line)
         if tail is None:
@@ -86,73 +86,72 @@ def follow(
         else:
             past.append(line)
     yield from past
-    arrived: queue.Queue[tuple[_Reader, list[LogLine] | None]] = queue.Queue(_WAITING)
+    batches: _Batches = queue.Queue(_QUEUE_SIZE)
     for reader in readers.values():
-        reader.start(arrived)
-    away = False
-    looked = time.monotonic()
+        reader.start(batches)
+    is_away = False
+    polled_at = time.monotonic()
     while True:
         yield None
-        fresh = list(_drain(arrived))
-        yield from sorted(fresh, key=_time)
-        if time.monotonic() - looked < _LOOK_EVERY:
+        yield from sorted(_drain(batches), key=_time)
+        if time.monotonic() - polled_at < _POLL_INTERVAL:
             continue
-        looked = time.monotonic()
+        polled_at = time.monotonic()
         try:
-            found = find()
-        except OutOfReach as problem:
-            if not away:
-                say(f"{problem.message}; waiting for it to come back")
-            away = True
+            sources = find_sources()
+        except OutOfReach as error:
+            if not is_away:
+                say(f"{error.message}; waiting for it to come back")
+            is_away = True
             continue
-        if away:
-            say("Docker answers again; going on where it ended")
-        away = False
-        for source in found:
+        if is_away:
+            say("Docker answers again; resuming the logs")
+        is_away = False
+        for source in sources:
             reader = readers.setdefault(source.identity, _Reader(client, source))
             if reader.has_ended and reader.is_behind(source):
                 reader.source = source
-                reader.start(arrived)
+                reader.start(batches)
 
 
-def _drain(arrived: queue.Queue[tuple[_Reader, list[LogLine] | None]]) -> Iterator[LogLine]:
-    """What has come, waiting a moment for the first of it."""
+def _drain(batches: _Batches) -> Iterator[LogLine]:
+    """Yield the lines in the queue; waits up to `_TICK` seconds for the first batch."""
     with suppress(queue.Empty):
-        reader, batch = arrived.get(timeout=_TICK)
+        reader, batch = batches.get(timeout=_TICK)
         while True:
-            yield from reader.take(batch)
-            reader, batch = arrived.get_nowait()
+            yield from reader.accept(batch)
+            reader, batch = batches.get_nowait()
 
 
 class _Reader:
-    """Follows one container in a thread of its own, and knows how far it has been read."""
+    """Follows one container in a thread, and keeps its position in the log."""
 
     def __init__(self, client: APIClient, source: Source) -> None:
         self.client = client
         self.source = source
         self.has_ended = True
-        self.started = ""  # the start of the container that was followed last
-        self.time, self.count = "", 0  # the last line's time, and how many lines had it
+        self.started_at = ""  # start time of the container when it was last followed
+        self.time, self.count = "", 0  # time of the last line, and number of lines at that time
         self.skip = 0
 
-    def start(self, arrived: queue.Queue[tuple[_Reader, list[LogLine] | None]]) -> None:
-        """Go on from the last line that was taken."""
+    def start(self, batches: _Batches) -> None:
+        """Follow the container from the last accepted line on."""
         self.has_ended = False
-        self.started = self.source.started
+        self.started_at = self.source.started_at
         self.skip = self.count
-        threading.Thread(target=self._run, args=(arrived,), daemon=True).start()
+        threading.Thread(target=self._run, args=(batches,), daemon=True).start()
 
-    def _run(self, arrived: queue.Queue[tuple[_Reader, list[LogLine] | None]]) -> None:
-        # An engine that is away is told by whoever looks for containers.
+    def _run(self, batches: _Batches) -> None:
+        # `follow` reports an engine that is away.
         with suppress(OutOfReach):
             for batch in read(
                 self.client, self.source, tail=None, since=self.time or None, follow=True
             ):
-                arrived.put((self, batch))
-        arrived.put((self, None))
+                batches.put((self, batch))
+        batches.put((self, None))
 
-    def take(self, batch: list[LogLine] | None) -> Iterator[LogLine]:
-        """The lines of a batch that were not taken before; None is the end of the container."""
+    def accept(self, batch: list[LogLine] | None) -> Iterator[LogLine]:
+        """Yield the lines of a batch that are new; None marks the end of the container's log."""
         if batch is None:
             self.has_ended = True
             return
@@ -165,9 +164,14 @@ class _Reader:
                 yield line
 
     def advance(self, line: LogLine) -> None:
+        """Set the position to this line."""
         self.count = self.count + 1 if line.time == self.time else 1
         self.time = line.time
 
     def is_behind(self, source: Source) -> bool:
-        """Whether the container runs, or has run, since it was followed last."""
-        return source.running or source.started != self.started
+        """Return True if the container is running, or has been started since it was followed."""
+        return source.is_running or source.started_at != self.started_at
+
+
+_Batches = queue.Queue[tuple[_Reader, list[LogLine] | None]]
+"""Batches of lines with the reader that they come from; None marks the end of a log."""

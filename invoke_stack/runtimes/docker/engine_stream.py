@@ -1,6 +1,6 @@
-"""The log of one container as the engine streams it: taken apart into whole lines, in batches.
+"""Parses the log stream of one container into batches of whole lines.
 
-Large pieces are read and taken apart in one loop: the SDK's own generator takes twice as long.
+Large chunks are read and parsed in one loop: the SDK's own generator takes twice as long.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from invoke_stack.runtimes.docker import engine
 if TYPE_CHECKING:
     from docker import APIClient
 
-_PIECE = 1 << 18  # bytes
+_CHUNK = 1 << 18  # bytes of one read
 _STREAMS = ("stdin", "stdout", "stderr")
-_COMPLAINT = 3  # the stream in which the engine itself says that it could not read on
+_ENGINE_ERROR = 3  # the stream for the engine's own read errors
 
 
 @dataclass(frozen=True)
 class Source:
-    """A container, or a task of Swarm's on whichever node, whose lines are wanted."""
+    """A container, or a Swarm task on any node, to read logs from."""
 
     identity: str
     service: str
     replica: str
     node: str
     tty: bool
-    running: bool
-    started: str  # as the engine writes it
+    is_running: bool
+    started_at: str  # as the engine prints it
     kind: str = "containers"  # or `tasks`
 
 
 def read(
     client: APIClient, source: Source, *, tail: int | None, since: str | None, follow: bool
 ) -> Iterator[list[LogLine]]:
-    """The lines of one container in batches, until they end. Raises `OutOfReach`.
+    """Return the lines of one container in batches, until the log ends. Raises `OutOfReach`.
 
-    The engine is asked at once, so that it prepares one container's while another's are read.
+    The request is sent at once, so the engine prepares one log while another is being read.
     """
     query: dict[str, int | str] = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)}
     query |= {"tail": "all" if tail is None else tail}
     if since:
-        # With its decimals, which the SDK would cut.
+        # The SDK would drop the decimals.
         moment = timestamps.parse(since)
         nanos = since.partition(".")[2].rstrip("Z").ljust(9, "0")
         query["since"] = f"{int(moment.timestamp())}.{nanos}"
-    pieces = _pieces(client, f"/{source.kind}/{source.identity}/logs?{urlencode(query)}")
-    records = _records_of_tty(pieces) if source.tty else _records(pieces)
+    chunks = _chunks(client, f"/{source.kind}/{source.identity}/logs?{urlencode(query)}")
+    records = _tty_records(chunks) if source.tty else _records(chunks)
     names = (source.service, source.replica, source.node)
     return (
         [
@@ -67,49 +67,53 @@ def read(
     )
 
 
-def _pieces(client: APIClient, path: str) -> Iterator[bytes]:
-    """The body of a GET, as it comes.
+def _chunks(client: APIClient, path: str) -> Iterator[bytes]:
+    """Return the body of a GET as it arrives.
 
-    Over a local socket as HTTP/1.0, which has no chunks: the engine would make each line a chunk,
-    and taking a million of those apart costs more than the lines themselves.
+    Uses HTTP/1.0 on a local socket: with HTTP/1.1 the engine sends each line as a chunk of the
+    transfer encoding, and decoding a million of them costs more than parsing the lines.
     """
     file = getattr(client.get_adapter(client.base_url), "socket_path", None)
     url = f"/v{client.api_version}{path}"
     if file is None or not hasattr(socket, "AF_UNIX"):
-        return _pieces_by_sdk(client, url)
+        return _sdk_chunks(client, url)
     with engine.errors():
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(file)
         sock.sendall(f"GET {url} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
-    return _answer(sock)
+    return _body(sock)
 
 
-def _answer(sock: socket.socket) -> Iterator[bytes]:
+def _body(sock: socket.socket) -> Iterator[bytes]:
     with engine.errors(), sock:
         data = b""
         while b"\r\n\r\n" not in data:
-            more = sock.recv(_PIECE)
-            if not more:
-                raise ConnectionError("the engine ended the connection")
-            data += more
+            chunk = sock.recv(_CHUNK)
+            if not chunk:
+                raise ConnectionError("the engine closed the connection")
+            data += chunk
         head, _, data = data.partition(b"\r\n\r\n")
         status = int(head.split()[1])
-        while status != 200 and (more := sock.recv(_PIECE)):
-            data += more
+        while status != 200 and (chunk := sock.recv(_CHUNK)):
+            data += chunk
         if status != 200:
-            raise OutOfReach(f"Docker refused: {_message(data)}", "see: inv status")
-        data = data or sock.recv(_PIECE)
+            raise _error(data)
+        data = data or sock.recv(_CHUNK)
         while data:
             yield data
-            data = sock.recv(_PIECE)
+            data = sock.recv(_CHUNK)
 
 
-def _pieces_by_sdk(client: APIClient, url: str) -> Iterator[bytes]:
+def _sdk_chunks(client: APIClient, url: str) -> Iterator[bytes]:
     with engine.errors():
-        answer = client.get(client.base_url + url, stream=True, timeout=(engine.TIMEOUT, None))
-        if answer.status_code != 200:
-            raise OutOfReach(f"Docker refused: {_message(answer.content)}", "see: inv status")
-        yield from answer.iter_content(None)
+        response = client.get(client.base_url + url, stream=True, timeout=(engine.TIMEOUT, None))
+        if response.status_code != 200:
+            raise _error(response.content)
+        yield from response.iter_content(None)
+
+
+def _error(body: bytes) -> OutOfReach:
+    return OutOfReach(f"Docker returned an error: {_message(body)}", "see: inv status")
 
 
 def _message(body: bytes) -> str:
@@ -123,15 +127,15 @@ def _message(body: bytes) -> str:
 _Record = tuple[int, str, str]  # stream, time, text
 
 
-def _records(pieces: Iterator[bytes]) -> Iterator[list[_Record]]:
-    """Take frames apart: a byte for the stream, three nothing, four for the length, the payload.
+def _records(chunks: Iterator[bytes]) -> Iterator[list[_Record]]:
+    """Parse frames: one byte for the stream, three unused, four for the length, then the payload.
 
-    A payload is `time text`; a long line comes as several, of which only the last ends in a newline.
+    A payload is `time text`. A long line has several frames; only the last ends in a newline.
     """
     data = b""
-    begun: dict[int, tuple[str, str]] = {}  # by stream: time and text of a line that goes on
-    for piece in pieces:
-        data = data + piece if data else piece
+    partial: dict[int, tuple[str, str]] = {}  # by stream: time and text of an unfinished line
+    for chunk in chunks:
+        data = data + chunk if data else chunk
         at, end = 0, len(data)
         batch: list[_Record] = []
         while at + 8 <= end:
@@ -139,30 +143,30 @@ def _records(pieces: Iterator[bytes]) -> Iterator[list[_Record]]:
             if stop > end:
                 break
             stream = data[at] & 3
-            if stream == _COMPLAINT:
+            if stream == _ENGINE_ERROR:
                 at = stop
                 continue
             stamp, _, text = data[at + 8 : stop].decode("utf-8", "replace").partition(" ")
             at = stop
-            if begun and stream in begun:
-                stamp, before = begun.pop(stream)
-                text = before + text
+            if partial and stream in partial:
+                stamp, start = partial.pop(stream)
+                text = start + text
             if text[-1:] == "\n":
                 batch.append((stream, stamp, text[:-1]))
             else:
-                begun[stream] = (stamp, text)
+                partial[stream] = (stamp, text)
         data = data[at:]
         if batch:
             yield batch
-    if begun:
-        yield [(stream, stamp, text) for stream, (stamp, text) in begun.items()]
+    if partial:
+        yield [(stream, stamp, text) for stream, (stamp, text) in partial.items()]
 
 
-def _records_of_tty(pieces: Iterator[bytes]) -> Iterator[list[_Record]]:
-    """A terminal's output has no frames, one stream, and lines that end in CR LF."""
+def _tty_records(chunks: Iterator[bytes]) -> Iterator[list[_Record]]:
+    """Parse the output of a terminal: no frames, one stream, lines end in CR LF."""
     rest = b""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
         if lines:
             yield [_tty_record(line) for line in lines]
     if rest:

@@ -1,4 +1,4 @@
-"""The images of a Compose project: which `up` would need, and whether they can be had."""
+"""Finds the images that `up` needs, and checks that they are present or can be pulled."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def obstacle(client: APIClient, project: Project) -> str:
-    """Return which image keeps `up` from starting the project, in a few words; empty if none does.
+    """Return the image that keeps `up` from starting the project, as a message; else empty.
 
-    Images that are not on the engine are looked for in their registries, which may take seconds.
+    Queries the registries for images that the engine does not have, which may take seconds.
     """
-    variables = project.environ  # which Compose puts into the names
+    variables = project.environ  # for the variables in image names
     pulled: set[str] = set()
     builds: dict[str, Mapping[str, Any]] = {}
     for service, description in project.services().items():
@@ -33,18 +33,18 @@ def obstacle(client: APIClient, project: Project) -> str:
             pulled.add(_name(image, variables))
     needed = pulled - builds.keys()
     for image, build in builds.items():
-        if not _is_present(client, image):  # if it is, its bases do not matter
+        if not _is_present(client, image):  # else its base images do not matter
             needed.update(bases(build))
     for image in sorted(needed):
         if not (_is_present(client, image) or _is_in_registry(client, image)):
-            return f"an engine answers, but the image {image} cannot be had"
+            return f"Docker is running, but the image {image} cannot be pulled"
     return ""
 
 
 def bases(build: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the images that a build begins from, as far as its Dockerfile can be read here."""
+    """Yield the base images of a build; none if its Dockerfile is not readable on this machine."""
     text = build.get("dockerfile_inline", "")
-    with suppress(OSError):  # the context may be an address
+    with suppress(OSError):  # the context may be a URL
         file = Path(build.get("context", "."), build.get("dockerfile", "Dockerfile"))
         text = text or file.read_text("utf-8", "replace")
     stages = {"scratch"}
@@ -54,7 +54,7 @@ def bases(build: Mapping[str, Any]) -> Iterator[str]:
         stages.add(stage)
 
 
-# To the end of its line: what a RUN feeds to a program may begin with `from`, too.
+# Matches whole lines: a heredoc of RUN may contain lines that begin with `from`.
 _FROM = re.compile(
     r"^[ \t]*FROM[ \t]+(?:--\S+[ \t]+)*(\S+)(?:[ \t]+AS[ \t]+(\S+))?[ \t\r]*$", re.M | re.I
 )
@@ -63,12 +63,12 @@ _FROM = re.compile(
 def _name(text: str, variables: Mapping[str, str]) -> str:
     try:
         return env_file.expand(text, variables.get)
-    except ValueError:  # a variable is missing, which may come with the first `.env`
+    except ValueError:  # a variable is missing; `up` may write it into the first `.env`
         return text
 
 
 def _is_present(client: APIClient, image: str) -> bool:
-    """Return True if the engine has it, or if its name cannot be known before the build."""
+    """Return True if the engine has the image, or if its name contains an unresolved variable."""
     from docker.errors import ImageNotFound
 
     if "$" in image:

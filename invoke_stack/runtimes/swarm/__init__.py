@@ -1,1 +1,1 @@
-"""The runtime `swarm`: services on the nodes of a swarm."""
+"""The `swarm` runtime: services on the nodes of a Docker Swarm."""

@@ -1,4 +1,4 @@
-"""What a manager tells of a stack: its services, their tasks, the nodes; and changing a service."""
+"""Reads a stack's services, tasks and nodes from a swarm manager, and updates services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Cluster:
-    """A swarm, as far as one stack is concerned. Every method raises `OutOfReach`."""
+    """One stack on a swarm. Every method raises `OutOfReach` if the manager fails."""
 
     def __init__(self, client: APIClient, project: Project, label: str) -> None:
         self.client = client
@@ -27,81 +27,86 @@ class Cluster:
 
     @functools.cached_property
     def node_id(self) -> str:
-        """The node that answers: what runs there can be looked into."""
+        """The id of the connected node, whose containers can be accessed."""
         with engine.errors():
             return str(self.client.info()["Swarm"]["NodeID"])
 
-    def every(self) -> dict[str, Service]:
-        """The stack's services by name, in the order they start.
+    def all_services(self) -> dict[str, Service]:
+        """Return the stack's services by name, in start order.
 
-        Raises `OtherCheckout` if they are those of another one.
+        Raises `OtherCheckout` if they belong to another checkout.
         """
         with engine.errors():
-            found = self.client.services(filters={"label": self.label})
-        folders = [each["Spec"]["Labels"].get(FOLDER, "") for each in found]
+            services = self.client.services(filters={"label": self.label})
+        folders = [service["Spec"]["Labels"].get(FOLDER, "") for service in services]
         self.project.refuse_other_checkout(folders, self.client)
-        found.sort(key=lambda each: int(each["Spec"]["Labels"].get(POSITION, 0)))
-        cut = len(self.stack) + 1
-        return {each["Spec"]["Name"][cut:]: each for each in found}
+        services.sort(key=lambda service: int(service["Spec"]["Labels"].get(POSITION, 0)))
+        prefix = len(self.stack) + 1
+        return {service["Spec"]["Name"][prefix:]: service for service in services}
 
     def has_data(self) -> bool:
-        """Return True if the stack has left volumes, on the node that answers, or secrets."""
+        """Return True if the stack has secrets, or volumes on the connected node."""
         filters = {"label": self.label}
         with engine.errors():
             volumes = self.client.volumes(filters=filters)["Volumes"]
             return bool(volumes or self.client.secrets(filters=filters))
 
-    def services(self, services: Sequence[str] | None) -> dict[str, Service]:
-        """These services, or all; an unknown one is an error that names those that there are."""
-        listed = self.every()
-        if not listed:
+    def services(self, names: Sequence[str] | None) -> dict[str, Service]:
+        """Return these services, or all.
+
+        Raises `OutOfReach` if the stack is not up, or a service does not exist.
+        """
+        services = self.all_services()
+        if not services:
             raise OutOfReach(
                 f"the stack is not up: the swarm has no stack {self.stack!r}",
                 "deploy it with: inv up --runtime swarm",
             )
-        for service in services or ():
-            if service not in listed:
-                raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(listed)}")
-        return {name: listed[name] for name in listed if services is None or name in services}
+        for name in names or ():
+            if name not in services:
+                raise OutOfReach(f"no service {name!r}", f"there are: {', '.join(services)}")
+        return {name: services[name] for name in services if names is None or name in names}
 
     def tasks(self, service: Service) -> list[Task]:
-        """A service's tasks, with the few past ones of each slot that Swarm remembers."""
+        """Return a service's tasks, including the past ones that Swarm keeps for each slot."""
         with engine.errors():
             return list(self.client.tasks(filters={"service": service["ID"]}))
 
     def nodes(self) -> dict[str, Node]:
-        """The swarm's machines by their ids."""
+        """Return the swarm's nodes by id."""
         with engine.errors():
             return {
-                each["ID"]: Node(
-                    each["Description"]["Hostname"],
-                    _address(each),
-                    each["Status"]["State"] == "ready",
+                node["ID"]: Node(
+                    node["Description"]["Hostname"],
+                    _address(node),
+                    node["Status"]["State"] == "ready",
                 )
-                for each in self.client.nodes()
+                for node in self.client.nodes()
             }
 
-    def update(self, service: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change a service's specification in place; its update policy does the rest."""
-        known = self.services([service])[service]
-        spec = dict(known["Spec"])
+    def update(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+        """Apply `change` to a service's spec and send it; Swarm follows its update policy."""
+        service = self.services([name])[name]
+        spec = dict(service["Spec"])
         change(spec)
-        # The SDK's own call rebuilds the specification, and loses what it does not know.
-        url = f"{self.client.base_url}/v{self.client.api_version}/services/{known['ID']}/update"
+        # The SDK's own call rebuilds the spec, and drops the keys that it does not support.
+        url = f"{self.client.base_url}/v{self.client.api_version}/services/{service['ID']}/update"
         with engine.errors():
-            answer = self.client.post(
+            response = self.client.post(
                 url,
-                params={"version": known["Version"]["Index"]},
+                params={"version": service["Version"]["Index"]},
                 json=spec,
                 timeout=engine.TIMEOUT,
             )
-        if answer.status_code != 200:
-            raise OutOfReach(f"Docker refused: {answer.json()['message']}", "try it again")
+        if response.status_code != 200:
+            message = response.json()["message"]
+            raise OutOfReach(f"Docker returned an error: {message}", "run it again")
 
 
 def _address(node: Mapping[str, Any]) -> str:
-    """Where a node's ports are reached. A manager may not know its own but as a manager's."""
+    """Return the address of a node's published ports."""
     address = str(node["Status"].get("Addr") or "")
+    # A manager may list its own address only as that of a manager.
     if address in ("", "0.0.0.0", "127.0.0.1"):  # noqa: S104
         address = str(node.get("ManagerStatus", {}).get("Addr", "")).rpartition(":")[0]
     return address or "127.0.0.1"

@@ -1,7 +1,7 @@
-"""The `swarm` runtime: a stack on the Docker Swarm whose manager the `docker` command would use.
+"""The `swarm` runtime: a stack on the Docker Swarm whose manager the `docker` command uses.
 
-Everything is read and changed through the API; `docker` itself is called for `stack deploy`,
-`stack rm`, builds, and to read the Compose files.
+Reads and changes everything through the API. Calls `docker` itself only for `stack deploy`, for
+builds, and to read the Compose files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from invoke_stack.model import Answer, Presence, Replica
 from invoke_stack.runtimes import record
 from invoke_stack.runtimes.base import Capabilities, Say
 from invoke_stack.runtimes.docker import engine, engine_stream
-from invoke_stack.runtimes.docker.project import say_orphans
+from invoke_stack.runtimes.docker.project import report_orphans
 from invoke_stack.runtimes.docker.runtime import DockerRuntime
 from invoke_stack.runtimes.swarm import slots
 from invoke_stack.runtimes.swarm.cluster import Cluster
 from invoke_stack.runtimes.swarm.deploy import SCALED, Deployment
-from invoke_stack.runtimes.swarm.reach import Reach
+from invoke_stack.runtimes.swarm.replica_access import ReplicaAccess
 from invoke_stack.runtimes.swarm.slots import Node, Service
 from invoke_stack.runtimes.swarm.stackfile import DIGEST
 
@@ -32,46 +32,56 @@ class SwarmRuntime(DockerRuntime):
 
     @functools.cached_property
     def capabilities(self) -> Capabilities:
+        """Containers, scaling, and updates that Swarm rolls back."""
         return Capabilities(containers=True, scale=self._scale, undone=self._undone)
 
     @functools.cached_property
     def cluster(self) -> Cluster:
+        """The stack's services, tasks and nodes."""
         return Cluster(self.client, self.project, self.label)
 
     @property
     def label(self) -> str:
+        """The label of all the stack's objects on the swarm."""
         return f"com.docker.stack.namespace={self.project.name}"
 
     @functools.cached_property
     def deployment(self) -> Deployment:
+        """The deployment of the stack."""
         return Deployment(self.client, self.project, self.label)
 
     @functools.cached_property
-    def reach(self) -> Reach:
-        return Reach(self.cluster, self.config)
+    def access(self) -> ReplicaAccess:
+        """The access to the stack's replicas."""
+        return ReplicaAccess(self.cluster, self.config)
 
-    # What is there
+    # State
 
     def presence(self) -> Presence:
-        with engine.patience() as self.client:
-            if self.cluster.every():
+        """Return how much of this project's stack exists on the swarm."""
+        with engine.short_timeout() as self.client:
+            if self.cluster.all_services():
                 return Presence.RUNNING
             return Presence.DATA if self.cluster.has_data() else Presence.NOTHING
 
     def services(self) -> tuple[str, ...]:
-        return tuple(self.cluster.every())
+        """Return the names of the stack's services, in start order."""
+        return tuple(self.cluster.all_services())
 
     def expected_services(self) -> tuple[str, ...]:
-        self.cluster.every()  # raises if the manager is away, or the stack another checkout's
+        """Return the names of the services that `up` deploys."""
+        self.cluster.all_services()  # raises if the manager fails, or for another checkout's stack
         return self.deployment.services()
 
     def orphans(self) -> tuple[str, ...]:
-        services = self.cluster.every()
-        wanted = self.deployment.services()
-        return tuple(name for name in services if name not in wanted)
+        """Return the names of the stack's services that are in no Compose file."""
+        services = self.cluster.all_services()
+        expected = self.deployment.services()
+        return tuple(name for name in services if name not in expected)
 
     def data(self) -> tuple[str, ...]:
-        services = self.cluster.every()
+        """Return the names of the volumes that `down` deletes with `volumes`."""
+        services = self.cluster.all_services()
         mounts = [
             mount["Source"]
             for name in self.orphans()
@@ -80,61 +90,67 @@ class SwarmRuntime(DockerRuntime):
         ]
         with engine.errors():
             existing = self.client.volumes(filters={"label": self.label})["Volumes"] or ()
-        volumes = sorted(each["Name"] for each in existing if each["Name"] not in mounts)
+        volumes = sorted(v["Name"] for v in existing if v["Name"] not in mounts)
         if not services:
             self.project.refuse_other_data(volumes)
         return tuple(volumes)
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
+        """Return the replicas of one service or of all, with health check output if `probe`."""
         nodes = self.cluster.nodes()
-        found: list[Replica] = []
-        for name, known in self.cluster.services([service] if service else None).items():
-            tasks = self.cluster.tasks(known)
-            found += slots.replicas_of(name, known, tasks, nodes)
-        if service and not found:
-            raise OutOfReach(f"{service} has no replicas", f"give it one: inv scale {service}=1")
-        return [self._with_last_words(replica) for replica in found] if probe else found
+        replicas: list[Replica] = []
+        for name, details in self.cluster.services([service] if service else None).items():
+            tasks = self.cluster.tasks(details)
+            replicas += slots.replicas_of(name, details, tasks, nodes)
+        if service and not replicas:
+            raise OutOfReach(f"{service} has no replicas", f"start one: inv scale {service}=1")
+        return [self._with_probe_output(replica) for replica in replicas] if probe else replicas
 
-    def _ask(self, replica: Replica, path: str, timeout: float) -> Answer:
-        return self.reach.get(replica, path, timeout)
+    def _get(self, replica: Replica, path: str, timeout: float) -> Answer:
+        return self.access.get(replica, path, timeout)
 
     def _undone(self, service: str) -> str:
-        known = self.cluster.services([service])[service]
-        state = (known.get("UpdateStatus") or {}).get("State", "")
+        details = self.cluster.services([service])[service]
+        state = (details.get("UpdateStatus") or {}).get("State", "")
         if not state.startswith(("rollback", "paused")):
             return ""
-        broken = [task for task in self.cluster.tasks(known) if slots.why(task)]
-        last = max(broken, key=slots.created, default=None)
-        reason = slots.why(last) if last else known["UpdateStatus"].get("Message", "")
+        failed = [task for task in self.cluster.tasks(details) if slots.error(task)]
+        last = max(failed, key=slots.created_at, default=None)
+        reason = slots.error(last) if last else details["UpdateStatus"].get("Message", "")
         return f"the update was rolled back: {reason}"
 
     def staleness(self, service: str) -> str:
-        known = self.cluster.services([service])[service]
-        wanted = self.deployment.derive().content["services"].get(service)
-        if not wanted or wanted["deploy"]["labels"][DIGEST] == known["Spec"]["Labels"].get(DIGEST):
+        """Return why `up` would update a service, as a short message; else empty."""
+        current = self.cluster.services([service])[service]["Spec"]["Labels"]
+        expected = self.deployment.derive().content["services"].get(service)
+        if not expected or expected["deploy"]["labels"][DIGEST] == current.get(DIGEST):
             return ""
         return "its image, the Compose files or .env has changed since it was created"
 
     def ports(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the ports that the stack publishes, by service."""
         return {
             name: tuple(port["published"] for port in service.get("ports", ()))
             for name, service in self.deployment.derive().content["services"].items()
         }
 
-    # What changes it
+    # Changes
 
     def restart(self, service: str) -> None:
-        """Ask for new tasks in place of all; the service's update policy decides how they take over."""
+        """Replace all tasks of a service, following its update policy."""
         self.cluster.update(service, lambda spec: _force(spec["TaskTemplate"]))
 
     def _scale(self, service: str, count: int, *, dry_run: bool) -> None:
-        known = self.cluster.services([service])[service]["Spec"]
-        if "Replicated" not in known["Mode"]:
-            raise BadInput(f"{service} runs once on each node", "add a node: docker swarm join")
-        if count > 1 and any(mount["Type"] == "volume" for mount in _mounts(known)):
+        current = self.cluster.services([service])[service]["Spec"]
+        if "Replicated" not in current["Mode"]:
             raise BadInput(
-                f"{service} keeps its data in a volume, which takes one at a time",
-                "scale what holds no data, such as: inv scale backend=3",
+                f"cannot scale {service}: it runs once on each node",
+                "add a node: docker swarm join",
+            )
+        if count > 1 and any(mount["Type"] == "volume" for mount in _mounts(current)):
+            raise BadInput(
+                f"cannot scale {service}: it keeps its data in a volume",
+                "scale a service without data, such as: inv scale backend=3",
             )
 
         def change(spec: dict[str, Any]) -> None:
@@ -145,44 +161,47 @@ class SwarmRuntime(DockerRuntime):
             self.cluster.update(service, change)
 
     def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
+        """Deploy the stack, with a new `.env` if the project needs passwords."""
         orphans = self.orphans()  # raises before anything is written
         self.project.write_env(self.client, self.label, say)
-        say_orphans(orphans, say, removed=remove_orphans)
+        report_orphans(orphans, say, removed=remove_orphans)
         record.write(self.config.state, self.name)
-        self.project.note_start()
+        self.project.record_start()
         self.deployment.deploy(build=build, prune=remove_orphans, say=say)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        orphans = self.orphans()  # raises for another checkout's
+        """Remove the stack, without its orphans; volumes stay unless `volumes`."""
+        orphans = self.orphans()  # raises if the stack belongs to another checkout
         names = self.data() if volumes else None
-        say_orphans(orphans, say)
-        self.deployment.remove(kept=orphans, volumes=names, say=say)
+        report_orphans(orphans, say)
+        self.deployment.remove(keep=orphans, volumes=names, say=say)
 
     def _container(self, service: str) -> str:
-        return self.reach.container_here(service)
+        return self.access.local_container(service)
 
     def _container_of(self, replica: Replica) -> str:
-        return self.reach.container_of(replica)
+        return self.access.container_of(replica)
 
-    def _with_last_words(self, replica: Replica) -> Replica:
-        """With what its probe said last, where it is not up yet and its node can be asked."""
+    def _with_probe_output(self, replica: Replica) -> Replica:
+        """Return a starting replica with the last output of its health check, if available."""
         if replica.health != "starting" or replica.reason:
             return replica
-        container = self.reach.container_of(replica)
+        container = self.access.container_of(replica)
         if not container:
             return replica
         with engine.errors():
             inspected = self.client.inspect_container(container)
-        return slots.explained(engine.with_probe(replica, inspected), self.config.profile.readiness)
+        replica = engine.with_probe_output(replica, inspected)
+        return slots.with_readiness_reason(replica, self.config.profile.readiness)
 
     def _sources(self, services: Sequence[str], say: Say) -> list[engine_stream.Source]:
         nodes = self.cluster.nodes()
         sources: list[engine_stream.Source] = []
-        for name, known in self.cluster.services(services).items():
-            sources += self._sources_of(name, known, nodes)
+        for name, details in self.cluster.services(services).items():
+            sources += self._sources_of(name, details, nodes)
         for node in nodes.values():
             if not node.is_up:
-                say(f"{node.name} is down: what it has logged is out of reach")
+                say(f"{node.name} is down: its logs are unavailable")
         return sources
 
     def _sources_of(
@@ -199,8 +218,8 @@ class SwarmRuntime(DockerRuntime):
                     replica=names[slots.slot_of(task)],
                     node=node.name,
                     tty=bool(task["Spec"]["ContainerSpec"].get("TTY")),
-                    running=slots.is_running(task),
-                    started=slots.created(task),
+                    is_running=slots.is_running(task),
+                    started_at=slots.created_at(task),
                     kind="tasks",
                 )
 

@@ -1,8 +1,8 @@
-"""Swarm's tasks → replicas. Pure.
+"""Converts Swarm's tasks to replicas. Pure.
 
-A replica is a slot of a service, or a node for a service that runs on each. Over time a slot has
-several tasks, one for each container that was started in it, and during an update that keeps
-serving it has two at once. The newest that is to run stands for the slot.
+A replica is a slot of a service, or a node for a global service. Over time a slot has several tasks,
+one for each container that was started in it, and two at once during a start-first update. The
+newest active task represents the slot.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from invoke_stack.runtimes.docker import engine
 Task = Mapping[str, Any]
 Service = Mapping[str, Any]
 
-_ENDED = ("shutdown", "remove")  # what a task that is not to run any more is told
-_BROKEN = ("failed", "rejected")
+_INACTIVE = ("shutdown", "remove")  # desired states of a task that is to stop
+_FAILED = ("failed", "rejected")
 _STATUS = {"running": Status.RUNNING, "starting": Status.RUNNING}
-_OVER = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
+_ENDED = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 
 
 class Node(NamedTuple):
-    """A machine of the swarm."""
+    """A node of the swarm."""
 
     name: str
     address: str
@@ -37,74 +37,78 @@ class Node(NamedTuple):
 def replicas_of(
     name: str, service: Service, tasks: Iterable[Task], nodes: Mapping[str, Node]
 ) -> list[Replica]:
-    """The replicas of a service as its tasks tell; those not even planned yet are `created`."""
+    """Return the replicas of a service; those without any task yet have the status `created`."""
     slots: dict[str, list[Task]] = {}
-    for task in sorted(tasks, key=created):
+    for task in sorted(tasks, key=created_at):
         slots.setdefault(slot_of(task), []).append(task)
-    live = {slot: history for slot, history in slots.items() if any(map(is_wanted, history))}
-    wanted = service["Spec"]["Mode"].get("Replicated", {}).get("Replicas", len(live))
-    unplanned = [n for n in map(str, range(1, wanted + len(live) + 1)) if n not in live]
+    active = {slot: history for slot, history in slots.items() if any(map(is_active, history))}
+    count = service["Spec"]["Mode"].get("Replicated", {}).get("Replicas", len(active))
+    free_slots = [n for n in map(str, range(1, count + len(active) + 1)) if n not in active]
     names = replica_names(name, service, slots, nodes)
     replicas = [
-        _replica(name, names[slot], service, history, nodes) for slot, history in live.items()
+        _replica(name, names[slot], service, history, nodes) for slot, history in active.items()
     ]
-    for slot in unplanned[: max(0, wanted - len(live))]:
-        label = f"{name}-{slot}" if wanted > 1 else name
-        replicas.append(Replica(name, label, "", Status.CREATED, reason="not planned yet"))
+    for slot in free_slots[: max(0, count - len(active))]:
+        replica_name = f"{name}-{slot}" if count > 1 else name
+        replicas.append(Replica(name, replica_name, "", Status.CREATED, reason="not scheduled yet"))
     return sorted(replicas, key=lambda r: (len(r.replica), r.replica))
 
 
 def replica_names(
-    name: str, service: Service, tasks_by_slot: Iterable[str], nodes: Mapping[str, Node]
+    name: str, service: Service, slots: Iterable[str], nodes: Mapping[str, Node]
 ) -> dict[str, str]:
-    """A name for each slot: the service's own when it is to have one replica."""
-    slots = list(tasks_by_slot)
+    """Return a name for each slot; the only replica of a service has the service's name."""
+    all_slots = list(slots)
     replicated = service["Spec"]["Mode"].get("Replicated")
-    several = (replicated["Replicas"] if replicated else len(slots)) > 1
+    has_several = (replicated["Replicas"] if replicated else len(all_slots)) > 1
     return {
-        slot: f"{name}-{nodes[slot].name if slot in nodes else slot}" if several else name
-        for slot in slots
+        slot: f"{name}-{nodes[slot].name if slot in nodes else slot}" if has_several else name
+        for slot in all_slots
     }
 
 
 def slot_of(task: Task) -> str:
+    """Return a task's slot number, or its node's id for a global service."""
     return str(task.get("Slot") or task.get("NodeID", ""))
 
 
-def created(task: Task) -> str:
+def created_at(task: Task) -> str:
+    """Return the creation time of a task, as the engine prints it."""
     return str(task["CreatedAt"])
 
 
-def is_wanted(task: Task) -> bool:
-    """Whether it is, or is to be, a replica: not one that was replaced or scaled away."""
-    return task["DesiredState"] not in _ENDED
+def is_active(task: Task) -> bool:
+    """Return True unless the task was replaced or scaled away."""
+    return task["DesiredState"] not in _INACTIVE
 
 
 def has_container(task: Task) -> bool:
+    """Return True if the task has, or had, a container."""
     return bool((task["Status"].get("ContainerStatus") or {}).get("ContainerID"))
 
 
 def is_running(task: Task) -> bool:
+    """Return True if the task's container is running or starting."""
     return task["Status"]["State"] in _STATUS
 
 
 def is_current(service: Service, task: Task) -> bool:
-    """Whether a task is what the service asks for now, and not what it is to be updated from."""
-    wanted, given = service["Spec"]["TaskTemplate"], task["Spec"]
-    return all(wanted.get(key) == given.get(key) for key in {*wanted, *given} - {"Runtime"})
+    """Return True if a task has the service's current spec, and does not wait for an update."""
+    template, spec = service["Spec"]["TaskTemplate"], task["Spec"]
+    return all(template.get(key) == spec.get(key) for key in {*template, *spec} - {"Runtime"})
 
 
 def _replica(
     name: str, replica: str, service: Service, history: list[Task], nodes: Mapping[str, Node]
 ) -> Replica:
-    task = next(task for task in reversed(history) if is_wanted(task))
-    broken = [
-        each
-        for each in history
-        if each is not task and each["Status"]["State"] in _BROKEN and each["Spec"] == task["Spec"]
+    task = next(task for task in reversed(history) if is_active(task))
+    failed = [
+        past
+        for past in history
+        if past is not task and past["Status"]["State"] in _FAILED and past["Spec"] == task["Spec"]
     ]
     state = task["Status"]["State"]
-    status = _STATUS.get(state, Status.EXITED if state in _OVER else Status.CREATED)
+    status = _STATUS.get(state, Status.EXITED if state in _ENDED else Status.CREATED)
     running = status is Status.RUNNING
     current = is_current(service, task)
     container = task["Status"].get("ContainerStatus") or {}
@@ -115,13 +119,13 @@ def _replica(
         node=node.name if node else "",
         status=status,
         health=("healthy" if state == "running" and current else "starting") if running else None,
-        # The start itself is known to the container's node alone. The task's is a moment before.
-        started_at=timestamps.parse(created(task)) if running else None,
-        restarts=len(broken),
+        # Only the container's node knows its start time. The task is created just before.
+        started_at=timestamps.parse(created_at(task)) if running else None,
+        restarts=len(failed),
         image=task["Spec"]["ContainerSpec"]["Image"],
         ports=tuple(dict.fromkeys(_ports(task, node))),
         exit_code=container.get("ExitCode") if status is Status.EXITED else None,
-        reason=_reason(task, broken, current),
+        reason=_reason(task, failed, current),
         identity=task["ID"],
         grace=_grace(task),
     )
@@ -133,26 +137,24 @@ def _ports(task: Task, node: Node | None) -> Iterable[str]:
             yield f"{node.address}:{port['PublishedPort']}"
 
 
-def _reason(task: Task, broken: list[Task], current: bool) -> str:
+def _reason(task: Task, failed: list[Task], current: bool) -> str:
     if not current:
-        return "waits for its update"
-    told = why(task)
-    if task["Status"]["State"] == "running":
-        told = ""
-    if broken and not told:
-        when = timestamps.parse(broken[-1]["Status"]["Timestamp"])
-        told = f"it replaced one that failed at {when:%H:%M:%S} UTC: {why(broken[-1])}"
-    return told
+        return "waiting for its update"
+    reason = "" if task["Status"]["State"] == "running" else error(task)
+    if failed and not reason:
+        failed_at = timestamps.parse(failed[-1]["Status"]["Timestamp"])
+        reason = f"it replaced a task that failed at {failed_at:%H:%M:%S} UTC: {error(failed[-1])}"
+    return reason
 
 
-def why(task: Task) -> str:
-    """Why a task does not run, in Swarm's words."""
-    error = str(task["Status"].get("Err") or "")
-    return error.removeprefix("task: ").strip().splitlines()[0][:200] if error else ""
+def error(task: Task) -> str:
+    """Return the first line of Swarm's error message for a task; empty if there is none."""
+    text = str(task["Status"].get("Err") or "")
+    return text.removeprefix("task: ").strip().splitlines()[0][:200] if text else ""
 
 
-def explained(replica: Replica, readiness: Readiness) -> Replica:
-    """Return it with a reason in words where its health check has printed a readiness body."""
+def with_readiness_reason(replica: Replica, readiness: Readiness) -> Replica:
+    """Return the replica; a readiness body printed by its health check becomes a short reason."""
     if not readiness.url:
         return replica
     try:

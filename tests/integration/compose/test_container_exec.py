@@ -1,4 +1,4 @@
-"""Asking over HTTP from inside real containers, with whichever program the image has."""
+"""HTTP requests from inside real containers, with each program that an image may have."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from invoke_stack.runtimes.docker import container_exec, engine
 
 pytestmark = pytest.mark.engine
 
-# Answers each path in a way of its own, on the port 8000.
+# Listens on port 8000 and responds to each path in a different way.
 SERVER = """
 import http.server, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -46,15 +46,15 @@ def client():
 
 @pytest.fixture(scope="module")
 def server(client):
-    """A container with Python that serves, and no other program to ask with."""
-    with dockerized.container("python:3.11-slim", command=("python3", "-c", SERVER)) as made:
-        wait_until("it serves", lambda: ask(client, made, "/good").status == 200)
-        yield made
+    """Yield a container that runs SERVER and has Python as its only HTTP client."""
+    with dockerized.container("python:3.11-slim", command=("python3", "-c", SERVER)) as server:
+        wait_until("it serves", lambda: get(client, server, "/good").status == 200)
+        yield server
 
 
 @pytest.fixture(scope="module", params=["python", "curl", "busybox"])
-def program(request, client, server):
-    """One that shares the server's network, by the program that it has."""
+def requester(request, client, server):
+    """Yield a container in the server's network namespace, for each HTTP client."""
     options = ["--network", f"container:{server.id}", "--entrypoint", "sleep"]
     image = "redis:7"
     match request.param:
@@ -67,74 +67,74 @@ def program(request, client, server):
             if not (busybox := shutil.which("busybox")):
                 pytest.skip("no busybox on this machine")
             options += ["--volume", f"{busybox}:/usr/local/bin/wget:ro"]
-    with dockerized.container(image, *options, command=("1000",)) as made:
-        yield made
+    with dockerized.container(image, *options, command=("1000",)) as container:
+        yield container
 
 
-def ask(client, container, path, timeout=3.0):
+def get(client, container, path, timeout=3.0):
     return container_exec.get(client, container.id, f"http://127.0.0.1:8000{path}", timeout)
 
 
-def test_a_good_answer_is_read(client, program):
-    answer = ask(client, program, "/good")
+def test_get_returns_status_and_body(client, requester):
+    answer = get(client, requester, "/good")
     assert (answer.status, answer.body, answer.problem) == (200, {"path": "/good"}, "")
     assert answer.was_sent
     assert answer.through_engine
 
 
-def test_a_bad_answer_is_an_answer(client, program, request):
-    answer = ask(client, program, "/bad")
-    shows_no_body = "busybox" in request.node.name
-    assert (answer.status, answer.body) == (503, {} if shows_no_body else {"path": "/bad"})
+def test_get_returns_error_responses(client, requester, request):
+    answer = get(client, requester, "/bad")
+    hides_body = "busybox" in request.node.name
+    assert (answer.status, answer.body) == (503, {} if hides_body else {"path": "/bad"})
 
 
-def test_a_redirect_is_not_taken_for_its_target(client, program):
-    assert ask(client, program, "/moved").status == 302
+def test_get_does_not_follow_redirects(client, requester):
+    assert get(client, requester, "/moved").status == 302
 
 
 @pytest.mark.parametrize("path", ["/silent", "/drip"])
-def test_a_slow_answer_is_none(client, program, path):
-    answer = ask(client, program, path, 1.0)
+def test_get_times_out_on_slow_responses(client, requester, path):
+    answer = get(client, requester, path, 1.0)
     assert (answer.status, answer.problem) == (None, "no answer within 1 s")
     assert answer.was_sent
 
 
-def test_a_program_ends_by_itself_in_time(client, program):
-    ask(client, program, "/silent", 1.0)
+def test_http_client_exits_after_its_timeout(client, requester):
+    get(client, requester, "/silent", 1.0)
 
-    def is_over():
-        commands = dockerized.docker("top", program.id, "-eo", "pid,args").stdout
+    def has_exited():
+        commands = dockerized.docker("top", requester.id, "-eo", "pid,args").stdout
         return ":8000/silent" not in commands
 
-    wait_until("nothing is left of it", is_over)
+    wait_until("the process has exited", has_exited)
 
 
-def test_a_closed_port_and_a_closed_connection_are_no_answer(client, program):
-    refused = container_exec.get(client, program.id, "http://127.0.0.1:8001/", 3.0)
+def test_get_reports_refused_and_closed_connections(client, requester):
+    refused = container_exec.get(client, requester.id, "http://127.0.0.1:8001/", 3.0)
     assert (refused.status, refused.problem, refused.was_sent) == (None, "connection refused", True)
-    closed = ask(client, program, "/nothing")
+    closed = get(client, requester, "/nothing")
     problem = "the connection was closed without an answer"
     assert (closed.status, closed.problem, closed.was_sent) == (None, problem, True)
 
 
-def test_an_image_without_any_program_cannot_ask(client, server):
+def test_get_reports_an_image_without_http_client(client, server):
     network = f"container:{server.id}"
     options = ("--network", network, "--entrypoint", "sleep")
-    with dockerized.container("redis:7", *options, command=("1000",)) as made:
-        answer = ask(client, made, "/good")
+    with dockerized.container("redis:7", *options, command=("1000",)) as container:
+        answer = get(client, container, "/good")
     assert not answer.was_sent
-    assert answer.problem == "its container has no wget, curl or python to ask with"
+    assert answer.problem == "its container has no curl, wget or python to send requests"
 
 
-def test_a_command_that_hangs_is_given_up(client, server):
+def test_run_times_out_when_the_command_hangs(client, server):
     begin = time.monotonic()
     with pytest.raises(OutOfReach, match=r"`sleep` in container \w+ took more than 1 s"):
         container_exec.run(client, server.id, ("sleep", "30"), 1.0)
     assert time.monotonic() - begin < 10
 
 
-def test_a_container_that_does_not_run_cannot_be_asked(client):
-    with dockerized.container("redis:7", command=("true",)) as made:
-        wait_until("it has ended", lambda: not made.inspect()["State"]["Running"])
+def test_get_raises_for_a_stopped_container(client):
+    with dockerized.container("redis:7", command=("true",)) as container:
+        wait_until("it has exited", lambda: not container.inspect()["State"]["Running"])
         with pytest.raises(OutOfReach, match="not running"):
-            ask(client, made, "/good")
+            get(client, container, "/good")

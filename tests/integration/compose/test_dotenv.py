@@ -1,4 +1,4 @@
-"""`.env` means to us what it means to Compose itself."""
+"""`.env` files are parsed as Compose parses them."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from harness import dockerized
 from invoke_stack import config
 from invoke_stack.errors import BadInput
 
-OUTSIDE = {"OUTSIDE": "out"}  # a variable of the environment
+ENVIRONMENT = {"OUTSIDE": "out"}
 YAML = 'services: {s: {image: x, environment: {X: "${X-unset}"}}}\n'
 
 FILES = [
@@ -28,47 +28,49 @@ FILES = [
     *("Y=y\nX=${Y:?no}", "X=${NO:?no}", "Y=\nX=${Y?no}", "Y=\nX=${Y:?no}", "X=${OUTSIDE}", "X\n"),
     *("OUTSIDE=in\nX=$OUTSIDE", "OUTSIDE\nX=$OUTSIDE", "Y='a$b'\nX=${Y}", "X=${NO:-${N2:-deep}}"),
     *("X=${NO:-a}b}", "X=${NO:-a b # c}", "X=${NO:-a-b}", "X=${OUTSIDE:-${NO:?no}}", "X=${NO:-$Y}"),
-    # dollars by themselves
+    # literal dollar signs
     *("X=a$", "X=a$$b", 'X="a$$b"', "X='a$$b'", "X=p@ss$word", "X=p@ss$1", "X=$(date)", "X=$}"),
     *("X=${Y", "X=${", "X=${}", "X=${1}", "X=${Y!a}", "X=$$$Y", "X=$é"),
-    # what is no assignment
+    # invalid lines
     *("X='a", 'X="a', "X='a' b", "X='a''b'", "=a\nX=b", "not it\nX=b", "X", "'X'=a", "X\u3000=a"),
     *("X='a'b=2\n", "1X=b\nX=a", "X=a;b", "X=`date`", "X={a}", "X=\\", "#", "", "X+=a"),
 ]
 
 
-def ours(text, folder):
+def parse(text, folder):
+    """Return the value of X according to our parser; None if it rejects the file."""
     (folder / ".env").write_bytes(text.encode())
     try:
-        return config.read_env_file(folder / ".env", OUTSIDE).get("X", "unset")
+        return config.read_env_file(folder / ".env", ENVIRONMENT).get("X", "unset")
     except BadInput:
         return None
 
 
-def theirs(text, folder):
+def parse_with_compose(text, folder):
+    """Return the value of X according to Compose; None if it rejects the file."""
     (folder / ".env").write_bytes(text.encode())
     (folder / "compose.yaml").write_text(YAML)
-    words = ["compose", "--project-name", "x", "config", "--format", "json"]
+    command = ["compose", "--project-name", "x", "config", "--format", "json"]
     environment = {
         name: os.environ[name] for name in ("PATH", "DOCKER_CONFIG") if name in os.environ
     }
-    done = dockerized.docker(*words, ok=False, cwd=folder, env=environment | OUTSIDE)
-    if done.returncode:
+    result = dockerized.docker(*command, ok=False, cwd=folder, env=environment | ENVIRONMENT)
+    if result.returncode:
         return None
-    return json.loads(done.stdout)["services"]["s"]["environment"]["X"].replace("$$", "$")
+    return json.loads(result.stdout)["services"]["s"]["environment"]["X"].replace("$$", "$")
 
 
 @pytest.mark.engine
-def test_every_tricky_file_means_the_same(tmp_path):
+def test_env_file_is_parsed_as_compose_does(tmp_path):
     dockerized.require_engine()
 
-    def differs(numbered):
+    def difference(numbered):
         number, text = numbered
         folder = tmp_path / str(number)
         folder.mkdir()
-        mine, other = ours(text, folder), theirs(text, folder)
-        return None if mine == other else (text, mine, other)
+        actual, expected = parse(text, folder), parse_with_compose(text, folder)
+        return None if actual == expected else (text, actual, expected)
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(filter(None, pool.map(differs, enumerate(FILES))))
-    assert found == []
+        differences = list(filter(None, pool.map(difference, enumerate(FILES))))
+    assert differences == []

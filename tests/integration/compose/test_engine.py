@@ -1,4 +1,4 @@
-"""Engines that are away, and log streams in every shape that the engine sends."""
+"""Log streams as the engine sends them, and logs and processes of real containers."""
 
 import itertools
 import os
@@ -24,42 +24,42 @@ def frame(stream, payload):
     return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
 
 
-def records(pieces):
-    return [record for batch in engine_stream._records(iter(pieces)) for record in batch]
+def records(chunks):
+    return [record for batch in engine_stream._records(iter(chunks)) for record in batch]
 
 
 @given(
     st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50)), max_size=20),
     st.lists(st.integers(1, 200), max_size=30),
 )
-def test_frames_are_found_however_the_stream_is_cut(lines, cuts):
+def test_frames_are_parsed_however_the_stream_is_split(lines, cuts):
     lines = [(stream, data.replace(b"\n", b"")) for stream, data in lines]
     data = b"".join(frame(s, f"{STAMP} ".encode() + text + b"\n") for s, text in lines)
     ends = [0, *itertools.accumulate(cuts), len(data)]
-    pieces = [data[a:b] for a, b in itertools.pairwise(ends) if data[a:b]]
+    chunks = [data[a:b] for a, b in itertools.pairwise(ends) if data[a:b]]
     if ends[-2] > len(data):
-        pieces = [data[i : i + 7] for i in range(0, len(data), 7)]
+        chunks = [data[i : i + 7] for i in range(0, len(data), 7)]
     expected = [(stream, STAMP, text.decode("utf-8", "replace")) for stream, text in lines]
-    assert records(pieces) == expected
+    assert records(chunks) == expected
 
 
-def test_a_long_line_in_several_frames_is_one_line():
+def test_frames_of_a_long_line_are_joined():
     parts = [frame(1, f"{STAMP} ".encode() + part) for part in (b"a" * 10, b"b" * 10, b"c\n")]
     between = frame(2, f"{STAMP} other\n".encode())
-    found = records([parts[0] + between, parts[1], parts[2]])
-    assert found == [(2, STAMP, "other"), (1, STAMP, "a" * 10 + "b" * 10 + "c")]
+    lines = records([parts[0] + between, parts[1], parts[2]])
+    assert lines == [(2, STAMP, "other"), (1, STAMP, "a" * 10 + "b" * 10 + "c")]
 
 
-def test_a_last_line_without_an_end_is_not_lost():
+def test_last_line_without_newline_is_kept():
     assert records([frame(1, f"{STAMP} half".encode())]) == [(1, STAMP, "half")]
 
 
 @given(st.lists(st.binary(max_size=40)))
-def test_no_bytes_break_a_reader(pieces):
-    whole = b"".join(pieces)
-    lines = [record for batch in engine_stream._records_of_tty(iter(pieces)) for record in batch]
-    assert len(lines) == whole.count(b"\n") + (not whole.endswith(b"\n") and whole != b"")
-    assert all(isinstance(text, str) for _, _, text in [*lines, *records(pieces)])
+def test_stream_parsers_accept_any_bytes(chunks):
+    data = b"".join(chunks)
+    lines = [record for batch in engine_stream._tty_records(iter(chunks)) for record in batch]
+    assert len(lines) == data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+    assert all(isinstance(text, str) for _, _, text in [*lines, *records(chunks)])
 
 
 # Real containers
@@ -80,20 +80,19 @@ def run(command, *options):
 
 
 def texts(client, identity, *, tty=False, tail=None):
-    found = engine_logs.history(client, [source(client, identity, tty)], tail=tail, since=None)
-    return [(line.stream, line.text) for line in found]
+    lines = engine_logs.history(client, [source(client, identity, tty)], tail=tail, since=None)
+    return [(line.stream, line.text) for line in lines]
 
 
 @pytest.mark.engine
-def test_following_shows_every_line_once_across_restarts(client):
+def test_follow_yields_every_line_once_across_restarts(client):
     identity = run(
         "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $$-$i; sleep 0.01; done; sleep 60"
     )
-    seen = []
+    notices = []
 
-    def find():
-        found = client.inspect_container(identity)
-        state = found["State"]
+    def find_sources():
+        state = client.inspect_container(identity)["State"]
         return [
             engine_stream.Source(
                 identity, "s", "s", "n", False, state["Running"], state["StartedAt"]
@@ -101,35 +100,35 @@ def test_following_shows_every_line_once_across_restarts(client):
         ]
 
     try:
-        lines = engine_logs.follow(client, find, tail=None, since=None, say=seen.append)
-        shown = []
+        lines = engine_logs.follow(client, find_sources, tail=None, since=None, say=notices.append)
+        followed = []
 
-        def gather(wanted):
+        def read_until(count):
             deadline = time.monotonic() + 60
             for line in lines:
                 if line is not None:
-                    shown.append(line.text)
-                if len(shown) >= wanted or time.monotonic() > deadline:
+                    followed.append(line.text)
+                if len(followed) >= count or time.monotonic() > deadline:
                     break
 
         for start in range(1, 4):
-            gather(60 * start)
+            read_until(60 * start)
             dockerized.docker("restart", "-t", "0", identity)
-        gather(240)
-        complete = texts(client, identity)
-        assert shown == [text for _, text in complete]
-        assert len(shown) == 240
-        assert seen == []
+        read_until(240)
+        history = texts(client, identity)
+        assert followed == [text for _, text in history]
+        assert len(followed) == 240
+        assert notices == []
     finally:
         dockerized.docker("rm", "-f", identity)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("options", [(), ("--init",)])
-def test_the_command_of_a_main_process_is_that_below_the_init(client, options):
+def test_main_command_skips_the_init_process(client, options):
     identity = run("sleep 600 & sleep 600; echo", *options)
     try:
-        command = "sh -c sleep 600 & sleep 600; echo"  # for a moment it is still runc's
+        command = "sh -c sleep 600 & sleep 600; echo"  # at first it is still that of runc
         wait_until("its command", lambda: engine.main_command(client, identity) == command)
     finally:
         dockerized.docker("rm", "-f", identity)

@@ -1,4 +1,4 @@
-"""The source document's four scenarios, and what a changed checkout does, on real containers."""
+"""The four scenarios of the source document, and changes of a checkout, on real containers."""
 
 import json
 import re
@@ -33,32 +33,32 @@ def sql(stack, statement):
     )
 
 
-def test_scenario_1_a_slow_postgres_is_waited_for(stack):
+def test_scenario_1_restart_waits_for_a_slow_postgres(stack):
     stack.compose("pause", "postgres")
     try:
-        process, shown = stack.restart_until("Attempt 3/20... (waiting)")
+        process, output = stack.restart_until("Attempt 3/20... (waiting)")
     finally:
         stack.compose("unpause", "postgres")
-    text = shown + process.stdout.read()
+    text = output + process.stdout.read()
     assert process.wait(60) == 0, text
     assert "✓ backend is healthy" in text
     assert re.search(r"database +\d+\.\d s +\d+ attempts +answered", text)
 
 
-def test_scenario_2_a_migration_that_fails_once_succeeds_on_the_second_attempt(stack):
-    # The first attempt meets somebody's lock, and gives up after its lock_timeout (5 s).
+def test_scenario_2_migration_succeeds_on_the_second_attempt(stack):
+    # The first attempt meets a lock, and fails after its lock_timeout (5 s).
     sql(stack, "DELETE FROM alembic_version WHERE version_num LIKE '0003%'")
     sql(stack, "INSERT INTO alembic_version VALUES ('0002_deals_checks')")
     with locked(stack, "alembic_version"):
-        process, shown = stack.restart_until("✗ Alembic exited with code 1.")
-    text = shown + process.stdout.read()
+        process, output = stack.restart_until("✗ Alembic exited with code 1.")
+    text = output + process.stdout.read()
     assert process.wait(60) == 0, text
     assert "✗ Alembic exited with code 1." in text
     assert "Retrying in 1s..." in text
     assert re.search(r"migrations +\d+\.\d s +2 attempts +applied", text)
 
 
-def test_scenario_3_a_migration_that_never_succeeds_starts_degraded(stack):
+def test_scenario_3_failing_migration_starts_degraded(stack):
     sql(stack, "ALTER TABLE deals RENAME TO hidden")
     sql(stack, "UPDATE alembic_version SET version_num = '0001_deals'")
     try:
@@ -73,37 +73,37 @@ def test_scenario_3_a_migration_that_never_succeeds_starts_degraded(stack):
     finally:
         sql(stack, "ALTER TABLE hidden RENAME TO deals")
         sql(stack, "UPDATE alembic_version SET version_num = '0003_deals_newest'")
-    wait_until("it heals without a restart", stack.is_healthy, 60)
+    wait_until("it is healthy again without a restart", stack.is_healthy, 60)
 
 
-def test_scenario_4_a_crashed_postgres_is_survived(stack):
+def test_scenario_4_backend_survives_a_crashed_postgres(stack):
     started = stack.service("backend")["started_at"]
     stack.compose("kill", "postgres")
     try:
-        wait_until("it shows", lambda: not stack.is_healthy(), 10)
-        crashed(stack)
+        wait_until("it is unhealthy", lambda: not stack.is_healthy(), 10)
+        check_crashed_postgres(stack)
     finally:
         stack.compose("start", "postgres")
     wait_until("it recovers", stack.is_healthy, 60)
     assert stack.service("backend")["started_at"] == started
 
 
-def crashed(stack):
-    seen = stack.json("health")
-    assert (seen["state"], seen["http_status"]) == ("unhealthy", 503)
-    assert (seen["health"]["db"], seen["health"]["redis"]) == (False, True)
+def check_crashed_postgres(stack):
+    health = stack.json("health")
+    assert (health["state"], health["http_status"]) == ("unhealthy", 503)
+    assert (health["health"]["db"], health["health"]["redis"]) == (False, True)
     assert stack.service("postgres")["state"] == "exited"
 
 
-def test_up_build_recreates_what_a_code_change_concerns(stack):
+def test_up_build_recreates_services_with_changed_code(stack):
     before = {s["name"]: s["started_at"] for s in stack.json("status")["services"]}
     version = stack.root / "backend" / "app" / "__init__.py"
     text = version.read_text()
     version.write_text(text + '\nVERSION = "9.9.9"\n')
     try:
         stack.compose("build", "backend")
-        warned = stack.inv("restart-backend", "--no-logs").stderr
-        assert "its image has been built anew since it was created" in warned
+        stderr = stack.inv("restart-backend", "--no-logs").stderr
+        assert "its image has been rebuilt since it was created" in stderr
         stack.ok("up", "--build", timeout=300)
         after = {s["name"]: s["started_at"] for s in stack.json("status")["services"]}
         changed = {name for name in after if after[name] != before[name]}
@@ -114,7 +114,7 @@ def test_up_build_recreates_what_a_code_change_concerns(stack):
         version.write_text(text)
 
 
-def test_a_container_that_fails_shows_its_exit_code_and_last_lines(stack):
+def test_restart_shows_exit_code_and_last_lines_of_a_failed_container(stack):
     stack.compose("stop", "backend")
     try:
         stack.inv("up", env={"MIGRATE_DELAYS": "1 1", "UVICORN_CMD": "no-such-program"}, timeout=60)
@@ -122,18 +122,18 @@ def test_a_container_that_fails_shows_its_exit_code_and_last_lines(stack):
         assert result.returncode == 3
         assert "✗ backend failed" in result.stdout
         assert "no-such-program" in result.stdout
-        # Compose may have started it again before anybody looked.
+        # Docker may have restarted it before the first poll.
         assert re.search("exit code 127|it ended|it was restarted again", result.stdout), result
     finally:
         stack.ok("up", timeout=120)
 
 
 def states(stack, environment):
-    seen = json.loads(stack.inv("health", "--json", env=environment).stdout)
-    return {each["replica"]: each["state"] for each in seen["replicas"]}
+    health = json.loads(stack.inv("health", "--json", env=environment).stdout)
+    return {replica["replica"]: replica["state"] for replica in health["replicas"]}
 
 
-def test_every_replica_gets_a_verdict(stack):
+def test_restart_gives_each_replica_a_verdict(stack):
     stack.compose("stop", "backend")
     override = stack.root / "many.yml"
     override.write_text("services: {backend: {ports: !reset [], deploy: {replicas: 3}}}\n")
@@ -141,14 +141,14 @@ def test_every_replica_gets_a_verdict(stack):
     try:
         result = stack.inv("up", env=many, timeout=180)
         assert result.returncode == 0, result
-        # None of them publishes a port: they are asked by their own addresses.
+        # No replica publishes a port: requests go to the containers' own addresses.
         wait_until("all are healthy", lambda: set(states(stack, many).values()) == {"healthy"}, 60)
         assert list(states(stack, many)) == ["backend-1", "backend-2", "backend-3"]
         result = stack.inv("restart-backend", "--json", env=many)
-        seen = json.loads(result.stdout)
+        replicas = json.loads(result.stdout)["replicas"]
         assert result.returncode == 0, result
-        assert [each["verdict"] for each in seen["replicas"]] == ["healthy"] * 3
-        assert len({each["started_at"] for each in seen["replicas"]}) == 3
+        assert [replica["verdict"] for replica in replicas] == ["healthy"] * 3
+        assert len({replica["started_at"] for replica in replicas}) == 3
         rows = stack.inv("status", env=many).stdout
         assert all(f"backend-{number}" in rows for number in (1, 2, 3))
     finally:
@@ -156,7 +156,7 @@ def test_every_replica_gets_a_verdict(stack):
         stack.ok("up", timeout=180)
 
 
-def test_health_inside_a_container_without_any_port_that_can_be_reached(stack, monkeypatch):
+def test_get_runs_in_the_container_if_no_port_is_reachable(stack, monkeypatch):
     from invoke_stack.config import Config
     from invoke_stack.runtimes.compose.runtime import ComposeRuntime
     from invoke_stack.runtimes.docker import engine
@@ -176,7 +176,7 @@ def test_health_inside_a_container_without_any_port_that_can_be_reached(stack, m
     assert (answer.status, answer.body) == (404, {"detail": "Not Found"})
 
 
-def test_data_whose_passwords_are_gone_is_not_covered_up(stack):
+def test_up_refuses_data_without_its_passwords(stack):
     file = stack.root / ".env"
     text = file.read_text()
     file.unlink()

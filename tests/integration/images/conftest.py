@@ -1,4 +1,4 @@
-"""One stack for all tests of this folder, and an engine for each."""
+"""One engine and one stack for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _engine() -> None:
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dockerized.Project]:
-    """A stack brought up by `docker compose up -d` in a fresh checkout, all of it healthy."""
+    """Yield a healthy stack, started with `docker compose up -d` in a fresh checkout."""
     with dockerized.project(tmp_path_factory.mktemp("checkout")) as project:
         dockerized.compose(project, "up", "--detach", timeout=600)
         project.wait_healthy()

@@ -1,4 +1,4 @@
-"""The images by themselves: what is in them, and how they run with `docker run`."""
+"""The images on their own: their contents, and how they run with `docker run`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ HARDENED = (
     *("--user", "54321:54321", "--read-only", "--tmpfs", "/tmp"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
-# No database, no waiting for one: the application serves after seconds.
+# Do not wait for a database: the application serves after a few seconds.
 AT_ONCE = ("--env", "DB_WAIT_TIMEOUT=1", "--env", "ALEMBIC_CMD=")
 
 
 def phase(url: str) -> str:
-    """How far the boot is, by what answers there."""
-    answer = get(f"{url}/health")
-    return answer.json()["phase"] if answer else ""
+    """Return the phase of the boot from `/health`; empty if there is no response."""
+    response = get(f"{url}/health")
+    return response.json()["phase"] if response else ""
 
 
-def test_the_backend_answers_from_the_first_second_without_a_database() -> None:
+def test_backend_answers_at_once_without_a_database() -> None:
     with container(build_image(), *PUBLISHED) as backend:
         url = backend.url(8000)
         wait_until("/live answers", lambda: has_status(f"{url}/live", 200), 10)
@@ -40,35 +40,37 @@ def test_the_backend_answers_from_the_first_second_without_a_database() -> None:
         assert "[entrypoint] Waiting for Postgres at postgres:5432..." in backend.logs()
 
 
-def test_a_volume_for_state_is_open_to_any_user() -> None:
+def test_state_volume_is_writable_by_any_user() -> None:
     with container(build_image(), *HARDENED, "--volume", "/var/lib/deal-scout") as backend:
         backend.execute("touch", "/var/lib/deal-scout/count")
 
 
 @pytest.mark.parametrize(
-    ("awaited", "options"), [("waiting", ()), ("serving", AT_ONCE)], ids=["waiting", "serving"]
+    ("expected", "options"), [("waiting", ()), ("serving", AT_ONCE)], ids=["waiting", "serving"]
 )
 @pytest.mark.parametrize("init", [(), ("--init",)], ids=["first process", "init"])
-def test_sigterm_ends_it(awaited: str, options: tuple[str, ...], init: tuple[str, ...]) -> None:
+def test_sigterm_stops_the_backend(
+    expected: str, options: tuple[str, ...], init: tuple[str, ...]
+) -> None:
     with container(build_image(), *PUBLISHED, *options, *init) as backend:
         url = backend.url(8000)
-        wait_until(f"the phase is {awaited}", lambda: phase(url) == awaited, 30)
+        wait_until(f"the phase is {expected}", lambda: phase(url) == expected, 30)
         assert backend.stop() < 10
         state = backend.inspect()["State"]
         assert state["ExitCode"] in (0, 143)
 
 
-def test_the_health_check_follows_port() -> None:
+def test_health_check_uses_port() -> None:
     with container(build_image(), "--env", "PORT=9000") as backend:
-        # 8 is wget's word for an error that a server answered.
-        wait_until("the probe reaches it", lambda: backend.probe().returncode == 8, 10)
+        # wget exits with 8 after an error response of the server.
+        wait_until("the probe reaches the server", lambda: backend.probe().returncode == 8, 10)
         assert json.loads(backend.probe().stdout)["db"] is False
         proxied = ("env", "http_proxy=http://127.0.0.1:1", "sh", "-c")
         test = backend.inspect()["Config"]["Healthcheck"]["Test"][1]
         assert backend.execute(*proxied, test, ok=False).returncode == 8
 
 
-def test_what_is_in_the_image() -> None:
+def test_backend_image_contains_only_what_it_needs() -> None:
     config = json.loads(docker("image", "inspect", build_image()).stdout)[0]["Config"]
     assert config["StopSignal"] == "SIGTERM"
     assert config["Labels"]["org.opencontainers.image.title"] == "deal-scout backend"
@@ -84,7 +86,7 @@ def test_what_is_in_the_image() -> None:
     docker("run", "--rm", build_image(), "sh", "-c", script)
 
 
-def test_a_code_change_makes_one_new_layer(tmp_path: Path) -> None:
+def test_code_change_creates_one_new_layer(tmp_path: Path) -> None:
     root = copy_checkout(tmp_path / "checkout")
     before = layers(build_image("backend", root))
     with (root / "backend" / "app" / "boot" / "words.py").open("a") as module:
@@ -117,7 +119,7 @@ def check_page(frontend: Container) -> None:
 
 
 @pytest.mark.parametrize("options", [(), HARDENED], ids=["plain", "hardened"])
-def test_the_frontend_serves_its_page_without_a_backend(options: tuple[str, ...]) -> None:
+def test_frontend_serves_its_page_without_a_backend(options: tuple[str, ...]) -> None:
     with container(build_image("frontend"), *FRONTEND, *options) as frontend:
         check_page(frontend)
         assert frontend.execute("id", "--user").stdout.strip() != "0"

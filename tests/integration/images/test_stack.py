@@ -1,4 +1,4 @@
-"""docker-compose.yml, without our toolkit: `docker compose up -d` in a fresh checkout."""
+"""docker-compose.yml without the toolkit: `docker compose up -d` in a fresh checkout."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def configuration(stack: Project) -> dict[str, Any]:
 # Up
 
 
-def test_everything_is_up_and_ready(stack: Project) -> None:
+def test_stack_is_up_and_ready(stack: Project) -> None:
     assert stack.health() == dict.fromkeys(SERVICES, "healthy")
     wait_until("/ready", lambda: has_status(f"{stack.url}/ready", 200), 30)
     assert get(f"{stack.url}/ready").json()["migrations"] == "current"
@@ -49,7 +49,7 @@ def test_everything_is_up_and_ready(stack: Project) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_hardening(stack: Project, service: str) -> None:
+def test_container_is_hardened(stack: Project, service: str) -> None:
     running = stack.container(service)
     data = running.inspect()
     host = data["HostConfig"]
@@ -67,43 +67,43 @@ def test_hardening(stack: Project, service: str) -> None:
     assert running.execute("id", "--user").stdout.strip() != "0"
     assert all(mount["Type"] == "volume" for mount in data["Mounts"]), "no folder of the host"
     assert "docker.sock" not in json.dumps(data)
-    bindings = [each for ports in (host["PortBindings"] or {}).values() for each in ports]
-    assert [each["HostIp"] for each in bindings] == (
+    bindings = [port for ports in (host["PortBindings"] or {}).values() for port in ports]
+    assert [binding["HostIp"] for binding in bindings] == (
         ["127.0.0.1"] if service in ("backend", "frontend") else []
     )
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_its_processes_can_do_nothing_that_they_need_not(stack: Project, service: str) -> None:
-    """What the kernel says, and not what the engine was asked for."""
+def test_processes_have_no_privileges(stack: Project, service: str) -> None:
+    """Reads the kernel's view in /proc, not the engine's configuration."""
     running = stack.container(service)
-    said = running.execute("sh", "-c", "cat /proc/[0-9]*/status").stdout
-    facts = [line.split() for line in said.splitlines()]
+    status = running.execute("sh", "-c", "cat /proc/[0-9]*/status").stdout
+    rows = [line.split() for line in status.splitlines()]
     for name, expected in (("NoNewPrivs:", "1"), ("CapEff:", "0" * 16), ("CapBnd:", "0" * 16)):
-        assert {words[1] for words in facts if words[0] == name} == {expected}, name
-    users = {user for words in facts if words[0] == "Uid:" for user in words[1:]}
+        assert {row[1] for row in rows if row[0] == name} == {expected}, name
+    users = {user for row in rows if row[0] == "Uid:" for user in row[1:]}
     assert len(users) == 1
     assert "0" not in users
-    for place in ("/", "/etc", "/usr/bin", "/app"):
-        refused = running.execute("sh", "-c", f"mkdir -p {place} && touch {place}/x", ok=False)
-        assert "Read-only file system" in refused.stderr, place
+    for folder in ("/", "/etc", "/usr/bin", "/app"):
+        result = running.execute("sh", "-c", f"mkdir -p {folder} && touch {folder}/x", ok=False)
+        assert "Read-only file system" in result.stderr, folder
     assert running.execute(
         "sh", "-c", "ls /run/docker.sock /var/run/docker.sock", ok=False
     ).returncode
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_secrets_are_in_no_command_and_no_log(stack: Project, service: str) -> None:
+def test_secrets_are_not_in_commands_or_logs(stack: Project, service: str) -> None:
     running = stack.container(service)
     data = running.inspect()
-    said = [
+    outputs = [
         *("".join((data["Path"], *data["Args"])), json.dumps(data["State"])),
         *(docker("top", running.id, "-o", "pid,args").stdout, running.logs()),
     ]
-    assert not any(SECRET in text or json.dumps(SECRET)[1:-1] in text for text in said)
+    assert not any(SECRET in text or json.dumps(SECRET)[1:-1] in text for text in outputs)
 
 
-def test_the_data_services_are_out_of_reach(stack: Project) -> None:
+def test_data_services_are_on_an_internal_network(stack: Project) -> None:
     attached = {
         service: set(stack.container(service).inspect()["NetworkSettings"]["Networks"])
         for service in SERVICES
@@ -117,36 +117,36 @@ def test_the_data_services_are_out_of_reach(stack: Project) -> None:
     }
     (network,) = json.loads(docker("network", "inspect", data).stdout)
     assert network["Internal"]
-    no_password = stack.container("redis").execute("env", "REDISCLI_AUTH=", "redis-cli", "ping")
-    assert "NOAUTH" in no_password.stdout
+    denied = stack.container("redis").execute("env", "REDISCLI_AUTH=", "redis-cli", "ping")
+    assert "NOAUTH" in denied.stdout
 
 
-def test_what_redis_acknowledged_is_on_disk(stack: Project) -> None:
+def test_redis_syncs_every_write_to_disk(stack: Project) -> None:
     redis = stack.container("redis")
-    answer = redis.execute("redis-cli", "config", "get", "append*").stdout.split()
-    settings = dict(zip(answer[::2], answer[1::2], strict=True))
+    output = redis.execute("redis-cli", "config", "get", "append*").stdout.split()
+    settings = dict(zip(output[::2], output[1::2], strict=True))
     assert (settings["appendonly"], settings["appendfsync"]) == ("yes", "always")
 
 
 @pytest.mark.parametrize("service", APPLICATION)
-def test_the_application_runs_as_any_user(stack: Project, service: str) -> None:
+def test_application_runs_as_any_user(stack: Project, service: str) -> None:
     data = stack.container(service).inspect()
     options = [
         *("--user", "54321:54321", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
         *("--network", f"{stack.name}_data"),
-        *(word for value in data["Config"]["Env"] for word in ("--env", value)),
+        *(argument for value in data["Config"]["Env"] for argument in ("--env", value)),
     ]
     probe = data["Config"]["Healthcheck"]["Test"][1:]
-    words = ("sh", "-c", *probe) if len(probe) == 1 else probe
+    command = ("sh", "-c", *probe) if len(probe) == 1 else probe
     with container(data["Config"]["Image"], *options, command=(*data["Config"]["Cmd"],)) as other:
         wait_until(
             f"{service} is healthy",
-            lambda: other.execute(*words, ok=False).returncode == 0,
+            lambda: other.execute(*command, ok=False).returncode == 0,
             30,
         )
 
 
-def test_the_frontend_finds_a_backend_that_moved(stack: Project) -> None:
+def test_frontend_finds_a_backend_with_a_new_address(stack: Project) -> None:
     def address() -> str:
         networks = stack.container("backend").inspect()["NetworkSettings"]["Networks"]
         return networks[f"{stack.name}_default"]["IPAddress"]
@@ -156,40 +156,40 @@ def test_the_frontend_finds_a_backend_that_moved(stack: Project) -> None:
     assert has_status(f"{stack.page}/healthz", 200)
     assert has_status(f"{stack.page}/api/live", 502)
     image = stack.container("frontend").inspect()["Image"]
-    with container(image, "--network", f"{stack.name}_default"):  # takes the free address
+    with container(image, "--network", f"{stack.name}_default"):  # takes the freed address
         compose(stack, "up", "--detach", "backend")
         assert address() != before
         wait_until("/api answers", lambda: has_status(f"{stack.page}/api/ready", 200), 30)
 
 
-def test_work_gets_done_and_outlives_new_containers(stack: Project) -> None:
+def test_data_survives_new_containers(stack: Project) -> None:
     def deals() -> int:
-        answer = get(f"{stack.page}/api/deals")
-        return answer.json()["total"] if answer and answer.status_code == 200 else 0
+        response = get(f"{stack.page}/api/deals")
+        return response.json()["total"] if response and response.status_code == 200 else 0
 
     assert httpx.post(f"{stack.page}/api/scouts", json={}, trust_env=False).status_code == 202
-    wait_until("the worker has brought deals home", deals, 30)
+    wait_until("the worker has stored deals", deals, 30)
     stack.container("redis").execute("redis-cli", "set", "deal-scout:test", "kept")
     before = deals()
     compose(stack, "rm", "--stop", "--force", "postgres", "redis")
     compose(stack, "up", "--detach", "postgres", "redis")
     wait_until("the backend is ready again", lambda: has_status(f"{stack.url}/ready", 200), 30)
     assert deals() == before
-    kept = stack.container("redis").execute("redis-cli", "get", "deal-scout:test").stdout
-    assert kept.strip() == "kept"
+    value = stack.container("redis").execute("redis-cli", "get", "deal-scout:test").stdout
+    assert value.strip() == "kept"
 
 
-def test_the_probe_waits_until_postgres_is_initialised(stack: Project) -> None:
+def test_postgres_is_unhealthy_while_it_initialises(stack: Project) -> None:
     data = stack.container("postgres").inspect()["Config"]
     slow = "until test -e /tmp/go; do sleep 0.1; done"
     script = (
         f"echo '{slow}' >/docker-entrypoint-initdb.d/slow.sh; exec docker-entrypoint.sh postgres"
     )
-    options = [word for value in data["Env"] for word in ("--env", value)]
+    options = [argument for value in data["Env"] for argument in ("--env", value)]
     with container(data["Image"], *options, command=("sh", "-c", script)) as postgres:
 
-        def is_ready(*where: str) -> bool:
-            return postgres.execute("pg_isready", "-q", *where, ok=False).returncode == 0
+        def is_ready() -> bool:
+            return postgres.execute("pg_isready", "-q", ok=False).returncode == 0
 
         def is_healthy() -> bool:
             return (
@@ -203,51 +203,51 @@ def test_the_probe_waits_until_postgres_is_initialised(stack: Project) -> None:
         wait_until("it is healthy", is_healthy, 30)
 
 
-# The source's recipes
+# The commands of the source document
 
 
-def test_alembic_current(stack: Project) -> None:
+def test_alembic_current_is_head(stack: Project) -> None:
     current = compose(stack, "exec", "-T", "backend", "alembic", "current").stdout
     assert current.endswith("(head)\n")
 
 
-def test_alembic_ini_is_there(stack: Project) -> None:
+def test_alembic_ini_is_in_the_image(stack: Project) -> None:
     compose(stack, "exec", "-T", "backend", "ls", "-la", "/app/alembic.ini")
 
 
-def test_the_log_tells_of_alembic(stack: Project) -> None:
+def test_log_shows_alembic_attempts(stack: Project) -> None:
     log = compose(stack, "logs", "backend").stdout
     lines = [line for line in log.splitlines() if "alembic" in line.lower()]
     assert any("[entrypoint] Alembic attempt 1/6" in line for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("written", "seen"),
+    ("value", "expected"),
     [(None, "alembic upgrade head"), ("", ""), ("alembic upgrade +1", "alembic upgrade +1")],
 )
-def test_alembic_cmd_comes_from_env(stack: Project, written: str | None, seen: str) -> None:
+def test_alembic_cmd_comes_from_env_file(stack: Project, value: str | None, expected: str) -> None:
     file = stack.root / ".env"
     before = file.read_text("utf-8")
     try:
-        if written is not None:
-            file.write_text(fill_in(before, ALEMBIC_CMD=written), "utf-8")
-        shown = compose(stack, "config", "--format", "json", "backend").stdout
+        if value is not None:
+            file.write_text(fill_in(before, ALEMBIC_CMD=value), "utf-8")
+        output = compose(stack, "config", "--format", "json", "backend").stdout
     finally:
         file.write_text(before, "utf-8")
-    assert json.loads(shown)["services"]["backend"]["environment"]["ALEMBIC_CMD"] == seen
-    assert written is not None or "ALEMBIC_CMD: alembic upgrade head" in (
+    assert json.loads(output)["services"]["backend"]["environment"]["ALEMBIC_CMD"] == expected
+    assert value is not None or "ALEMBIC_CMD: alembic upgrade head" in (
         compose(stack, "config", "backend").stdout
     )
 
 
-# The file
+# The Compose file
 
 
-def test_wired_as_the_source_says(stack: Project) -> None:
+def test_services_are_wired_as_in_the_source(stack: Project) -> None:
     services = configuration(stack)["services"]
     assert set(services) == set(SERVICES)
     conditions = {
-        service: {name: each["condition"] for name, each in data.get("depends_on", {}).items()}
+        service: {name: needs["condition"] for name, needs in data.get("depends_on", {}).items()}
         for service, data in services.items()
     }
     after = {"postgres": "service_healthy", "backend": "service_started"}
@@ -277,18 +277,18 @@ def test_wired_as_the_source_says(stack: Project) -> None:
     assert {"DB_HOST", "DB_PORT", "ALEMBIC_CMD", "PORT", "DATABASE_URL"} <= set(environment)
 
 
-def test_nothing_to_warn_of(stack: Project) -> None:
+def test_compose_file_has_no_warnings(stack: Project) -> None:
     assert compose(stack, "config", "--quiet").stderr == ""
 
 
 @pytest.mark.parametrize("name", ["POSTGRES_PASSWORD", "REDIS_PASSWORD"])
-def test_a_missing_secret_is_named_with_a_remedy(tmp_path: Path, name: str) -> None:
+def test_missing_secret_is_named_with_a_hint(tmp_path: Path, name: str) -> None:
     with project(tmp_path / "checkout") as fresh:
         file = fresh.root / ".env"
         complete = file.read_text("utf-8")
         file.write_text(fill_in(complete, **{name: ""}), "utf-8")
-        done = compose(fresh, "up", "--detach", ok=False)
+        result = compose(fresh, "up", "--detach", ok=False)
         file.write_text(complete, "utf-8")
-        assert done.returncode != 0
-        assert f"{name} is missing a value" in done.stderr
-        assert ".env" in done.stderr
+        assert result.returncode != 0
+        assert f"{name} is missing a value" in result.stderr
+        assert ".env" in result.stderr

@@ -1,4 +1,4 @@
-"""One swarm of three nodes for all of these tests; a test that harms it mends it."""
+"""One swarm of three nodes for all tests of this folder; each test restores what it breaks."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from tests.support.swarm_stacks import SwarmStack
 
 @pytest.fixture(scope="session")
 def machines() -> Iterator[list[Node]]:
-    with swarm_stacks.swarm(3) as made:
-        yield made
+    with swarm_stacks.swarm(3) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")
 def deployed(machines: list[Node], tmp_path_factory: pytest.TempPathFactory) -> SwarmStack:
-    made = swarm_stacks.checkout(tmp_path_factory.mktemp("swarm"), machines[0])
-    file = made.root / "deploy" / "swarm.yml"
+    stack = swarm_stacks.checkout(tmp_path_factory.mktemp("swarm"), machines[0])
+    file = stack.root / "deploy" / "swarm.yml"
     text = file.read_text("utf-8")
-    once = "      update_config: &keep-serving"
-    assert once in text
-    file.write_text(text.replace(once, f"      replicas: 3\n{once}"), "utf-8")
-    made.ok("up", timeout=600)
-    return made
+    line = "      update_config: &keep-serving"
+    assert line in text
+    file.write_text(text.replace(line, f"      replicas: 3\n{line}"), "utf-8")
+    stack.ok("up", timeout=600)
+    return stack
 
 
 @pytest.fixture
 def shop(deployed: SwarmStack) -> Iterator[SwarmStack]:
-    """The stack, with three backends."""
+    """Yield the stack with three backends, and wait until it is healthy again."""
     yield deployed
-    wait_until("all is healthy again", lambda: is_whole(deployed), 180)
+    wait_until("all are healthy again", lambda: is_complete(deployed), 180)
 
 
-def is_whole(stack: SwarmStack) -> bool:
-    seen = stack.json("health")
-    return seen["state"] == "healthy" and len(seen.get("replicas", ())) == 3
+def is_complete(stack: SwarmStack) -> bool:
+    health = stack.json("health")
+    return health["state"] == "healthy" and len(health.get("replicas", ())) == 3

@@ -1,4 +1,4 @@
-"""Constant load on an address, and what came of it."""
+"""Constant load on a URL, with the outcome of each request."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ import httpx
 
 
 class Load:
-    """Requests one after the other from several clients, each on a connection of its own."""
+    """Sends sequential requests from several clients, each on its own connection."""
 
     def __init__(self, url: str, clients: int = 4) -> None:
         self.url = url
         self.outcomes: collections.Counter[str] = collections.Counter()
         self.slowest = 0.0  # seconds
-        self.ending = threading.Event()
-        self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
+        self.stopping = threading.Event()
+        self.threads = [
+            threading.Thread(target=self._send_requests, daemon=True) for _ in range(clients)
+        ]
 
     @property
     def failed(self) -> dict[str, int]:
-        return {what: count for what, count in self.outcomes.items() if what != "200"}
+        """The outcomes other than 200, with their counts."""
+        return {outcome: count for outcome, count in self.outcomes.items() if outcome != "200"}
 
-    def _ask(self) -> None:
+    def _send_requests(self) -> None:
         with httpx.Client(trust_env=False, timeout=30) as client:
-            while not self.ending.wait(0.02):
+            while not self.stopping.wait(0.02):
                 begin = time.monotonic()
                 try:
                     outcome = str(client.get(self.url).status_code)
@@ -39,13 +42,13 @@ class Load:
 
 @contextlib.contextmanager
 def load(url: str) -> Iterator[Load]:
-    """The load lasts as long as the block."""
-    made = Load(url)
-    for thread in made.threads:
+    """Send requests for the duration of the block."""
+    requests = Load(url)
+    for thread in requests.threads:
         thread.start()
     try:
-        yield made
+        yield requests
     finally:
-        made.ending.set()
-        for thread in made.threads:
+        requests.stopping.set()
+        for thread in requests.threads:
             thread.join(40)

@@ -147,15 +147,13 @@ def test_a_healthy_stack_has_no_findings_and_every_check_is_made():
     assert len(made) == len(DIAGNOSIS.checks) == len({each.name for each in DIAGNOSIS.checks})
 
 
-DENIED = OutOfReach(
-    "Docker's socket may not be opened by this user", "sudo usermod -aG docker $USER"
-)
+DENIED = OutOfReach("permission denied on the Docker socket", "sudo usermod -aG docker $USER")
 
 CAUSES = {
     "engine that is denied": (
         sick(engine=DENIED, replicas=DENIED, healths=DENIED),
         "engine",
-        "may not be opened by this user | asked: default | sudo usermod",
+        "permission denied on the Docker socket | asked: default | sudo usermod",
     ),
     "old engine": (sick(engine=replace(ENGINE, version="19.03.8")), "engine", "too old"),
     "context": (

@@ -15,9 +15,9 @@ from invoke_stack.runtimes.local.runtime import LocalRuntime
 
 NOTHING, DATA, STOPPED, RUNNING = Presence
 AWAY = Unavailable("Docker does not answer: no answer in time", "start it")
-NO_MANAGER = Unavailable("this engine is no manager of a swarm")
+NO_MANAGER = Unavailable("this engine is not a swarm manager")
 FOREIGN = OutOfReach("these containers belong to the checkout in /elsewhere", "run it there")
-NO_IMAGE = "an engine answers, but the image x cannot be had"
+NO_IMAGE = "Docker is running, but the image x cannot be pulled"
 
 
 def facts(compose=NOTHING, local=NOTHING, swarm=NO_MANAGER, **more):

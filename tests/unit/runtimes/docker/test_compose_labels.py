@@ -1,4 +1,4 @@
-"""Which containers are orphans, and which volumes `docker compose down --volumes` deletes."""
+"""Orphaned containers, and the volumes that `docker compose down --volumes` deletes."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def container(service, state="running", oneoff="False", mounts=()):
 
 
 @pytest.mark.parametrize(
-    ("given", "is_orphan"),
+    ("candidate", "is_orphan"),
     [
         (container("db"), False),
         (container("db", "exited"), False),
@@ -28,8 +28,8 @@ def container(service, state="running", oneoff="False", mounts=()):
         (container("db", "exited", "True"), True),
     ],
 )
-def test_orphans_are_what_no_service_describes(given, is_orphan):
-    assert compose_labels.is_orphan(given, {"db": {}}) is is_orphan
+def test_container_is_orphan_if_no_service_declares_it(candidate, is_orphan):
+    assert compose_labels.is_orphan(candidate, {"db": {}}) is is_orphan
 
 
 def volume(name, project="", key=""):
@@ -38,7 +38,7 @@ def volume(name, project="", key=""):
 
 
 @pytest.mark.parametrize(
-    ("given", "is_declared"),
+    ("candidate", "is_declared"),
     [
         (volume("shop_data", "shop", "data"), True),
         (volume("shop_data"), True),
@@ -48,15 +48,15 @@ def volume(name, project="", key=""):
         (volume("shared"), False),
     ],
 )
-def test_volumes_that_compose_deletes_are_those_of_its_files(given, is_declared):
-    assert compose_labels.is_declared(given, "shop", DECLARED) is is_declared
+def test_volume_is_declared_if_the_compose_files_name_it(candidate, is_declared):
+    assert compose_labels.is_declared(candidate, "shop", DECLARED) is is_declared
 
 
-def test_anonymous_volumes_are_named_by_their_service():
+def test_anonymous_volumes_are_listed_with_their_service():
     mounts = [
         {"Type": "volume", "Name": "0123456789ab" + "0" * 52},
         {"Type": "volume", "Name": "shop_data"},
         {"Type": "bind", "Source": "/etc"},
     ]
-    found = list(compose_labels.anonymous_volumes([container("db", mounts=mounts)]))
-    assert found == ["0123456789ab (of db)"]
+    volumes = list(compose_labels.anonymous_volumes([container("db", mounts=mounts)]))
+    assert volumes == ["0123456789ab (of db)"]

@@ -1,4 +1,4 @@
-"""Whether an engine publishes its ports on this machine: only what a fact proves."""
+"""Engines publish their ports on this machine only if a fact proves it."""
 
 import os
 import socket
@@ -15,8 +15,8 @@ NETWORK = "3f1c5d7e9a0b" + 52 * "e"
 BRIDGE = "br-3f1c5d7e9a0b"
 
 
-def decide(**more):
-    """An engine on Linux that is reached over a unix socket and that nothing is known of."""
+def publishes_here(**overrides):
+    """Decide for an engine on Linux, reached over a unix socket, without any proof by default."""
     engine = {"Name": "here", "OperatingSystem": "Debian GNU/Linux 12", "SecurityOptions": []}
     facts = {
         "platform": "linux",
@@ -26,9 +26,9 @@ def decide(**more):
         "listener": "",
         "in_container": False,
     }
-    networks = more.pop("networks", [{"Id": NETWORK}])
-    engine |= {name: more.pop(name) for name in engine.keys() & more.keys()}
-    return engine_host.publishes_here(engine, networks, **(facts | more))
+    networks = overrides.pop("networks", [{"Id": NETWORK}])
+    engine |= {name: overrides.pop(name) for name in engine.keys() & overrides.keys()}
+    return engine_host.publishes_here(engine, networks, **(facts | overrides))
 
 
 BRIDGES = {"lo", "docker0", BRIDGE}
@@ -52,14 +52,14 @@ DESKTOP = {"Name": "docker-desktop", "OperatingSystem": "Docker Desktop"}
         {"platform": "win32", "OperatingSystem": "Windows Server 2022"},
     ],
 )
-def test_an_engine_here_is_recognised(facts):
-    assert decide(**facts)
+def test_engine_is_local_if_a_fact_proves_it(facts):
+    assert publishes_here(**facts)
 
 
 @pytest.mark.parametrize(
     "facts",
     [
-        {},  # another network namespace of this machine, or a socket that is forwarded
+        {},  # another network namespace of this machine, or a forwarded socket
         {"networks": []},
         {"listener": "ssh"},
         {"is_socket": False},
@@ -74,8 +74,8 @@ def test_an_engine_here_is_recognised(facts):
         {"Name": "my-colima-server"},
     ],
 )
-def test_what_is_not_proven_is_elsewhere(facts):
-    assert not decide(**facts)
+def test_engine_is_remote_without_proof(facts):
+    assert not publishes_here(**facts)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_what_is_not_proven_is_elsewhere(facts):
         (None, ""),
     ],
 )
-def test_a_container_is_reached_over_a_bridge_of_this_machine_only(networks, address):
+def test_container_address_is_used_only_on_a_bridge_of_this_machine(networks, address):
     inspected = {"NetworkSettings": {"Networks": networks}}
     assert engine_host.bridge_address(inspected, BRIDGES) == address
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
-def test_the_listener_of_a_socket_is_known_in_its_own_network_only(tmp_path):
+def test_socket_listener_is_known_only_in_its_network_namespace(tmp_path):
     path = str(tmp_path / "sock")
     name = Path("/proc/self/comm").read_text("utf-8").strip()
     code = f"from invoke_stack.runtimes.docker import engine_host; print([engine_host.listener({path!r})])"
@@ -103,8 +103,8 @@ def test_the_listener_of_a_socket_is_known_in_its_own_network_only(tmp_path):
         sock.listen()
         assert engine_host.listener(path) == name
         if os.geteuid() == 0:
-            elsewhere = ["unshare", "--net", sys.executable, "-c", code]
-            assert subprocess.run(elsewhere, capture_output=True, text=True).stdout == "['']\n"
+            in_namespace = ["unshare", "--net", sys.executable, "-c", code]
+            assert subprocess.run(in_namespace, capture_output=True, text=True).stdout == "['']\n"
     assert engine_host.listener(path) == ""
     assert engine_host.listener(str(tmp_path / "missing")) == ""
 
@@ -120,7 +120,7 @@ def test_the_listener_of_a_socket_is_known_in_its_own_network_only(tmp_path):
         (["PORT=3000"], [], {"8000/tcp": [{}]}, 8000),
     ],
 )
-def test_the_port_of_a_container(env, exposed, published, expected):
+def test_container_port_prefers_published_over_exposed(env, exposed, published, expected):
     inspected = {
         "Config": {"Env": env, "ExposedPorts": {name: {} for name in exposed}},
         "NetworkSettings": {"Ports": published},

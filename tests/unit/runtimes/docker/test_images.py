@@ -1,4 +1,4 @@
-"""Which images a build begins from. What is on an engine: tests/faults/test_choice.py."""
+"""Base images of a build. Images on a real engine: tests/faults/test_choice.py."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from invoke_stack.runtimes.docker import images
 
 
 @pytest.mark.parametrize(
-    ("dockerfile", "images_needed"),
+    ("dockerfile", "expected"),
     [
         ("FROM a:1\nRUN true\n", ["a:1"]),
         (
@@ -18,12 +18,12 @@ from invoke_stack.runtimes.docker import images
         ("ARG V\nFROM a:${V}\n", ["a:${V}"]),
     ],
 )
-def test_bases_are_the_images_that_a_build_begins_from(tmp_path, dockerfile, images_needed):
+def test_bases_are_the_external_images_of_a_dockerfile(tmp_path, dockerfile, expected):
     (tmp_path / "Dockerfile").write_text(dockerfile)
-    assert list(images.bases({"context": str(tmp_path)})) == images_needed
-    assert list(images.bases({"context": ".", "dockerfile_inline": dockerfile})) == images_needed
+    assert list(images.bases({"context": str(tmp_path)})) == expected
+    assert list(images.bases({"context": ".", "dockerfile_inline": dockerfile})) == expected
 
 
-def test_bases_are_not_known_if_the_dockerfile_is_elsewhere(tmp_path):
+def test_bases_are_empty_without_a_local_dockerfile(tmp_path):
     assert list(images.bases({"context": "https://example.com/a.git"})) == []
     assert list(images.bases({"context": str(tmp_path), "dockerfile": "none"})) == []

@@ -1,4 +1,4 @@
-"""What becomes of a Compose project on its way to `docker stack deploy`."""
+"""Stack files for `docker stack deploy`, translated from a Compose project."""
 
 import json
 
@@ -23,12 +23,13 @@ def model(**service):
     }
 
 
-def derived(given=None, *, replicas=(), images=(), values=VALUES, **service):
-    return derive(given or model(**service), values, replicas=dict(replicas), images=dict(images))
+def derived(content=None, *, replicas=(), images=(), values=VALUES, **service):
+    content = content or model(**service)
+    return derive(content, values, replicas=dict(replicas), images=dict(images))
 
 
-def web(*args, **more):
-    return derived(*args, **more).content["services"]["web"]
+def web(*args, **options):
+    return derived(*args, **options).content["services"]["web"]
 
 
 @pytest.mark.parametrize(
@@ -40,21 +41,21 @@ def web(*args, **more):
         ("on-failure:3", {"condition": "on-failure", "max_attempts": 3}),
     ],
 )
-def test_restart_becomes_a_policy(restart, policy):
-    made = web(restart=restart)
-    assert made["deploy"]["restart_policy"] == policy
-    assert "restart" not in made
+def test_restart_becomes_a_restart_policy(restart, policy):
+    service = web(restart=restart)
+    assert service["deploy"]["restart_policy"] == policy
+    assert "restart" not in service
 
 
-def test_a_policy_of_its_own_wins():
+def test_explicit_restart_policy_wins():
     policy = {"condition": "any", "delay": "2s"}
     assert (
         web(restart="no", deploy={"restart_policy": policy})["deploy"]["restart_policy"] == policy
     )
 
 
-def test_what_the_parser_refuses_is_left_out_and_what_is_lost_is_told():
-    made = derived(
+def test_rejected_keys_are_dropped_and_unsupported_ones_listed():
+    stack_file = derived(
         build={"context": "."},
         pull_policy="never",
         depends_on={},
@@ -63,12 +64,12 @@ def test_what_the_parser_refuses_is_left_out_and_what_is_lost_is_told():
         privileged=False,
         devices=["/dev/x"],
     )
-    service = made.content["services"]["web"]
+    service = stack_file.content["services"]["web"]
     assert not {"build", "pull_policy", "depends_on", "entrypoint", "security_opt"} & set(service)
-    assert made.lost == ("web: devices", "web: security_opt")
+    assert stack_file.unsupported == ("web: devices", "web: security_opt")
 
 
-def test_a_port_of_the_loopback_is_not_opened_to_the_world():
+def test_loopback_port_is_not_published():
     local = {"mode": "ingress", "host_ip": "127.0.0.1", "target": 80, "published": "80"}
     everywhere = {"mode": "host", "target": 8080, "published": "3000", "protocol": "tcp"}
     assert "ports" not in web(ports=[local])
@@ -78,14 +79,14 @@ def test_a_port_of_the_loopback_is_not_opened_to_the_world():
 
 
 def test_tmpfs_becomes_a_mount_with_its_size_in_bytes():
-    made = web(
+    service = web(
         tmpfs=["/tmp:mode=1777,size=64m", "/run"],
         volumes=[
             {"type": "volume", "source": "data", "target": "/data", "volume": {}},
             {"type": "bind", "source": "/x", "target": "/y", "bind": {"create_host_path": True}},
         ],
     )
-    assert made["volumes"] == [
+    assert service["volumes"] == [
         {"type": "volume", "source": "data", "target": "/data"},
         {"type": "bind", "source": "/x", "target": "/y"},
         {"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 64 << 20}},
@@ -93,32 +94,32 @@ def test_tmpfs_becomes_a_mount_with_its_size_in_bytes():
     ]
 
 
-def test_limits_become_resources_with_texts_for_numbers():
-    made = web(mem_limit="1073741824", cpus=0.5, deploy={"resources": {"limits": {"cpus": 2.0}}})
-    assert made["deploy"]["resources"] == {"limits": {"memory": "1073741824", "cpus": "2.0"}}
+def test_limits_become_resources_as_strings():
+    service = web(mem_limit="1073741824", cpus=0.5, deploy={"resources": {"limits": {"cpus": 2.0}}})
+    assert service["deploy"]["resources"] == {"limits": {"memory": "1073741824", "cpus": "2.0"}}
 
 
-def test_a_newer_health_check_loses_what_older_engines_refuse():
+def test_health_check_drops_start_interval():
     check = {"test": ["CMD", "true"], "interval": "5s", "start_interval": "1s"}
     assert web(healthcheck=check)["healthcheck"] == {"test": ["CMD", "true"], "interval": "5s"}
 
 
-def test_secrets_come_from_files_and_stand_nowhere_else():
-    made = derived(
+def test_secret_values_are_only_in_files():
+    stack_file = derived(
         environment={"PASSWORD_FILE": "/run/secrets/password", "URL_FILE": "/run/secrets/url"},
         secrets=[{"source": "password"}, {"source": "url", "target": "/run/secrets/url"}],
     )
-    assert made.secrets == {"password": VALUES["PASSWORD"]}
-    assert VALUES["PASSWORD"] not in json.dumps(made.content)
-    service = made.content["services"]["web"]
+    assert stack_file.secrets == {"password": VALUES["PASSWORD"]}
+    assert VALUES["PASSWORD"] not in json.dumps(stack_file.content)
+    service = stack_file.content["services"]["web"]
     assert service["secrets"] == [{"source": "password"}]
-    # One without a value is no secret at all, and nobody is sent to look for its file.
+    # A secret without a value is left out, with the variable that names its file.
     assert service["environment"] == {"PASSWORD_FILE": "/run/secrets/password"}
-    assert list(made.content["secrets"]) == ["password"]  # `ca` is for the build
-    assert made.content["secrets"]["password"]["file"] == "./password"
+    assert list(stack_file.content["secrets"]) == ["password"]  # `ca` is for the build
+    assert stack_file.content["secrets"]["password"]["file"] == "./password"
 
 
-def test_a_secret_with_a_new_value_is_another_secret_and_a_change_of_the_service():
+def test_new_secret_value_changes_the_secret_and_the_service():
     secrets = [{"source": "password"}]
     one, other = derived(secrets=secrets), derived(secrets=secrets, values={"PASSWORD": "new"})
     assert (
@@ -127,11 +128,11 @@ def test_a_secret_with_a_new_value_is_another_secret_and_a_change_of_the_service
     assert digest(one) != digest(other)
 
 
-def digest(made):
-    return made.content["services"]["web"]["deploy"]["labels"][DIGEST]
+def digest(stack_file):
+    return stack_file.content["services"]["web"]["deploy"]["labels"][DIGEST]
 
 
-def test_a_new_build_is_a_change_and_scaling_is_none():
+def test_new_build_changes_the_digest_but_scaling_does_not():
     before = derived()
     assert digest(before) == digest(derived())
     assert digest(derived(images={"web:1": "sha256:2"})) != digest(before)
@@ -142,18 +143,20 @@ def test_a_new_build_is_a_change_and_scaling_is_none():
     assert "replicas" not in everywhere["deploy"]
 
 
-def test_services_know_their_place_in_the_order_of_starts():
+def test_services_have_their_position_in_the_start_order():
     services = {
         "page": {"image": "p", "depends_on": {"api": {}}},
         "api": {"image": "a", "depends_on": {"store": {}}},
         "store": {"image": "s"},
     }
-    made = derived(model() | {"services": services}).content["services"]
-    places = {name: service["deploy"]["labels"][POSITION] for name, service in made.items()}
-    assert places == {"store": "0", "api": "1", "page": "2"}
+    content = derived(model() | {"services": services}).content
+    positions = {
+        name: service["deploy"]["labels"][POSITION] for name, service in content["services"].items()
+    }
+    assert positions == {"store": "0", "api": "1", "page": "2"}
 
 
-def test_names_that_are_the_stacks_own_are_left_to_it():
+def test_default_names_of_networks_and_volumes_are_dropped():
     content = derived().content
     assert content["networks"] == {"default": {}}
     assert content["volumes"] == {"data": {}, "old": {"name": "elsewhere"}}

@@ -1,4 +1,4 @@
-"""Looking into replicas: inside their containers where the node answers, over the network elsewhere."""
+"""Sends requests to replicas: in their containers on the connected node, else over the network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from invoke_stack.runtimes.swarm.cluster import Cluster
 from invoke_stack.runtimes.swarm.slots import Task
 
 
-class Reach:
-    """What the node that answers can see of a stack's replicas."""
+class ReplicaAccess:
+    """Access to a stack's replicas from the connected node."""
 
     def __init__(self, cluster: Cluster, config: Config) -> None:
         self.cluster = cluster
@@ -22,64 +22,69 @@ class Reach:
         self.client = cluster.client
 
     def container_of(self, replica: Replica) -> str:
-        """A replica's container, if it is on the node that answers; else empty."""
+        """Return the id of a replica's container if it is on the connected node; else empty."""
         if not replica.identity:
             return ""
         with engine.errors():
-            return self._here(self.client.inspect_task(replica.identity))
+            return self._local_container(self.client.inspect_task(replica.identity))
 
-    def _here(self, task: Task) -> str:
+    def _local_container(self, task: Task) -> str:
+        """Return the id of a task's container if it runs on the connected node; else empty."""
         if task.get("NodeID") != self.cluster.node_id or not slots.is_running(task):
             return ""
         return str((task["Status"].get("ContainerStatus") or {}).get("ContainerID", ""))
 
-    def container_here(self, service: str) -> str:
-        """The container of one of a service's replicas on the node that answers."""
-        known = self.cluster.services([service])[service]
-        wanted = [task for task in self.cluster.tasks(known) if slots.is_wanted(task)]
-        for task in sorted(wanted, key=lambda each: each["Status"]["State"] != "running"):
-            if container := self._here(task):
+    def local_container(self, name: str) -> str:
+        """Return the id of a container of a service on the connected node.
+
+        Raises `OutOfReach` if there is none.
+        """
+        service = self.cluster.services([name])[name]
+        tasks = [task for task in self.cluster.tasks(service) if slots.is_active(task)]
+        for task in sorted(tasks, key=lambda task: task["Status"]["State"] != "running"):
+            if container := self._local_container(task):
                 return container
         nodes = self.cluster.nodes()
-        places = {nodes[t["NodeID"]].name for t in wanted if t.get("NodeID") in nodes}
+        names = {nodes[task["NodeID"]].name for task in tasks if task.get("NodeID") in nodes}
         raise OutOfReach(
-            f"{service} runs on {', '.join(sorted(places)) or 'no node'}, not on the node that answers",
-            "run it against the engine of that node: DOCKER_HOST=ssh://NODE (a manager)",
+            f"{name} runs on {', '.join(sorted(names)) or 'no node'}, not on the connected node",
+            "connect to that node, if it is a manager: DOCKER_HOST=ssh://NODE",
         )
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        """GET a path of a replica's port, from inside its container or from another one here."""
+        """GET a path of a replica's port, from its own container or another local one."""
         if not replica.identity:
             return Answer("", None, {}, 0.0, replica.reason)
         with engine.errors():
             task = self.client.inspect_task(replica.identity)
         configured = self.config.port if replica.service == self.config.service else 0
         port = configured or self._port(task)
-        if container := self._here(task):
+        if container := self._local_container(task):
             url = f"http://127.0.0.1:{port}{path}"
             return container_exec.get(self.client, container, url, timeout)
         if not slots.is_running(task):
             return Answer("", None, {}, 0.0, replica.reason or task["Status"]["State"])
-        # Any container of the stack on this node sees the others in their common network.
+        # The stack's containers on this node reach those on other nodes over a shared network.
         addresses = _addresses(task)
-        for messenger in self._messengers(replica.service):
-            for network in addresses.keys() & _addresses(messenger).keys():
+        for local_task in self._local_tasks(replica.service):
+            for network in addresses.keys() & _addresses(local_task).keys():
                 url = f"http://{addresses[network]}:{port}{path}"
-                answer = container_exec.get(self.client, self._here(messenger), url, timeout)
+                container = self._local_container(local_task)
+                answer = container_exec.get(self.client, container, url, timeout)
                 if answer.was_sent:
                     return answer
-        reason = f"no container here reaches {replica.node}"
+        reason = f"no container on the connected node can reach {replica.node}"
         return Answer("", None, {}, 0.0, reason, was_sent=False)
 
-    def _messengers(self, service: str) -> list[Task]:
-        """Tasks on the node that answers, from where others can be asked; the service's own first."""
+    def _local_tasks(self, service: str) -> list[Task]:
+        """Return the stack's running tasks on the connected node, those of `service` first."""
         with engine.errors():
-            found = self.client.tasks(
+            tasks = self.client.tasks(
                 filters={"label": self.cluster.label, "node": self.cluster.node_id}
             )
-        known = self.cluster.every().get(service, {}).get("ID")
-        here = [task for task in found if self._here(task)]
-        return sorted(here, key=lambda task: task["ServiceID"] != known)
+        service_id = self.cluster.all_services().get(service, {}).get("ID")
+        running = [task for task in tasks if self._local_container(task)]
+        return sorted(running, key=lambda task: task["ServiceID"] != service_id)
 
     def _port(self, task: Task) -> int:
         spec = task["Spec"]["ContainerSpec"]
@@ -92,7 +97,7 @@ class Reach:
 
 
 def _addresses(task: Task) -> dict[str, str]:
-    """A task's address in each of its networks."""
+    """Return a task's address in each of its networks, by network id."""
     return {
         each["Network"]["ID"]: each["Addresses"][0].partition("/")[0]
         for each in task.get("NetworksAttachments") or ()
