@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.servers import clean_environment
@@ -19,14 +19,17 @@ from harness.servers import clean_environment
 ROOT = Path(__file__).parents[1]
 
 
-def can_run(environment: Mapping[str, str]) -> bool:
-    """Return True if a fork is safe and equivalent: Python reads PYTHON… only on start."""
+def can_run(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Return True if a fork is safe and does the same: Python reads PYTHON… only on start."""
 
     def python_variables(variables: Mapping[str, str]) -> dict[str, str]:
         return {name: value for name, value in variables.items() if name.startswith("PYTHON")}
 
-    expected = python_variables(clean_environment())
-    return sys.platform == "linux" and python_variables(environment) == expected
+    return (
+        sys.platform == "linux"
+        and list(command[:3]) == [sys.executable, "-m", "invoke"]
+        and python_variables(environment) == python_variables(clean_environment())
+    )
 
 
 def run(

@@ -36,10 +36,11 @@ class Stack:
     ) -> subprocess.CompletedProcess[str]:
         """Run `inv` in the checkout, without a terminal, and return its result."""
         environment = {**self.environment, **(env or {})}
-        if fork_client.can_run(environment):
+        command = self.command(*words)
+        if fork_client.can_run(command, environment):
             return fork_client.run(arguments, self.root, environment, timeout)
         return subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.root,
             env=environment,
             capture_output=True,
