@@ -36,7 +36,7 @@ class Stack:
     ) -> subprocess.CompletedProcess[str]:
         """Run `inv` in the checkout, without a terminal, and return its result."""
         environment = {**self.environment, **(env or {})}
-        command = self.command(*words)
+        command = self.command(*arguments)
         if fork_client.can_run(command, environment):
             return fork_client.run(arguments, self.root, environment, timeout)
         return subprocess.run(
