@@ -12,7 +12,7 @@ from invoke.main import program
 from invoke.tasks import Task
 
 from invoke_stack import config
-from invoke_stack.cli import invokefile, service_arguments
+from invoke_stack.cli import invokefile, rejections, service_arguments
 from invoke_stack.cli.glue import Verb, use_utf8
 from invoke_stack.cli.verbs import (
     backup,
@@ -59,6 +59,7 @@ def namespace(*tasks: Task[Any], root: Path, profile: Profile | None = None) -> 
     collection = Collection(*VERBS, *tasks)
     collection.configure({"stack": config.DEFAULTS | {"root": str(root), "profile": profile}})
     _name_services(collection)
+    rejections.install(program)
     return collection
 
 

@@ -30,6 +30,24 @@ def test_verb_rejects_invalid_arguments_in_two_lines(checkout, arguments, code, 
     assert len(result.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("helth", "unknown command 'helth'\n  did you mean health?\n"),
+        ("--help helth", "unknown command 'helth'\n  did you mean health?\n"),
+        ("xyz", "unknown command 'xyz'\n  see all commands: inv --list\n"),
+        ("--xyz", "unknown flag --xyz\n  see inv --help\n"),
+        ("health --jsn", "unknown flag --jsn of inv health\n  did you mean --json?\n"),
+        ("health --xyz", "unknown flag --xyz of inv health\n  see its flags: inv --help health\n"),
+        ("logs worker --tail", "--tail needs a value\n  see inv --help logs\n"),
+        ("restore", "inv restore needs an argument: 'file'\n  see inv --help restore\n"),
+    ],
+)
+def test_invalid_command_line_is_rejected_with_a_hint(checkout, arguments, message):
+    result = checkout.inv(*arguments.split())
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", message)
+
+
 def test_health_has_no_runtime_when_an_address_is_given(checkout):
     address = f"http://127.0.0.1:{free_port()}"
     result = checkout.inv("health", "--url", address)

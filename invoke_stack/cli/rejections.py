@@ -1,0 +1,59 @@
+"""Rejected command lines: Invoke's parser errors as a message and a hint, like all other errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
+
+# The texts of invoke/parser/parser.py and invoke/program.py.
+_UNKNOWN = re.compile(r"No idea what '(.+)' is!", re.DOTALL)
+_NO_VALUE = re.compile(r"Flag <Argument: (\S+).*> needed value")
+_NO_ARGUMENT = re.compile(r"'.+' did not receive required positional arguments: (.+)")
+
+
+def install(program: Program) -> None:
+    """Make `program` raise `Exit` with a hint, and code 1, where Invoke raises `ParseError`."""
+    # Invoke has no hook for this.
+    program.parse_tasks = _translated(program, Program.parse_tasks)  # type: ignore[method-assign]
+    program.parse_cleanup = _translated(  # type: ignore[method-assign]
+        program, Program.parse_cleanup
+    )
+
+
+def _translated(program: Program, parse: Callable[[Program], None]) -> Callable[[], None]:
+    def parse_or_exit() -> None:
+        try:
+            parse(program)
+        except ParseError as error:
+            raise Exit(explain(error, program.parser.contexts), 1) from None
+
+    return parse_or_exit
+
+
+def explain(error: ParseError, verbs: Iterable[str]) -> str:
+    """Return what is wrong with the command line and, on a second line, what to do about it."""
+    text = str(error)
+    verb = error.context.name if error.context else ""
+    if match := _UNKNOWN.match(text):
+        unknown = match[1]
+        if unknown.startswith("-") and verb and error.context:
+            hint = _closest(unknown, error.context.flags) or f"see its flags: inv --help {verb}"
+            return f"unknown flag {unknown} of inv {verb}\n  {hint}"
+        if unknown.startswith("-"):
+            return f"unknown flag {unknown}\n  see inv --help"
+        hint = _closest(unknown, verbs) or "see all commands: inv --list"
+        return f"unknown command '{unknown}'\n  {hint}"
+    if match := _NO_VALUE.match(text):
+        text = f"--{match[1]} needs a value"
+    elif match := _NO_ARGUMENT.match(text):
+        text = f"inv {verb} needs an argument: {match[1]}"
+    return f"{text}\n  see inv --help{f' {verb}' if verb else ''}"
+
+
+def _closest(unknown: str, known: Iterable[str]) -> str:
+    matches = get_close_matches(unknown, list(known), 1)
+    return f"did you mean {matches[0]}?" if matches else ""
