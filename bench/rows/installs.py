@@ -55,7 +55,7 @@ def _one_by_one(local: LocalStack) -> float:
             (run / f"{program.name}.started").touch()
             processes.append(
                 subprocess.Popen(
-                    local.beside(program.name, *program.words),
+                    local.beside(program.name, *program.command),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

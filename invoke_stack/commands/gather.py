@@ -279,7 +279,9 @@ def _holders(
         raise Skipped("the engine is not known to publish its ports on this machine")
     running = () if replicas.exception() else {r.service for r in replicas.result() if r.running}
     wanted = [p for service, listed in ports.items() if service not in running for p in listed]
-    return {port: _holder(client.result(), port) for port in wanted if not machine.is_free(port)}
+    return {
+        port: _holder(client.result(), port) for port in wanted if not machine.is_port_free(port)
+    }
 
 
 def _holder(client: engine.Client, port: int) -> str:

@@ -187,9 +187,9 @@ class _Restart:
         self._next_poll = self._clock.monotonic() + POLL_EVERY
 
     def notice_rollback(self) -> None:
-        """Tell the judges if the runtime has undone the restart."""
-        undone = self._runtime.capabilities.undone
-        if undone and self._is_answered() and (reason := undone(self._service)):
+        """Tell the judges if the runtime has rolled the restart back."""
+        rollback_reason = self._runtime.capabilities.rollback_reason
+        if rollback_reason and self._is_answered() and (reason := rollback_reason(self._service)):
             for judge in self._judges.values():
                 judge.take_back(reason)
 

@@ -35,15 +35,18 @@ def wait_until_ready(session: Session, *, timeout: float, clock: Clock = time) -
     will not fix.
     """
     runtime, say = session.runtime, session.say
-    wanted, undone = runtime.expected_services(), runtime.capabilities.undone
+    wanted = runtime.expected_services()
+    rollback_reason = runtime.capabilities.rollback_reason
     begin = told = clock.monotonic()
     ready: set[str] = set()
     before: dict[str, int] = {}  # restarts of each replica when we first saw it
     while True:
         services = [name for name in runtime.services() if name in wanted]
         for name in services:
-            if undone and (why := undone(name)):
-                raise NotHealthy(f"{name}: {why}", f"what ran before serves; see: inv logs {name}")
+            if rollback_reason and (reason := rollback_reason(name)):
+                raise NotHealthy(
+                    f"{name}: {reason}", f"what ran before serves; see: inv logs {name}"
+                )
         replicas = [each for each in runtime.replicas() if each.service in wanted]
         waiting = [replica for replica in replicas if not is_ready(replica)]
         now = clock.monotonic()

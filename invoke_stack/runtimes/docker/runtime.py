@@ -95,18 +95,18 @@ class DockerRuntime(ABC):
         container = self._container_of(replica)
         return engine.main_command(self.client, container) if container else ""
 
-    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        return container_exec.execute(self.client, self._container(service), words, timeout)
+    def execute(self, service: str, command: Sequence[str], timeout: float) -> str:
+        return container_exec.execute(self.client, self._container(service), command, timeout)
 
     def pipe(
         self,
         service: str,
-        words: Sequence[str],
+        command: Sequence[str],
         *,
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
     ) -> None:
-        container_exec.pipe(self._container(service), words, source=source, sink=sink)
+        container_exec.pipe(self._container(service), command, source=source, sink=sink)
 
 
 def _once(say: Say) -> Say:

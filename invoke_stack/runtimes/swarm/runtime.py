@@ -32,7 +32,9 @@ class SwarmRuntime(DockerRuntime):
 
     @functools.cached_property
     def capabilities(self) -> Capabilities:
-        return Capabilities(containers=True, scale=self._scale, undone=self._undone)
+        return Capabilities(
+            containers=True, scale=self._scale, rollback_reason=self._rollback_reason
+        )
 
     @functools.cached_property
     def cluster(self) -> Cluster:
@@ -98,7 +100,7 @@ class SwarmRuntime(DockerRuntime):
     def _ask(self, replica: Replica, path: str, timeout: float) -> Answer:
         return self.reach.get(replica, path, timeout)
 
-    def _undone(self, service: str) -> str:
+    def _rollback_reason(self, service: str) -> str:
         known = self.cluster.services([service])[service]
         state = (known.get("UpdateStatus") or {}).get("State", "")
         if not state.startswith(("rollback", "paused")):

@@ -287,7 +287,7 @@ def test_a_stack_that_is_being_taken_down_is_out_of_reach(stack):
         supervisor.call("supervisor.shutdown")
         result = stack.inv("status")
         assert result.returncode == 4
-        assert result.stderr == "the stack is being taken down\n  start it with: inv up\n"
+        assert result.stderr == "the stack is shutting down\n  start it with: inv up\n"
     finally:
         stack.signal(pid, signal.SIGCONT)
     wait_until("it is down", lambda: "not up" in stack.inv("status").stderr)

@@ -65,7 +65,7 @@ def test_a_slow_drip_is_bounded_as_a_whole(head):
     ("said", "problem"),
     [
         (b"", "the connection was closed without an answer"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "what answers there does not speak HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the response is not HTTP"),
     ],
 )
 def test_what_is_no_answer(said, problem):

@@ -112,7 +112,7 @@ def test_auto_takes_the_runtime_that_has_most_of_the_project():
 
 
 def test_auto_starts_on_compose_if_an_engine_answers_and_the_images_can_be_had():
-    assert chosen() == ("compose", "an engine answers and the images can be had")
+    assert chosen() == ("compose", "an engine answers and the images are available")
 
 
 def test_auto_starts_on_local_if_the_images_cannot_be_had():
