@@ -92,11 +92,11 @@ class Runtime(Protocol):
     def follow(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine | None]:
-        """Yield log lines as `history` does, then new ones without end, across restarts.
+        """Yield log lines as `history` does, then new ones forever, across restarts.
 
         While there is no new line, yields None at least every 0.1 s, so that the caller is never
-        blocked for long; the first None comes after all earlier lines. `say` is also told when the
-        runtime becomes unavailable, and when it is back.
+        blocked for long; the first None comes after all earlier lines. `say` also receives a
+        notice when the runtime becomes unavailable, and when it is back.
         """
         ...
 

@@ -25,16 +25,12 @@ def findings(stack):
     }
 
 
-STACK_CHECKS = (
-    "running",
-    "restarts",
-    "memory",
-    "health",
-    "heartbeats",
-    "schema",
-    "signals",
-    "disk",
-)
+def started_at(stack):
+    services = stack.json("status")["services"]
+    return {service["name"]: service["started_at"] for service in services}
+
+
+CHECKS = ("running", "restarts", "memory", "health", "heartbeats", "schema", "signals", "disk")
 
 
 def test_doctor_finds_nothing_on_a_healthy_stack(stack):
@@ -43,7 +39,7 @@ def test_doctor_finds_nothing_on_a_healthy_stack(stack):
         assert list(report) == ["runtime", "findings", "checks"]
         assert report["runtime"] == stack.runtime
         results = {check["name"]: check["result"] for check in report["checks"]}
-        return report["findings"] == [] and {results[name] for name in STACK_CHECKS} == {"fine"}
+        return report["findings"] == [] and {results[name] for name in CHECKS} == {"fine"}
 
     wait_until("nothing is wrong", is_all_fine, 90)
     output = stack.ok("doctor")
@@ -57,11 +53,6 @@ def test_doctor_takes_no_lock_and_changes_nothing(stack):
     with lock.held(stack.root / ".local", "test"):
         wait_until("nothing is wrong", lambda: stack.inv("doctor").returncode == 0)
     assert started_at(stack) == before
-
-
-def started_at(stack):
-    services = stack.json("status")["services"]
-    return {service["name"]: service["started_at"] for service in services}
 
 
 def test_doctor_finds_a_hanging_database(stack):

@@ -171,7 +171,7 @@ class LocalRuntime:
     def follow(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine | None]:
-        """Yield log lines as `history` does, then new ones without end; None while there is none."""
+        """Yield log lines as `history` does, then new ones forever; None while there is none."""
         return journal.follow(self._followers(services), tail=tail, since=since)
 
     def _followers(self, services: Sequence[str]) -> list[journal.Follower]:
@@ -212,7 +212,7 @@ class LocalRuntime:
         return False
 
     def orphans(self) -> tuple[str, ...]:
-        """Return nothing: there are no services but the known ones."""
+        """Return nothing: supervisord runs no other services."""
         return ()
 
     def data(self) -> tuple[str, ...]:
@@ -352,13 +352,13 @@ class LocalRuntime:
     def _replace_taken_ports(self, stack_state: stack.StackState, say: Say) -> stack.StackState:
         """Return the state with other ports for those that another program uses now."""
         old = stack_state.ports
-        taken = [name for name, port in old.items() if not machine.is_port_free(port)]
-        if not taken:
+        conflicts = [name for name, port in old.items() if not machine.is_port_free(port)]
+        if not conflicts:
             return stack_state
         free = stack.free_ports(old.values())
-        for name in taken:
+        for name in conflicts:
             say(f"port {old[name]} is taken: {name} moves to {free[name]}")
-        ports = {name: free[name] if name in taken else port for name, port in old.items()}
+        ports = {name: free[name] if name in conflicts else port for name, port in old.items()}
         changed = stack.StackState(ports, stack_state.postgres_password, stack_state.redis_password)
         changed.save(self.state / "stack.json")
         return changed
