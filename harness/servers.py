@@ -171,7 +171,7 @@ def make_postgres(folder: Path) -> Postgres:
     embedded.create_cluster(folder / "data", user="scout", password=PASSWORD)
     port = free_port()
     command = [
-        *embedded.unprivileged(),
+        *embedded.unprivileged_prefix(),
         *(str(embedded.postgres_binary("postgres")), "-D", str(folder / "data"), "-p", str(port)),
         *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
     ]

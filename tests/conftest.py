@@ -1,4 +1,4 @@
-"""What all tests share: one PostgreSQL, one Valkey and one stack of each runtime a session."""
+"""Fixtures of all tests: per session one PostgreSQL, one Valkey and one stack of each runtime."""
 
 from __future__ import annotations
 
@@ -15,44 +15,46 @@ from harness.compose_stacks import compose_stack
 from harness.stacks import Stack, local_stack
 from tests.support.swarm_stacks import swarm_stack
 
-# What is slow on a busy machine is no error.
+# A busy machine may be slow; that is no failure.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 
-# A new runtime joins here.
+# Add new runtimes here.
 RUNTIMES = {"local": local_stack, "compose": compose_stack, "swarm": swarm_stack}
 
 if sys.platform == "win32":
-    here = Path(__file__).parent
-    on_windows = {here / "unit", here / "integration/adoption", here / "integration/windows"}
-    folders = [p for p in (*here.iterdir(), *(here / "integration").iterdir()) if p.is_dir()]
-    collect_ignore = [str(p) for p in folders if p not in on_windows and p != here / "integration"]
+    tests = Path(__file__).parent
+    integration = tests / "integration"
+    included = {tests / "unit", integration, integration / "adoption", integration / "windows"}
+    folders = [path for path in (*tests.iterdir(), *integration.iterdir()) if path.is_dir()]
+    collect_ignore = [str(path) for path in folders if path not in included]
 
 
 def pytest_report_header() -> str:
-    """Why there are fewer tests than elsewhere."""
+    """Explain why fewer tests are collected on Windows."""
     if sys.platform != "win32":
         return ""
-    return "on Windows: the toolkit alone; the real servers and the local runtime do not exist here"
+    return "Windows: only the toolkit is tested, without the servers and the local runtime"
 
 
-# The rest is tested where a start takes less long.
+# All that runs on Swarm: starts take longer there, and the other tests cover the rest.
 ON_SWARM = "tests/contract/test_verbs.py"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is not for Swarm, and mark what needs an engine; where tests run side by side,
-    keep together what shares a stack, or a module's fixtures.
+    """Deselect tests that do not run on Swarm, and add the markers.
+
+    Tests that share a stack, or the fixtures of a module, stay in one xdist worker.
     """
-    items[:] = [item for item in items if not _is_elsewhere(item)]
+    items[:] = [item for item in items if not _is_excluded(item)]
     for item in items:
         if _runs_on_engine(item):
             item.add_marker(pytest.mark.engine)
             if "swarm" in _runtimes(item):
-                item.add_marker(pytest.mark.matrix)  # it needs an engine of its own, a manager
+                item.add_marker(pytest.mark.matrix)  # needs an engine of its own as the manager
         elif _runtimes(item) != {None} and "faults" in Path(item.location[0]).parts:
-            item.add_marker(pytest.mark.slow)  # bounds of many seconds, on a whole stack
+            item.add_marker(pytest.mark.slow)  # long timeouts on a whole stack
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
@@ -69,7 +71,7 @@ def _runtimes(item: pytest.Item) -> set[object]:
     return {parameters.get("stack"), parameters.get("runtime")}
 
 
-def _is_elsewhere(item: pytest.Item) -> bool:
+def _is_excluded(item: pytest.Item) -> bool:
     return "swarm" in _runtimes(item) and item.location[0] != ON_SWARM
 
 
@@ -79,14 +81,14 @@ def _runs_on_engine(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
-    """A running PostgreSQL. Do not stop or freeze it: make one of your own for that."""
+    """A running PostgreSQL. Do not stop or freeze it: create another one for that."""
     with servers.running(servers.make_postgres(tmp_path_factory.mktemp("postgres"))) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Redis]:
-    """A running Valkey. Do not stop or freeze it: make one of your own for that."""
+    """A running Valkey. Do not stop or freeze it: create another one for that."""
     with servers.running(servers.make_redis(tmp_path_factory.mktemp("redis"))) as server:
         yield server
 
@@ -118,7 +120,7 @@ def environment(
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Take a shared stack down after the last test that wants it: its probes cost processor time."""
+    """Stop a shared stack after the last test that uses it: its health checks cost CPU time."""
     if "stack" not in getattr(item, "fixturenames", ()) or nextitem is None:
         return
     if _group(item) != _group(nextitem):
@@ -131,7 +133,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A stack that is up and healthy. A test that harms it waits until it is healthy again."""
+    """A healthy stack. A test that breaks it must wait until it is healthy again."""
     with RUNTIMES[request.param](tmp_path_factory.mktemp("dé al scöut")) as running:
         running.ok("up", "--runtime", request.param, timeout=600)
         yield running

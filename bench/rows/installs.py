@@ -56,7 +56,7 @@ def _start_one_by_one(local: LocalStack) -> float:
             (run / f"{program.name}.started").touch()
             processes.append(
                 subprocess.Popen(
-                    local.exec_command(program.name, *program.words),
+                    local.exec_command(program.name, *program.command),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -302,7 +302,9 @@ def _holders(
         if service not in running
         for port in service_ports
     ]
-    return {port: _holder(client.result(), port) for port in needed if not machine.is_free(port)}
+    return {
+        port: _holder(client.result(), port) for port in needed if not machine.is_port_free(port)
+    }
 
 
 def _holder(client: engine.Client, port: int) -> str:

@@ -50,7 +50,7 @@ class RestartResult:
     """The result of a restart."""
 
     verdicts: Sequence[Verdict]  # one for each replica
-    stale: str  # why the service is not what `up` would start, in a few words; empty if it is
+    stale: str  # why the service is not what `up` would start, in a few command; empty if it is
 
     @property
     def worst(self) -> Verdict:
@@ -191,8 +191,8 @@ class _Restart:
 
     def check_rollback(self) -> None:
         """Tell the judges if the runtime has rolled the restart back."""
-        undone = self._runtime.capabilities.undone
-        if undone and self._has_returned() and (reason := undone(self._service)):
+        rollback_reason = self._runtime.capabilities.rollback_reason
+        if rollback_reason and self._has_returned() and (reason := rollback_reason(self._service)):
             for judge in self._judges.values():
                 judge.take_back(reason)
 

@@ -35,14 +35,14 @@ def wait_until_ready(session: Session, *, timeout: float, clock: Clock = time) -
     cannot help.
     """
     runtime, say = session.runtime, session.say
-    expected, undone = runtime.expected_services(), runtime.capabilities.undone
+    expected, rollback_reason = runtime.expected_services(), runtime.capabilities.rollback_reason
     begin = reported_at = clock.monotonic()
     ready: set[str] = set()
     first_restarts: dict[str, int] = {}  # by replica: its restarts at the first poll
     while True:
         services = [name for name in runtime.services() if name in expected]
         for name in services:
-            if undone and (reason := undone(name)):
+            if rollback_reason and (reason := rollback_reason(name)):
                 raise NotHealthy(
                     f"{name}: {reason}", f"the previous version is running; see: inv logs {name}"
                 )

@@ -1,1 +1,1 @@
-"""Runtimes: where a stack runs, each behind the protocol in `base`; `select` picks one."""
+"""The runtimes that can run a stack. `base` is their protocol, `select` picks one."""

@@ -1,4 +1,4 @@
-"""What every place that can run the stack does for us."""
+"""The protocol that every runtime implements."""
 
 from __future__ import annotations
 
@@ -13,150 +13,160 @@ Say = Callable[[str], None]
 
 
 class Scale(Protocol):
-    """Has a service run with this many replicas, unless `dry_run`. Raises `BadInput`."""
+    """Sets the number of replicas of a service."""
 
-    def __call__(self, service: str, count: int, *, dry_run: bool) -> None: ...
+    def __call__(self, service: str, count: int, *, dry_run: bool) -> None:
+        """Run `count` replicas of a service; only check the request if `dry_run`.
+
+        Raises `BadInput` if the service cannot have that many.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What only some runtimes do; None for what this one does not."""
+    """What only some runtimes support; None for what this one does not."""
 
     containers: bool
-    """Services run in containers on a Docker engine, as the Compose file and the stack's variables
-    say; else straight from the checkout, on free ports of this machine."""
+    """True if services run in containers on a Docker engine, as the Compose files and the stack's
+    variables define them; False if they run from the checkout, on free ports of this machine."""
     scale: Scale | None = None
-    undone: Callable[[str], str] | None = None
-    """Returns why the runtime has taken the last change of a service back; empty if it has not."""
+    rollback_reason: Callable[[str], str] | None = None
+    """Returns why the runtime rolled back the last change of a service; empty if it did not."""
 
 
 class Runtime(Protocol):
-    """One place where the stack runs. Every method raises `OutOfReach` when the place is away."""
+    """One way to run the stack. Every method raises `OutOfReach` if the runtime is unavailable."""
 
     name: str
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """The optional features of this runtime."""
+        ...
 
     def presence(self) -> Presence:
-        """Return how much of this project's stack exists here.
+        """Return how much of this project's stack exists in this runtime.
 
-        Raises `Unavailable` if the place does not answer within seconds.
+        Raises `Unavailable` if the runtime does not respond within seconds.
         """
         ...
 
     def is_here(self) -> bool:
-        """Return True if the ports that the stack publishes are certainly ports of this machine."""
+        """Return True if the stack's published ports are known to be ports of this machine."""
         ...
 
     def services(self) -> tuple[str, ...]:
-        """The names of the services that the stack consists of, in the order they start."""
+        """Return the names of the stack's services, in the order they start."""
         ...
 
     def expected_services(self) -> tuple[str, ...]:
-        """The names of the services that `up` would have run, whether they do or not."""
+        """Return the names of the services that `up` would start, running or not."""
         ...
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
-        """The replicas of one service or of all, with their health if `probe`.
+        """Return the replicas of one service or of all, with their health if `probe`.
 
-        Raises `OutOfReach`, for an unknown service naming those that there are.
+        Raises `OutOfReach` for an unknown service, listing the existing ones.
         """
         ...
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        """GET a path of a replica's HTTP port within `timeout` seconds; never raises.
+        """Send GET to a path of a replica's HTTP port within `timeout` seconds; never raises.
 
-        It is asked where the replica runs; what cannot be asked there has `asked` false. An engine
-        that has to be asked first may take a few seconds more.
+        The request is sent where the replica runs. If it cannot be, `was_sent` is False. Finding
+        the replica through an engine may take a few more seconds.
         """
         ...
 
     def history(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine]:
-        """Return the lines of these services up to now, in order of time.
+        """Yield the log lines of these services up to now, in order of time.
 
-        `tail` counts over all of them together; None means all lines. `since` is a time as in
-        `LogLine.time`. `say` gets what could not be read.
+        `tail` limits the total over all services; None means all lines. `since` has the format of
+        `LogLine.time`. `say` receives notices about logs that cannot be read.
         """
         ...
 
     def follow(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine | None]:
-        """Return the lines as `history` does, and then new ones for ever, across restarts.
+        """Yield log lines as `history` does, then new ones forever, across restarts.
 
-        None is yielded at least every 0.1 s while there is no new line, the first time when all
-        earlier ones have been; so the caller is never blocked for long. `say` also gets when the
-        place goes away meanwhile, and when it is back.
+        While there is no new line, yields None at least every 0.1 s, so that the caller is never
+        blocked for long; the first None comes after all earlier lines. `say` also receives a
+        notice when the runtime becomes unavailable, and when it is back.
         """
         ...
 
     def restart(self, service: str) -> None:
         """Stop all replicas of a service and start them again.
 
-        Returns once they were started or, where they are replaced one after the other, once that
-        has begun.
+        Returns once they have been started or, if they are replaced one after the other, once the
+        replacement has begun.
         """
         ...
 
     def main_command(self, replica: Replica) -> str:
-        """The command line of a replica's main process, below the init; empty if none is seen."""
+        """Return the command line of a replica's main process, below the init; empty if unknown."""
         ...
 
     def ports(self) -> Mapping[str, tuple[int, ...]]:
-        """The ports of this machine that `up` gives to each service; those chosen anew left out."""
+        """Return the fixed ports of this machine that `up` needs, by service."""
         ...
 
     def staleness(self, service: str) -> str:
-        """Why what runs is not what `up` would start now, in a few words; empty if it is."""
+        """Return why a running service differs from what `up` would start; empty if it does not."""
         ...
 
     def will_write_env(self) -> bool:
         """Return True if `up` would write new passwords into `.env`.
 
-        Raises `OutOfReach` if data exists that was made with passwords which `.env` lacks.
+        Raises `OutOfReach` if there is data whose passwords are missing from `.env`.
         """
         ...
 
     def orphans(self) -> tuple[str, ...]:
-        """Return the names of what runs under the project's name and is in no Compose file."""
+        """Return the names of the project's services that are in none of its Compose files."""
         ...
 
     def data(self) -> tuple[str, ...]:
         """Return the names of what `down` deletes with `volumes`.
 
-        Raises `OutOfReach` if it may be another checkout's.
+        Raises `OutOfReach` if it may belong to another checkout.
         """
         ...
 
     def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
-        """Start what does not run and recreate what changed; `commands.up` waits until it is ready.
+        """Start what does not run and recreate what changed, without waiting for readiness.
 
-        Orphans are listed, and stay unless `remove_orphans`.
+        Orphans are reported, and kept unless `remove_orphans`.
         """
         ...
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        """Stop the stack, without its orphans; its data stays unless `volumes`."""
+        """Stop the stack except for its orphans, and delete its data if `volumes`."""
         ...
 
-    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        """Run a command beside a service, with its environment; returns what it printed."""
+    def execute(self, service: str, command: Sequence[str], timeout: float) -> str:
+        """Run a command in the environment of a service and return its output.
+
+        Raises `CommandFailed` if it fails, and `OutOfReach` after `timeout` seconds.
+        """
         ...
 
     def pipe(
         self,
         service: str,
-        words: Sequence[str],
+        command: Sequence[str],
         *,
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
     ) -> None:
-        """Run a command beside a service however long it takes, with files as input and output.
+        """Run a command in the environment of a service, with files as its input and output.
 
-        Without `sink`, what it prints goes to the user's stderr. Raises `OutOfReach` with the last
-        line of its complaint when it fails.
+        There is no timeout. Without `sink`, output goes to the user's stderr. Raises
+        `CommandFailed` with the last line of the command's error output.
         """
         ...

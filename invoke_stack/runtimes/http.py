@@ -1,4 +1,4 @@
-"""One HTTP request, bounded in time."""
+"""HTTP requests that are bounded in time."""
 
 from __future__ import annotations
 
@@ -13,43 +13,46 @@ from urllib.parse import quote, urlsplit
 
 from invoke_stack.model import Answer
 
+_MAX_BODY = 1 << 20  # bytes
+_SAFE_CHARACTERS = "%/?:@!$&'()*+,;=~"  # not percent-encoded in a request target
+
 
 def fetch(url: str, timeout: float) -> Answer:
     """GET a URL within `timeout` seconds, without proxies and without following redirects."""
-    begin = time.perf_counter()
+    started_at = time.perf_counter()
     try:
         parts = urlsplit(url)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        is_secure = parts.scheme == "https"
+        connection_type = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
+        connection = connection_type(parts.hostname or "", parts.port, timeout=timeout)
         with closing(connection):
             connection.connect()
-            with _cut_after(connection.sock, begin + timeout - time.perf_counter()):
-                connection.request("GET", quote(target, _AS_THEY_ARE))
+            with _time_limit(connection.sock, started_at + timeout - time.perf_counter()):
+                connection.request("GET", quote(target, _SAFE_CHARACTERS))
                 with connection.getresponse() as response:
-                    body = _json(response.read(1 << 20))
-        seconds = time.perf_counter() - begin
+                    body = _parse_json(response.read(_MAX_BODY))
+        seconds = time.perf_counter() - started_at
         if seconds >= timeout:
             raise TimeoutError
         return Answer(url, response.status, body, seconds)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        seconds = time.perf_counter() - begin
+        seconds = time.perf_counter() - started_at
         return Answer(url, None, {}, seconds, _problem(error, seconds, timeout))
 
 
-_AS_THEY_ARE = "%/?:@!$&'()*+,;=~"
-
-
 @contextmanager
-def _cut_after(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """A bound on a whole exchange: a socket's own bounds each read, and a slow drip has many."""
+def _time_limit(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """Shut the socket down after `seconds`.
 
-    def cut() -> None:
+    The socket's own timeout applies to each read, so a slow response could exceed it many times.
+    """
+
+    def shut_down() -> None:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(seconds, cut)
+    timer = threading.Timer(seconds, shut_down)
     timer.daemon = True
     timer.start()
     try:
@@ -58,7 +61,7 @@ def _cut_after(sock: socket.socket, seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
-def _json(content: bytes) -> dict[str, object]:
+def _parse_json(content: bytes) -> dict[str, object]:
     try:
         body = json.loads(content)
     except ValueError:
@@ -77,5 +80,5 @@ def _problem(error: Exception, seconds: float, timeout: float) -> str:
         case OSError():
             return "cannot connect"
         case http.client.HTTPException():
-            return "what answers there does not speak HTTP"
+            return "the response is not HTTP"
     return str(error)

@@ -1,4 +1,4 @@
-"""This machine, as far as a stack depends on it: its ports, its disks, its Compose."""
+"""What a stack needs of this machine: free ports, disk space and Docker's command line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from invoke_stack.model import Disk
 TIMEOUT = 8  # seconds for one command
 
 
-def is_free(port: int) -> bool:
-    """Whether nobody listens on a port of 127.0.0.1."""
+def is_port_free(port: int) -> bool:
+    """Return True if no process listens on a port of 127.0.0.1."""
     with socket.socket() as sock:
-        if os.name != "nt":  # there, the option lets two listen on one port
+        if os.name != "nt":  # on Windows, the option lets two processes listen on one port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(("127.0.0.1", port))
@@ -28,22 +28,22 @@ def is_free(port: int) -> bool:
 
 
 def listener(port: int) -> str:
-    """The process that listens on a port, as far as this user may see it; empty if not."""
+    """Return the process that listens on a port; empty if this user cannot see it."""
     try:
         import psutil
-    except ImportError:  # it comes with the local runtime
+    except ImportError:  # installed with the local runtime only
         return ""
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            here = connection.laddr
-            listens = connection.status == psutil.CONN_LISTEN and here and here.port == port
-            if listens and connection.pid:
+            address = connection.laddr
+            is_listening = connection.status == psutil.CONN_LISTEN
+            if is_listening and address and address.port == port and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
 
 
 def disk(path: Path) -> Disk:
-    """The file system that holds a path."""
+    """Return the file system that holds a path."""
     usage = shutil.disk_usage(path)
     free_files = 1.0
     if os.name != "nt":
@@ -52,30 +52,30 @@ def disk(path: Path) -> Disk:
     return Disk(str(path), usage.total, usage.free, free_files)
 
 
-def read_df(name: str, said: str) -> Disk:
-    """The same from what `df -Pk` printed elsewhere."""
-    _, total, _, free = said.splitlines()[-1].split()[:4]
+def read_df(name: str, output: str) -> Disk:
+    """Return the file system that `df -Pk` printed on another machine."""
+    _, total, _, free = output.splitlines()[-1].split()[:4]
     return Disk(name, int(total) * 1024, int(free) * 1024)
 
 
 def has_docker() -> bool:
-    """Whether the command `docker` is installed."""
+    """Return True if the command `docker` is installed."""
     return shutil.which("docker") is not None
 
 
 def compose_version() -> str:
-    """The version of Docker's Compose plugin. Raises `OutOfReach` when there is none."""
-    words = ["docker", "compose", "version", "--short"]
+    """Return the version of Docker's Compose plugin. Raises `OutOfReach` if there is none."""
+    command = ["docker", "compose", "version", "--short"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     except FileNotFoundError:
         raise OutOfReach(
             "the command `docker` is not installed", "install Docker with its Compose plugin"
         ) from None
     except subprocess.TimeoutExpired:
         raise OutOfReach(f"`docker compose version` took more than {TIMEOUT} s") from None
-    if done.returncode == 0:
-        return done.stdout.strip().lstrip("v")
+    if result.returncode == 0:
+        return result.stdout.strip().lstrip("v")
     old = ", only the old docker-compose" if shutil.which("docker-compose") else ""
     raise OutOfReach(
         f"Docker has no Compose plugin{old}",

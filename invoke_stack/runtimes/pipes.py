@@ -1,4 +1,4 @@
-"""Running a command whose input and output are files."""
+"""Runs a command with files as its input and output."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ def run(
     source: BinaryIO | None = None,
     sink: BinaryIO | None = None,
 ) -> None:
-    """Run a command to its end, from `source` to `sink`; without a sink it prints to stderr.
+    """Run a command from `source` to `sink` and wait for it; without a sink it prints to stderr.
 
-    Raises `CommandFailed` with the last line of its complaint.
+    Raises `CommandFailed` with the last line of the command's error output.
     """
-    with tempfile.TemporaryFile() as wrong:
+    with tempfile.TemporaryFile() as stderr:
         try:
             code = subprocess.run(
                 command,
                 env=env,
                 stdin=source or subprocess.DEVNULL,
                 stdout=sink or 2,
-                stderr=wrong if sink else None,
+                stderr=stderr if sink else None,
             ).returncode
         except FileNotFoundError:
             raise OutOfReach(f"the command `{command[0]}` is not installed", "install it") from None
-        wrong.seek(0)
-        said = wrong.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+        stderr.seek(0)
+        last_line = stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
     if code:
-        raise CommandFailed(said[0] if said else f"it ended with exit code {code}", "see: inv logs")
+        reason = last_line[0] if last_line else f"the command failed with exit code {code}"
+        raise CommandFailed(reason, "see: inv logs")

@@ -1,4 +1,4 @@
-"""The record of which runtime this checkout used last: a file beside the lock."""
+"""The record of the runtime that this checkout used last, in a file beside the lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE = "last-runtime"
 
 
 def read(state: Path) -> str:
-    """Return the runtime of the last `inv up`; empty if there is none, or the file is not ours."""
+    """Return the runtime of the last `inv up`; empty if there is no valid record."""
     with suppress(OSError, UnicodeDecodeError):
         runtime = (state / FILE).read_text("utf-8").strip()
         if runtime in RUNTIMES and runtime != "auto":
@@ -21,7 +21,10 @@ def read(state: Path) -> str:
 
 
 def write(state: Path, runtime: str) -> None:
-    """Note that a stack is about to be started on this runtime. The folder exists: it has the lock."""
+    """Record that a stack is about to start on this runtime.
+
+    The folder must exist; holding the lock ensures that.
+    """
     new = state / f"{FILE}.new"
     with writing(state):
         new.touch(mode=0o600)
@@ -30,6 +33,6 @@ def write(state: Path, runtime: str) -> None:
 
 
 def remove(state: Path, runtime: str) -> None:
-    """Forget this runtime, whose stack was deleted with its data; another one stays recorded."""
+    """Remove the record if it names this runtime, whose stack and data were deleted."""
     if read(state) == runtime:
         (state / FILE).unlink()

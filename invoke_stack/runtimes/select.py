@@ -1,4 +1,4 @@
-"""Picks the runtime. Each is imported only when it is needed: some are slow to import."""
+"""Selects the runtime. Each is imported only when it is needed: some are slow to import."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from invoke_stack.runtimes.docker import engine
 
 
 def select_runtime(config: Config, say: Say) -> Runtime:
-    """Return the runtime that the flag or the configuration names, else the one that `auto` means.
+    """Return the runtime that the flag or the configuration names, else what `auto` chooses.
 
-    `say` gets which one that is, and why.
+    `say` receives the choice of `auto` and its reason.
     """
     if config.runtime != "auto":
-        return _make(config.runtime, config)
-    runtimes, facts = _examine(config)
+        return _create(config.runtime, config)
+    runtimes, facts = _collect_facts(config)
     chosen = choice.choose(facts)
     say(f"runtime: {chosen.runtime} ({chosen.reason})")
     return runtimes[chosen.runtime]
 
 
 def select_for_doctor(config: Config) -> Runtime:
-    """Return the runtime to examine when something may be wrong, for whatever `up` would need.
+    """Return the runtime to examine: the one that `up` would use, working or not.
 
-    As `pick`, but one that does not answer is returned as well, and no registry is asked. Raises
-    `StackError` when even that is not clear.
+    As `select_runtime`, but a runtime that does not answer is returned too, and no registry is
+    queried. Raises `StackError` if even that is ambiguous.
     """
     if config.runtime != "auto":
-        return _make(config.runtime, config)
-    runtimes, facts = _examine(config)
+        return _create(config.runtime, config)
+    runtimes, facts = _collect_facts(config)
     try:
-        chosen = choice.choose(replace(facts, compose_obstacle=lambda: "")).runtime
+        name = choice.choose(replace(facts, compose_obstacle=lambda: "")).runtime
     except Unavailable:
-        chosen = facts.last_used or "compose"
-    return runtimes.get(chosen) or _make(chosen, config)
+        name = facts.last_used or "compose"
+    return runtimes.get(name) or _create(name, config)
 
 
-def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
-    """Ask every runtime for this project's stack; returns those that could be asked, too."""
+def _collect_facts(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
+    """Query every runtime for this project's stack; also return the runtimes that could be."""
     from invoke_stack.runtimes.local.runtime import LocalRuntime
 
     local = LocalRuntime(config)
@@ -51,7 +51,7 @@ def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
 
     def presence(name: str) -> Presence | StackError:
         try:
-            runtimes[name] = _make(name, config)
+            runtimes[name] = _create(name, config)
             return runtimes[name].presence()
         except StackError as error:
             return error
@@ -66,7 +66,7 @@ def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
     can_have_engine = engine.can_exist()
     if can_have_engine:
         engine.load()
-        # Side by side, because an engine that hangs takes all of its time.
+        # In parallel: each takes its full timeout if the engine hangs.
         with ThreadPoolExecutor(2) as pool:
             compose, swarm = pool.map(presence, ("compose", "swarm"))
     else:
@@ -74,14 +74,14 @@ def _examine(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
     return runtimes, choice.Facts(
         {"compose": compose, "local": local.presence(), "swarm": swarm},
         compose_obstacle=compose_obstacle,
-        local_obstacle=local.lacks(),
+        local_obstacle=local.obstacle(),
         last_used=record.read(config.state),
         can_have_engine=can_have_engine,
         is_engine_named=engine.is_named(),
     )
 
 
-def _make(name: str, config: Config) -> Runtime:
+def _create(name: str, config: Config) -> Runtime:
     if name == "local":
         from invoke_stack.runtimes.local.runtime import LocalRuntime
 

@@ -1,4 +1,4 @@
-"""What every test of the contract leaves behind."""
+"""Every contract test leaves its stack healthy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.servers import wait_until
 
 
 @pytest.fixture(autouse=True)
-def _leave_it_healthy(request: pytest.FixtureRequest) -> Iterator[None]:
+def _wait_until_healthy(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "stack" in request.fixturenames:
         running = request.getfixturevalue("stack")

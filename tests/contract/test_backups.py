@@ -21,10 +21,10 @@ HEAD, BEFORE = "0003_deals_newest", "0002_deals_checks"
 
 
 def sql(stack, statement, database="deal_scout"):
-    # What the containers call it, and what the programs of the local runtime are told.
+    # The containers set POSTGRES_USER, the local runtime PGUSER.
     user = 'PGUSER="${PGUSER:-$POSTGRES_USER}"'
-    words = f'{user} exec psql -At --dbname="$0" --command="$1"'
-    return stack.run("postgres", "sh", "-c", words, database, statement).strip()
+    command = f'{user} exec psql -At --dbname="$0" --command="$1"'
+    return stack.run("postgres", "sh", "-c", command, database, statement).strip()
 
 
 def create_deal(stack):
@@ -47,18 +47,18 @@ def archive(stack):
     return Path(stack.ok("backup").strip())
 
 
-def test_a_backup_is_for_its_owner_only_and_named_by_time_and_revision(stack, archive):
+def test_backup_is_private_and_named_by_time_and_revision(stack, archive):
     assert archive.parent == stack.root / "backups"
     assert archive.name.endswith(f"Z-{HEAD}.dump")
     if sys.platform != "win32":
         assert stat.S_IMODE(archive.stat().st_mode) == 0o600
         assert stat.S_IMODE(archive.parent.stat().st_mode) == 0o700
     assert not list(archive.parent.glob("*.partial"))
-    told = archive.with_name(f"{archive.name}.sha256").read_text("utf-8")
-    assert told == f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n"
+    checksum = archive.with_name(f"{archive.name}.sha256").read_text("utf-8")
+    assert checksum == f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n"
 
 
-def test_restore_brings_back_what_was_and_keeps_what_is(stack):
+def test_restore_keeps_the_replaced_database(stack):
     old = create_deal(stack)
     archive = stack.ok("backup").strip()
     new = create_deal(stack)
@@ -67,14 +67,14 @@ def test_restore_brings_back_what_was_and_keeps_what_is(stack):
     assert "backend is ready" in result.stderr
     assert has_deal(stack, old)
     assert not has_deal(stack, new)
-    kept = next(word.strip(";") for word in result.stderr.split() if "_before_" in word)
-    assert has_deal(stack, new, kept)
-    # The application works on the new one at once.
+    replaced = next(word.strip(";") for word in result.stderr.split() if "_before_" in word)
+    assert has_deal(stack, new, replaced)
+    # The application uses the restored database at once.
     assert has_deal(stack, create_deal(stack))
-    sql(stack, f"DROP DATABASE {kept}")
+    sql(stack, f"DROP DATABASE {replaced}")
 
 
-def test_an_older_backup_is_migrated(stack):
+def test_restore_migrates_an_older_backup(stack):
     downgrade(stack)
     plan = stack.inv("migrate", "--dry-run")
     assert (plan.returncode, HEAD in plan.stderr) == (0, True)
@@ -90,7 +90,7 @@ def test_an_older_backup_is_migrated(stack):
     assert (again.returncode, "nothing to do" in again.stderr) == (0, True)
 
 
-def test_a_newer_backup_is_refused_and_nothing_changed(stack):
+def test_restore_refuses_a_newer_backup(stack):
     sql(stack, "UPDATE alembic_version SET version_num = '0009_from_the_future'")
     try:
         archive = stack.ok("backup").strip()
@@ -103,13 +103,13 @@ def test_a_newer_backup_is_refused_and_nothing_changed(stack):
     assert "_new_" not in sql(stack, "SELECT string_agg(datname, ' ') FROM pg_database")
 
 
-@pytest.mark.parametrize("harm", ["cut", "foreign", "missing"])
-def test_what_is_no_backup_is_refused_before_anything_changes(stack, archive, harm):
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "missing"])
+def test_restore_refuses_an_invalid_file(stack, archive, damage):
     bad = archive.with_name("bad.dump")
-    if harm == "cut":
-        whole = archive.read_bytes()
-        bad.write_bytes(whole[: len(whole) // 2])
-    elif harm == "foreign":
+    if damage == "truncated":
+        content = archive.read_bytes()
+        bad.write_bytes(content[: len(content) // 2])
+    elif damage == "foreign":
         bad.write_text("CREATE TABLE nothing ();")
     deal = create_deal(stack)
     result = stack.inv("restore", str(bad), "--yes")
@@ -118,24 +118,25 @@ def test_what_is_no_backup_is_refused_before_anything_changes(stack, archive, ha
     bad.unlink(missing_ok=True)
 
 
-def test_a_byte_that_changed_is_noticed(stack, archive):
+def test_restore_detects_a_changed_byte(stack, archive):
     bad = shutil.copy2(archive, archive.with_name("changed.dump"))
-    total = archive.with_name(f"{archive.name}.sha256")
-    whole = bytearray(bad.read_bytes())
-    whole[whole.index(b"CHECK ((price") + 9] ^= 1  # in the table of contents, which has no checksum
-    bad.write_bytes(whole)
-    shown = stack.inv("restore", str(bad), "--dry-run")
-    assert "no changed.dump.sha256" in shown.stderr
+    checksum = archive.with_name(f"{archive.name}.sha256")
+    content = bytearray(bad.read_bytes())
+    # The table of contents has no checksum of its own.
+    content[content.index(b"CHECK ((price") + 9] ^= 1
+    bad.write_bytes(content)
+    result = stack.inv("restore", str(bad), "--dry-run")
+    assert "no changed.dump.sha256" in result.stderr
     result = stack.inv("restore", str(bad), "--yes")
     assert result.returncode == 3
     assert "the database is unchanged" in result.stderr
-    shutil.copy2(total, bad.with_name("changed.dump.sha256"))
+    shutil.copy2(checksum, bad.with_name("changed.dump.sha256"))
     result = stack.inv("restore", str(bad), "--yes")
     assert result.returncode == 2
     assert "its checksum is not the one" in result.stderr
 
 
-def test_a_backup_does_not_wait_for_ever_and_leaves_nothing_half(stack):
+def test_backup_times_out_and_leaves_no_partial_file(stack):
     folder = stack.root / "backups"
     server = stack.pids("postgres")[0]
     stack.signal(server, signal.SIGSTOP)
@@ -144,7 +145,7 @@ def test_a_backup_does_not_wait_for_ever_and_leaves_nothing_half(stack):
             "backup",
             stderr=subprocess.DEVNULL,
         )
-        wait_until("it has begun", lambda: list(folder.glob("*.partial")))
+        wait_until("the backup has begun", lambda: list(folder.glob("*.partial")))
         verb.send_signal(signal.SIGTERM)
         assert verb.wait(20) == 128 + signal.SIGTERM
         assert not list(folder.glob("*.partial"))
@@ -155,12 +156,12 @@ def test_a_backup_does_not_wait_for_ever_and_leaves_nothing_half(stack):
         assert not list(folder.glob("*.partial"))
     finally:
         stack.signal(server, signal.SIGCONT)
-    wait_until("it is healthy again", stack.is_healthy)
+    wait_until("the stack is healthy again", stack.is_healthy)
 
 
-def test_a_migration_that_fails_is_told_as_such(stack):
+def test_migrate_reports_a_failing_migration(stack):
     if stack.runtime != "local":
-        pytest.skip("the revisions of an image are not to be changed from here")
+        pytest.skip("the revisions are part of the image")
     bad = stack.root / "alembic" / "versions" / "0009_bad.py"
     bad.write_text(f'revision = "0009_bad"\ndown_revision = "{HEAD}"\ndef upgrade(: pass\n')
     try:
@@ -175,20 +176,20 @@ def test_a_migration_that_fails_is_told_as_such(stack):
         bad.unlink()
 
 
-def test_restore_asks_first(stack, archive):
+def test_restore_asks_for_confirmation(stack, archive):
     result = stack.inv("restore", str(archive))
     assert result.returncode == 2
     assert "--yes" in result.stderr
-    shown = stack.inv("restore", str(archive), "--dry-run")
-    assert (shown.returncode, HEAD in shown.stderr) == (0, True)
-    assert "deal_scout_before_" in shown.stdout
-    assert "nothing was changed" in shown.stdout
+    result = stack.inv("restore", str(archive), "--dry-run")
+    assert (result.returncode, HEAD in result.stderr) == (0, True)
+    assert "deal_scout_before_" in result.stdout
+    assert "nothing was changed" in result.stdout
 
 
-def test_a_server_away_is_said(stack):
-    elsewhere = {"DATABASE_URL": "postgresql://u:secret@db.example/x"}
-    result = stack.inv("backup", env=os.environ | elsewhere)
-    if stack.runtime == "local":  # which ignores it
+def test_backup_refuses_a_database_outside_the_stack(stack):
+    external = {"DATABASE_URL": "postgresql://u:secret@db.example/x"}
+    result = stack.inv("backup", env=os.environ | external)
+    if stack.runtime == "local":  # ignores the variable
         assert result.returncode == 0
     else:
         assert result.returncode == 2

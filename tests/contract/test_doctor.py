@@ -1,4 +1,4 @@
-"""What the contract says of `inv doctor`, on a real stack of each runtime."""
+"""`inv doctor` on a real stack of each runtime."""
 
 import json
 import os
@@ -13,95 +13,104 @@ from tests.faults.inject import frozen
 
 
 def findings(stack):
-    """What it finds, each in one text, by check; it must say so with its exit code."""
+    """Return the findings by check, each as one text, and check the exit code."""
     result = stack.inv("doctor", "--json")
-    seen = json.loads(result.stdout)["findings"]
-    assert result.returncode == (3 if seen else 0)
-    for each in seen:
-        assert list(each) == ["check", "what", "evidence", "remedy"]
+    entries = json.loads(result.stdout)["findings"]
+    assert result.returncode == (3 if entries else 0)
+    for entry in entries:
+        assert list(entry) == ["check", "what", "evidence", "remedy"]
     return {
-        each["check"]: " | ".join([each["what"], *each["evidence"], each["remedy"]])
-        for each in seen
+        entry["check"]: " | ".join([entry["what"], *entry["evidence"], entry["remedy"]])
+        for entry in entries
     }
 
 
-OWN = ("running", "restarts", "memory", "health", "heartbeats", "schema", "signals", "disk")
+def started_at(stack):
+    services = stack.json("status")["services"]
+    return {service["name"]: service["started_at"] for service in services}
 
 
-def test_nothing_is_wrong_with_a_stack_that_is_healthy(stack):
-    def all_is_fine():
-        seen = stack.json("doctor")
-        assert list(seen) == ["runtime", "findings", "checks"]
-        assert seen["runtime"] == stack.runtime
-        results = {each["name"]: each["result"] for each in seen["checks"]}
-        return seen["findings"] == [] and {results[name] for name in OWN} == {"fine"}
-
-    wait_until("nothing is wrong", all_is_fine, 90)
-    shown = stack.ok("doctor")
-    assert shown.startswith("✓ no problems found (")
-    assert "✓ heartbeats" in shown
-    assert "\x1b" not in shown
+CHECKS = ("running", "restarts", "memory", "health", "heartbeats", "schema", "signals", "disk")
 
 
-def test_it_takes_no_lock_and_changes_nothing(stack):
-    before = {each["name"]: each["started_at"] for each in stack.json("status")["services"]}
+def test_doctor_finds_nothing_on_a_healthy_stack(stack):
+    def is_all_fine():
+        report = stack.json("doctor")
+        assert list(report) == ["runtime", "findings", "checks"]
+        assert report["runtime"] == stack.runtime
+        results = {check["name"]: check["result"] for check in report["checks"]}
+        return report["findings"] == [] and {results[name] for name in CHECKS} == {"fine"}
+
+    wait_until("nothing is wrong", is_all_fine, 90)
+    output = stack.ok("doctor")
+    assert output.startswith("✓ nothing is wrong (")
+    assert "✓ heartbeats" in output
+    assert "\x1b" not in output
+
+
+def test_doctor_takes_no_lock_and_changes_nothing(stack):
+    before = started_at(stack)
     with lock.hold(stack.root / ".local", "test"):
         wait_until("nothing is wrong", lambda: stack.inv("doctor").returncode == 0)
-    assert {e["name"]: e["started_at"] for e in stack.json("status")["services"]} == before
+    assert started_at(stack) == before
 
 
-def test_a_database_that_does_not_respond(stack):
+def test_doctor_finds_a_hanging_database(stack):
     with frozen(stack, "postgres"):
-        seen = []
-        wait_until("it is told", lambda: seen.append(findings(stack)) or seen[-1], 20)
-        found = seen[-1]
-        told = found.get("health") or found["probes"]  # the latter once the probe has given up
-        assert "inv restart postgres" in told
-        # For people: what is wrong, the evidence, the remedy, each in a line.
-        shown = stack.inv("doctor").stdout.splitlines()
-        assert shown[0].startswith("✗ ")
-        assert "→ inv restart postgres" in shown
+        results = []
+        wait_until("a finding", lambda: results.append(findings(stack)) or results[-1], 20)
+        result = results[-1]
+        finding = result.get("health") or result["probes"]  # `probes` once the probe has timed out
+        assert "inv restart postgres" in finding
+        # Without --json: the problem, its evidence and the remedy, one per line.
+        lines = stack.inv("doctor").stdout.splitlines()
+        assert lines[0].startswith("✗ ")
+        assert "→ inv restart postgres" in lines
     wait_until("healthy again", stack.is_healthy)
 
 
-def test_a_schema_that_is_behind_and_the_remedy_that_is_named(stack):
+def test_doctor_finds_a_schema_that_is_behind(stack):
     stack.run("backend", "alembic", "downgrade", "-1")
     try:
-        wait_until("it is told", lambda: "schema" in findings(stack), 20)
-        told = findings(stack)["schema"]
-        assert "the schema is behind: 0002_deals_checks, the code needs 0003_deals_newest" in told
-        assert told.endswith("pending: 0003_deals_newest | inv migrate")
+        wait_until("a finding", lambda: "schema" in findings(stack), 20)
+        finding = findings(stack)["schema"]
+        assert (
+            "the schema is behind: 0002_deals_checks, the code needs 0003_deals_newest" in finding
+        )
+        assert finding.endswith("pending: 0003_deals_newest | inv migrate")
     finally:
         stack.ok("migrate")
     wait_until("healthy again", stack.is_healthy)
 
 
-def test_a_variable_that_is_set_and_not_taken_over_yet(stack):
+def test_doctor_finds_a_variable_that_is_not_applied_yet(stack):
     with stack.setting("ALEMBIC_CMD=alembik upgrade head"):
-        found = findings(stack)
-        assert "names a program that does not exist: alembik" in found["alembic-cmd"]
-        assert "has changed since it was created" in found["configuration"]
+        result = findings(stack)
+        assert "names a program that does not exist: alembik" in result["alembic-cmd"]
+        assert "has changed since it was created" in result["configuration"]
 
 
-def test_a_worker_that_is_silent(stack):
+def test_doctor_finds_a_hanging_worker(stack):
     if stack.runtime != "local":
-        return  # there it takes half a minute; the probe itself is tested with the images
+        return  # would take half a minute; the tests of the images cover the probe
     heartbeat = stack.state / "run" / "worker.heartbeat"
-    began = time.time() - 3600
+    an_hour_ago = time.time() - 3600
     started = stack.state / "run" / "worker.started"
-    os.utime(started, (began, began))
+    os.utime(started, (an_hour_ago, an_hour_ago))
     with frozen(stack, "worker"):
-        os.utime(heartbeat, (began + 60, began + 60))
-        told = findings(stack)["heartbeats"]
-    assert told.startswith("worker is silent | silent for ")
-    assert told.endswith("inv restart worker")
+        os.utime(heartbeat, (an_hour_ago + 60, an_hour_ago + 60))
+        finding = findings(stack)["heartbeats"]
+    assert finding.startswith("worker is silent | silent for ")
+    assert finding.endswith("inv restart worker")
 
 
-def test_the_command_of_a_main_process(stack):
-    if stack.runtime == "local":  # of containers: tests/integration/compose/test_engine.py
+def test_main_command_of_the_local_runtime(stack):
+    if stack.runtime == "local":  # containers: tests/integration/compose/test_engine.py
         runtime = LocalRuntime(
             config.load(stack.root, config.DEFAULTS, {}, "local", profile=PROFILE)
         )
-        commands = {each.service: runtime.main_command(each) for each in runtime.replicas()}
+        commands = {
+            replica.service: runtime.main_command(replica) for replica in runtime.replicas()
+        }
         assert "app.main:app" in commands["backend"]
         assert "celery" in commands["worker"]

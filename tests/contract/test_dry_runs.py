@@ -1,4 +1,4 @@
-"""`--dry-run` tells what would be done, without the lock, and changes nothing."""
+"""`--dry-run` shows the plan without taking the lock, and changes nothing."""
 
 import json
 import re
@@ -11,7 +11,10 @@ from tests.contract.test_verbs import SERVICES
 
 
 def state_of(stack):
-    services = [(s["name"], s["started_at"], s["state"]) for s in stack.json("status")["services"]]
+    services = [
+        (service["name"], service["started_at"], service["state"])
+        for service in stack.json("status")["services"]
+    ]
     env = stack.root / ".env"
     return services, env.read_text() if env.exists() else None
 
@@ -26,17 +29,17 @@ PLANS = {
 }
 
 
-def test_a_dry_run_tells_and_touches_nothing(stack):
+def test_dry_run_shows_the_plan_and_changes_nothing(stack):
     before = state_of(stack)
     with FileLock(stack.root / ".local" / "lock", timeout=10):
-        for words, told in PLANS.items():
-            shown = stack.ok(*words.split(), "--dry-run")
-            assert re.search(f"^{told}", shown, re.MULTILINE), shown
-            assert shown.endswith("nothing was changed\n")
+        for command, step in PLANS.items():
+            output = stack.ok(*command.split(), "--dry-run")
+            assert re.search(f"^{step}", output, re.MULTILINE), output
+            assert output.endswith("nothing was changed\n")
     assert state_of(stack) == before
 
 
-def test_a_dry_run_knows_what_changed(stack):
+def test_dry_run_recreates_only_what_changed(stack):
     with stack.setting("MIGRATE_DELAYS=1 2"):
         plan = stack.json("up", "--dry-run")["plan"]
         assert {step["action"] for step in plan if step["name"] == "backend"} == {"recreate"}
@@ -44,17 +47,17 @@ def test_a_dry_run_knows_what_changed(stack):
         assert "inv up applies it" in stack.ok("restart-backend", "--dry-run")
 
 
-def test_a_dry_run_of_what_there_is_not(stack):
+def test_dry_run_refuses_an_unknown_service(stack):
     assert stack.inv("restart", "nope", "--dry-run").returncode == 4
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_dry_run_in_a_fresh_checkout_leaves_it_fresh(tmp_path, runtime):
+def test_dry_run_writes_nothing_in_a_new_checkout(tmp_path, runtime):
     with RUNTIMES[runtime](tmp_path) as stack:
-        said = json.loads(stack.ok("up", "--dry-run", "--json"))
-        assert said["runtime"] == runtime
-        starts = [step["name"] for step in said["plan"] if step["action"] == "start"]
-        assert sorted(starts) == sorted(SERVICES)
+        document = json.loads(stack.ok("up", "--dry-run", "--json"))
+        assert document["runtime"] == runtime
+        started = [step["name"] for step in document["plan"] if step["action"] == "start"]
+        assert sorted(started) == sorted(SERVICES)
         assert stack.ok("down", "--dry-run") == "nothing to do\n"
         assert not (stack.root / ".env").exists()
         assert not (stack.root / ".local").exists()

@@ -1,4 +1,4 @@
-"""What the contract says of the verbs, on a real stack of each runtime."""
+"""The verbs on a real stack of each runtime."""
 
 import json
 import re
@@ -18,7 +18,7 @@ SERVICES = ["postgres", "redis", "backend", "worker", "beat", "frontend"]
 ESCAPE = "\x1b"
 
 
-def test_health_for_people(stack):
+def test_health_output_is_plain_text(stack):
     result = stack.inv("health")
     assert result.returncode == 0
     assert "backend is healthy" in result.stdout
@@ -26,88 +26,84 @@ def test_health_for_people(stack):
     assert ESCAPE not in result.stdout
 
 
-def test_health_for_programs(stack):
-    seen = stack.json("health")
-    assert list(seen) == [
+def test_health_json(stack):
+    health = stack.json("health")
+    assert list(health) == [
         *("service", "runtime", "url", "state", "http_status", "latency_ms", "checked_at", "health")
     ]
-    assert (seen["service"], seen["runtime"], seen["state"]) == (
-        "backend",
-        stack.runtime,
-        "healthy",
-    )
-    assert seen["http_status"] == 200
-    assert seen["health"]["ok"] is True
-    assert datetime.fromisoformat(seen["checked_at"]).tzinfo
+    assert (health["service"], health["runtime"]) == ("backend", stack.runtime)
+    assert (health["state"], health["http_status"]) == ("healthy", 200)
+    assert health["health"]["ok"] is True
+    assert datetime.fromisoformat(health["checked_at"]).tzinfo
 
 
-def test_health_of_an_address(stack):
+def test_health_url_checks_that_address(stack):
     assert stack.json("health", "--url", stack.url() + "/health")["state"] == "healthy"
     result = stack.inv("health", "--url", f"http://127.0.0.1:{free_port()}")
     assert result.returncode == 4
     assert "unreachable" in result.stdout
 
 
-def test_something_else_that_answers_is_not_healthy(stack):
-    class Other(BaseHTTPRequestHandler):
+def test_health_url_is_unreachable_if_another_server_answers(stack):
+    class OtherServer(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_error(404)
 
         def log_message(self, *_):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
+    with HTTPServer(("127.0.0.1", 0), OtherServer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        seen = stack.json("health", "--url", f"http://127.0.0.1:{server.server_port}")
+        health = stack.json("health", "--url", f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert seen["state"] == "unreachable"
+    assert health["state"] == "unreachable"
 
 
-def test_health_gives_up_in_time(stack):
+def test_health_times_out(stack):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        seen = stack.json("health", "--url", url, "--timeout", "0.3", timeout=20)
-    assert seen["state"] == "unreachable"
+        health = stack.json("health", "--url", url, "--timeout", "0.3", timeout=20)
+    assert health["state"] == "unreachable"
 
 
-def all_healthy(stack):
+def are_all_healthy(stack):
     return all(service["health"] == "healthy" for service in stack.json("status")["services"])
 
 
-def test_status_for_people(stack):
-    wait_until("all services are healthy", lambda: all_healthy(stack))
-    shown = stack.ok("status")
+def test_status_output_is_plain_text(stack):
+    wait_until("all services are healthy", lambda: are_all_healthy(stack))
+    output = stack.ok("status")
     for name in SERVICES:
-        assert re.search(rf"^{name} +healthy ", shown, re.MULTILINE), shown
-    assert "schema: " in shown
-    assert "current" in shown
-    assert ESCAPE not in shown
+        assert re.search(rf"^{name} +healthy ", output, re.MULTILINE), output
+    assert "schema: " in output
+    assert "current" in output
+    assert ESCAPE not in output
 
 
-def test_status_for_programs(stack):
-    wait_until("all services are healthy", lambda: all_healthy(stack))
-    seen = stack.json("status")
-    assert list(seen) == ["runtime", "services", "migrations", "boot"]
-    assert sorted(service["name"] for service in seen["services"]) == sorted(SERVICES)
-    for service in seen["services"]:
+def test_status_json(stack):
+    wait_until("all services are healthy", lambda: are_all_healthy(stack))
+    status = stack.json("status")
+    assert list(status) == ["runtime", "services", "migrations", "boot"]
+    assert sorted(service["name"] for service in status["services"]) == sorted(SERVICES)
+    for service in status["services"]:
         assert list(service) == [
             *("name", "state", "health", "started_at", "restarts", "image", "ports")
         ]
         assert (service["state"], service["health"]) == ("running", "healthy")
-    assert seen["migrations"]["current"] == seen["migrations"]["head"]
-    assert seen["migrations"]["pending"] == []
-    [boot] = seen["boot"]
+    assert status["migrations"]["current"] == status["migrations"]["head"]
+    assert status["migrations"]["pending"] == []
+    [boot] = status["boot"]
     assert boot["replica"] == "backend"
-    told = [(phase["name"], phase["outcome"]) for phase in boot["phases"]]
-    assert told == [
+    outcomes = [(phase["name"], phase["outcome"]) for phase in boot["phases"]]
+    assert outcomes == [
         *(("database", "answered"), ("migrations", "applied"), ("application", "serving"))
     ]
     assert all(0 <= phase["seconds"] < 120 for phase in boot["phases"])
 
 
-def test_watching_for_programs_is_a_line_a_look(stack):
+def test_watch_json_prints_one_line_per_poll(stack):
     for verb, key in (("status", "services"), ("health", "state")):
         process = stack.start(
             verb,
@@ -118,24 +114,24 @@ def test_watching_for_programs_is_a_line_a_look(stack):
             text=True,
         )
         assert process.stdout
-        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        documents = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert all(key in look for look in looks)
-        assert "Traceback" not in told
+        assert all(key in document for document in documents)
+        assert "Traceback" not in errors
 
 
-def test_migrations(stack):
-    seen = stack.json("migrations")
-    assert list(seen) == ["current", "head", "pending"]
-    assert seen["current"] == seen["head"] == stack.json("status")["migrations"]["head"]
+def test_migrations_reports_the_current_revision(stack):
+    migrations = stack.json("migrations")
+    assert list(migrations) == ["current", "head", "pending"]
+    assert migrations["current"] == migrations["head"] == stack.json("status")["migrations"]["head"]
     assert "current" in stack.ok("migrations")
 
 
 def test_restart_backend_follows_the_new_start_and_gives_a_verdict(stack):
     before = stack.service("backend")["started_at"]
-    shown = stack.ok("restart-backend")
+    output = stack.ok("restart-backend")
     markers = [
         "[entrypoint] Waiting for Postgres at",
         "[entrypoint] ✓ DB connectivity check complete.",
@@ -149,42 +145,46 @@ def test_restart_backend_follows_the_new_start_and_gives_a_verdict(stack):
         "\n  application ",
         "DB ok · Redis ok · queue 0 · schema current",
     ]
-    positions = [shown.index(marker) for marker in markers]
+    positions = [output.index(marker) for marker in markers]
     assert positions == sorted(positions)
-    assert shown.count("Waiting for Postgres") == 1
-    assert ESCAPE not in shown
+    assert output.count("Waiting for Postgres") == 1
+    assert ESCAPE not in output
     assert stack.service("backend")["started_at"] > before
 
 
 @pytest.mark.slow
-def test_restart_backend_for_programs(stack):
+def test_restart_backend_json(stack):
     before = stack.service("backend")
     result = stack.inv("restart-backend", "--json")
-    seen = json.loads(result.stdout)
+    verdict = json.loads(result.stdout)
     assert result.returncode == 0
-    assert list(seen) == [
+    assert list(verdict) == [
         *("service", "runtime", "verdict", "previous_started_at", "started_at"),
         *("total_seconds", "phases", "health", "reason"),
     ]
-    assert seen["verdict"] == "healthy"
-    assert seen["previous_started_at"] == before["started_at"] < seen["started_at"]
-    assert [phase["name"] for phase in seen["phases"]] == ["database", "migrations", "application"]
-    assert [phase["outcome"] for phase in seen["phases"]] == ["answered", "applied", "serving"]
-    assert sum(phase["seconds"] for phase in seen["phases"]) <= seen["total_seconds"] + 0.5
-    assert seen["health"]["migrations"] == "current"
+    assert verdict["verdict"] == "healthy"
+    assert verdict["previous_started_at"] == before["started_at"] < verdict["started_at"]
+    assert [phase["name"] for phase in verdict["phases"]] == [
+        "database",
+        "migrations",
+        "application",
+    ]
+    assert [phase["outcome"] for phase in verdict["phases"]] == ["answered", "applied", "serving"]
+    assert sum(phase["seconds"] for phase in verdict["phases"]) <= verdict["total_seconds"] + 0.5
+    assert verdict["health"]["migrations"] == "current"
     assert stack.service("backend")["restarts"] == before["restarts"] == 0
 
 
 @pytest.mark.slow
-def test_restart_without_lines_and_with_few(stack):
+def test_restart_limits_the_log_lines(stack):
     assert "[entrypoint]" not in stack.ok("restart-backend", "--no-logs")
-    shown = stack.ok("restart-backend", "--tail", "2")
-    assert shown.count("[entrypoint]") == 2
-    assert "the rest: inv logs" in shown
+    output = stack.ok("restart-backend", "--tail", "2")
+    assert output.count("[entrypoint]") == 2
+    assert "the rest: inv logs" in output
 
 
 @pytest.mark.slow
-def test_restart_says_when_the_configuration_has_changed(stack):
+def test_restart_reports_a_changed_configuration(stack):
     try:
         with stack.setting("MIGRATE_DELAYS=1 2"):
             result = stack.inv("restart-backend", "--no-logs")
@@ -202,21 +202,21 @@ def test_restart_of_another_service(stack):
     assert stack.service("frontend")["started_at"] > before
 
 
-def test_logs_of_the_backend_by_default(stack):
-    shown = stack.ok("logs", "--tail", "500")
-    assert "[entrypoint] Starting Uvicorn application..." in shown
-    assert " | " not in shown
-    assert ESCAPE not in shown
+def test_logs_shows_the_backend_by_default(stack):
+    output = stack.ok("logs", "--tail", "500")
+    assert "[entrypoint] Starting Uvicorn application..." in output
+    assert " | " not in output
+    assert ESCAPE not in output
 
 
-def test_logs_count_lines_exactly(stack):
+def test_logs_tail_is_exact(stack):
     for count in (0, 1, 7):
         assert len(stack.ok("logs", "--tail", str(count)).splitlines()) == count
-        several = stack.ok("logs", "backend,worker", "--tail", str(count)).splitlines()
-        assert len(several) == count
+        lines = stack.ok("logs", "backend,worker", "--tail", str(count)).splitlines()
+        assert len(lines) == count
 
 
-def test_logs_of_several_services_are_merged_by_time(stack):
+def test_logs_merges_services_by_time(stack):
     lines = [
         json.loads(line)
         for line in stack.ok("logs", ",".join(SERVICES), "--tail", "3000", "--json").splitlines()
@@ -226,43 +226,44 @@ def test_logs_of_several_services_are_merged_by_time(stack):
     assert {"backend", "postgres", "worker"} <= {line["service"] for line in lines}
 
 
-def test_logs_that_match_and_logs_since(stack):
-    shown = stack.ok("logs", "--grep", r"^\[entrypoint\] Alembic attempt \d/6", "--timestamps")
-    assert shown
-    for line in shown.splitlines():
+def test_logs_grep_and_since(stack):
+    output = stack.ok("logs", "--grep", r"^\[entrypoint\] Alembic attempt \d/6", "--timestamps")
+    assert output
+    for line in output.splitlines():
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[entrypoint\] Alembic", line)
     assert stack.ok("logs", "--since", "2999-01-01T00:00:00Z") == ""
     assert "[entrypoint]" in stack.ok("logs", "--since", "1h", "--tail", "1000")
 
 
-def test_logs_follow_across_a_restart_and_end_with_ctrl_c(stack):
+def test_logs_follow_continues_across_a_restart_until_ctrl_c(stack):
     grep = ("--tail", "2000", "--grep", "entrypoint")
     before = stack.ok("logs", *grep)
-    starts, served = (before.count(text) for text in ("Waiting for Postgres", "Starting Uvicorn"))
+    waiting = before.count("Waiting for Postgres")
+    starting = before.count("Starting Uvicorn")
     process = stack.start(
         "logs", "--follow", *grep, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    seen: list[str] = []
-    reader = threading.Thread(target=lambda: seen.extend(process.stdout))
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout))
     reader.start()
 
-    def shown(text: str) -> int:
-        return sum(text in line for line in seen)
+    def count(text: str) -> int:
+        return sum(text in line for line in lines)
 
-    wait_until("the starts so far", lambda: len(seen) >= len(before.splitlines()))
+    wait_until("the lines so far", lambda: len(lines) >= len(before.splitlines()))
     stack.ok("restart-backend", "--no-logs")
-    wait_until("the new start", lambda: shown("Starting Uvicorn") > served)
+    wait_until("the new start", lambda: count("Starting Uvicorn") > starting)
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     reader.join()
     assert "Traceback" not in process.stderr.read()
-    assert shown("Waiting for Postgres") == starts + 1
+    assert count("Waiting for Postgres") == waiting + 1
 
 
-def test_a_reader_that_has_enough_is_no_error(stack):
-    words = " ".join(stack.command("logs", "--tail", "500"))
+def test_logs_accepts_a_closed_pipe(stack):
+    command = " ".join(stack.command("logs", "--tail", "500"))
     result = subprocess.run(
-        f"{words} | head -n 1",
+        f"{command} | head -n 1",
         shell=True,
         cwd=stack.root,
         env=stack.environment,
@@ -293,20 +294,20 @@ REFUSED = [
 ]
 
 
-def test_errors_are_two_lines_and_have_their_code(stack):
-    started = stack.service("backend")["started_at"]
-    for words, code, named in REFUSED:
-        result = stack.inv(*words.split())
+def test_errors_have_at_most_two_lines_and_an_exit_code(stack):
+    started_at = stack.service("backend")["started_at"]
+    for command, code, text in REFUSED:
+        result = stack.inv(*command.split())
         assert result.returncode == code, result
-        assert named in result.stderr, result
+        assert text in result.stderr, result
         assert "Traceback" not in result.stderr
-        said = [line for line in result.stderr.splitlines() if not line.startswith("runtime: ")]
-        assert 1 <= len(said) <= 2, result
+        lines = [line for line in result.stderr.splitlines() if not line.startswith("runtime: ")]
+        assert 1 <= len(lines) <= 2, result
         assert result.stdout == "", result
-    assert stack.service("backend")["started_at"] == started
+    assert stack.service("backend")["started_at"] == started_at
 
 
-def test_a_bad_value_in_env_is_refused_before_anything_changes(stack):
+def test_up_refuses_a_bad_value_in_env_file(stack):
     with stack.setting("MIGRATE_DELAYS=soon"):
         result = stack.inv("up")
         assert result.returncode == 2
@@ -314,13 +315,17 @@ def test_a_bad_value_in_env_is_refused_before_anything_changes(stack):
         assert ".env" in result.stderr
 
 
-def test_up_twice_changes_nothing(stack):
-    before = {s["name"]: s["started_at"] for s in stack.json("status")["services"]}
+def test_up_changes_nothing_the_second_time(stack):
+    def started_at():
+        services = stack.json("status")["services"]
+        return {service["name"]: service["started_at"] for service in services}
+
+    before = started_at()
     stack.ok("up")
-    assert {s["name"]: s["started_at"] for s in stack.json("status")["services"]} == before
+    assert started_at() == before
 
 
-def test_a_worker_does_what_the_api_accepted(stack):
+def test_worker_runs_the_tasks_of_the_api(stack):
     url = stack.url()
     with httpx.Client(base_url=url, trust_env=False) as client:
         before = client.get("/deals").json()["total"]
@@ -330,7 +335,7 @@ def test_a_worker_does_what_the_api_accepted(stack):
         assert client.get("/deals").json()["total"] >= before
 
 
-def test_the_page_talks_to_the_backend(stack):
+def test_frontend_forwards_requests_to_the_backend(stack):
     with httpx.Client(base_url=stack.url("frontend"), trust_env=False) as client:
         assert "deal-scout" in client.get("/").text.lower()
         assert client.get("/api/health").json()["ok"] is True

@@ -1,4 +1,4 @@
-"""`--watch` in a terminal: it lives, fits, tells what goes away, and ends as one asks it to."""
+"""`--watch` in a terminal: updates, resizing, changes of state, and how it ends."""
 
 import http.server
 import json
@@ -13,31 +13,31 @@ from harness.servers import free_port
 from tests.support.terminal import ENTER_ALT_SCREEN, terminal
 
 SCREENS = [("status", "--watch"), ("health", "--watch")]
-ENDS = {"q": 0, "\x03": 130}
+EXIT_CODES = {"q": 0, "\x03": 130}
 
 
-@pytest.mark.parametrize("words", SCREENS, ids=" ".join)
-@pytest.mark.parametrize("key", ENDS, ids=["q", "ctrl-c"])
-def test_f32_a_key_ends_a_watch_and_the_terminal_is_as_it_was(stack, words, key):
-    with terminal(stack, *words) as opened:
+@pytest.mark.parametrize("command", SCREENS, ids=" ".join)
+@pytest.mark.parametrize("key", EXIT_CODES, ids=["q", "ctrl-c"])
+def test_f32_watch_ends_on_a_key_and_restores_the_terminal(stack, command, key):
+    with terminal(stack, *command) as opened:
         opened.until("q quits")
         opened.until("polled at")
         assert ENTER_ALT_SCREEN in opened.written
-        opened.press("x")  # any other key does nothing, and is not shown
+        opened.press("x")  # any other key is ignored and not echoed
         opened.until("polled at")
         opened.press(key)
-        assert opened.end() == ENDS[key]
+        assert opened.end() == EXIT_CODES[key]
 
 
-@pytest.mark.parametrize("words", SCREENS, ids=" ".join)
-def test_a_watch_that_is_terminated_leaves_the_terminal_too(stack, words):
-    with terminal(stack, *words) as opened:
+@pytest.mark.parametrize("command", SCREENS, ids=" ".join)
+def test_watch_restores_the_terminal_when_terminated(stack, command):
+    with terminal(stack, *command) as opened:
         opened.until("polled at")
         opened.process.send_signal(signal.SIGTERM)
         assert opened.end() == 128 + signal.SIGTERM
 
 
-def test_a_watch_fits_into_its_window_while_that_changes(stack):
+def test_watch_adapts_to_the_window_size(stack):
     with terminal(stack, "status", "--watch") as opened:
         opened.until("polled at")
         for columns, rows in ((60, 12), (120, 30), (80, 5)):
@@ -68,7 +68,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
-def test_health_tells_the_moment_of_each_change(stack):
+def test_health_watch_lists_changes_of_state(stack):
     address = ("127.0.0.1", free_port())
     url = f"http://{address[0]}:{address[1]}"
     with terminal(stack, "health", "--watch", "--url", url) as opened:
@@ -92,13 +92,13 @@ class Silent(socketserver.BaseRequestHandler):
         time.sleep(60)
 
 
-def test_q_does_not_wait_for_a_look_that_hangs(stack):
+def test_health_watch_ends_during_a_hanging_poll(stack):
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        words = ("health", "--watch", "--url", url, "--timeout", "50")
-        with terminal(stack, *words) as opened:
+        command = ("health", "--watch", "--url", url, "--timeout", "50")
+        with terminal(stack, *command) as opened:
             opened.until("polling for 2s")
             opened.press("q")
             assert opened.end(10) == 0

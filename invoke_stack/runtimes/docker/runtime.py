@@ -103,20 +103,20 @@ class DockerRuntime(ABC):
         container = self._container_of(replica)
         return engine.main_command(self.client, container) if container else ""
 
-    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
+    def execute(self, service: str, command: Sequence[str], timeout: float) -> str:
         """Run a command in a running container of a service, and return its stdout."""
-        return container_exec.execute(self.client, self._container(service), words, timeout)
+        return container_exec.execute(self.client, self._container(service), command, timeout)
 
     def pipe(
         self,
         service: str,
-        words: Sequence[str],
+        command: Sequence[str],
         *,
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
     ) -> None:
         """Run a command in a running container of a service, with files as input and output."""
-        container_exec.pipe(self._container(service), words, source=source, sink=sink)
+        container_exec.pipe(self._container(service), command, source=source, sink=sink)
 
 
 def _once(say: Say) -> Say:

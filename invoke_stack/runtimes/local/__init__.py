@@ -1,1 +1,1 @@
-"""The runtime `local`: PostgreSQL, Valkey and the application under a supervisor, without Docker."""
+"""The `local` runtime: PostgreSQL, Valkey and the application under supervisord, without Docker."""

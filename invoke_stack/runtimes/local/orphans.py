@@ -1,4 +1,4 @@
-"""The processes of a stack, whoever watches them: what a supervisord left behind when it died."""
+"""Finds and stops the processes of a stack, also those that a killed supervisord left behind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
-MARK = "DEAL_SCOUT_STATE"  # in the environment of all that we start: whose stack it belongs to
+STATE_VARIABLE = "DEAL_SCOUT_STATE"  # in the environment of every process: its stack's folder
 
 
-def end_orphans(state: Path) -> int:
-    """End what a supervisord that was killed left running; returns how many processes that were."""
+def stop_orphans(state: Path) -> int:
+    """Stop the processes that a killed supervisord left behind; return how many there were."""
     import psutil
 
     count = 0
-    for ask in ("terminate", "kill", "kill"):
+    for method in ("terminate", "kill", "kill"):
         if not (orphans := processes(state)):
             break
         count = count or len(orphans)
@@ -26,30 +26,30 @@ def end_orphans(state: Path) -> int:
             with suppress(psutil.Error):
                 process.resume()
                 # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for its clients.
-                if ask == "terminate" and process.name() == "postgres":
+                if method == "terminate" and process.name() == "postgres":
                     process.send_signal(2)
                 else:
-                    getattr(process, ask)()
+                    getattr(process, method)()
         psutil.wait_procs(orphans, timeout=10)
     return count
 
 
 def processes(state: Path) -> list[psutil.Process]:
-    """All processes of the stack whose state folder this is, whoever their parent is now.
+    """Return all processes of the stack with this state folder, whatever their parent.
 
-    They are known by the mark in their environment. PostgreSQL and Valkey overwrite theirs, and
-    are known by their names and working directories.
+    They are recognized by a variable in their environment. PostgreSQL and Valkey overwrite theirs,
+    and are recognized by name and working directory.
     """
     import psutil
 
-    found = []
-    us = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    matches = []
+    own_pids = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     servers = {"postgres": state / "postgres", "valkey-server": state / "redis"}
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            if process.pid not in us and (
-                process.environ().get(MARK) == str(state)
+            if process.pid not in own_pids and (
+                process.environ().get(STATE_VARIABLE) == str(state)
                 or (process.name() in servers and Path(process.cwd()) == servers[process.name()])
             ):
-                found.append(process)
-    return found
+                matches.append(process)
+    return matches

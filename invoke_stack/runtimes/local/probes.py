@@ -1,4 +1,4 @@
-"""Whether each service of the local stack is ready: one small probe a service, all bounded."""
+"""One readiness probe for each service of the local stack, all bounded in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invoke_stack.runtimes.local import embedded
 from invoke_stack.runtimes.local.stack import StackState
 
 TIMEOUT = 1.5  # seconds
-HEARTBEAT_AGE = 30.0  # seconds; the worker and beat touch their files every few
+HEARTBEAT_AGE = 30.0  # seconds; worker and beat touch their heartbeat files every few seconds
 
 
 def problem(service: str, stack: StackState, run: Path, ready: Readiness) -> str:
@@ -53,20 +53,20 @@ def _redis(port: int, password: str) -> str:
         with socket.create_connection(("127.0.0.1", port), TIMEOUT) as sock:
             sock.settimeout(TIMEOUT)
             sock.sendall(f"AUTH {password}\r\nPING\r\n".encode())
-            said = b""
-            while said.count(b"\n") < 2 and (data := sock.recv(1024)):
-                said += data
+            response = b""
+            while response.count(b"\n") < 2 and (data := sock.recv(1024)):
+                response += data
     except OSError as error:
         return error.strerror or str(error)
-    if b"+PONG" in said:
+    if b"+PONG" in response:
         return ""
-    last = said.decode("ascii", "replace").splitlines()[-1:]  # none at its end
-    return last[0] if last else "the connection was closed without an answer"
+    last_line = response.decode("ascii", "replace").splitlines()[-1:]
+    return last_line[0] if last_line else "the connection was closed without an answer"
 
 
-def _heartbeat(beat: Path, started: Path) -> str:
+def _heartbeat(heartbeat: Path, started: Path) -> str:
     with suppress(FileNotFoundError):
-        last = beat.stat().st_mtime
+        last = heartbeat.stat().st_mtime
         age = time.time() - last
         if last >= started.stat().st_mtime:
             return "" if age < HEARTBEAT_AGE else f"silent for {age:.0f} s"

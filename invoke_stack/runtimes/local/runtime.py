@@ -1,4 +1,4 @@
-"""The `local` runtime: real servers as processes under supervisord, without Docker."""
+"""The `local` runtime: the services as processes under supervisord, without Docker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from invoke_stack.runtimes.local.events import Events
 DATA = ("postgres", "redis")
 APPLICATION = ("backend", "worker", "beat", "frontend")
 SERVICES = DATA + APPLICATION
-START_PERIOD = 60.0  # seconds in which a service that is not ready counts as starting
+START_PERIOD = 60.0  # seconds during which a service that is not ready is `starting`
 _STATUS = {
     "STARTING": Status.RUNNING,
     "RUNNING": Status.RUNNING,
@@ -59,83 +59,88 @@ class LocalRuntime:
         self.node = platform.node() or "localhost"
         self.supervisor = supervise.Supervisor(self.run)
 
-    # What is there
-
     def is_up(self) -> bool:
-        return sys.platform != "win32" and self.supervisor.answers()
+        """Return True if the stack's supervisord responds."""
+        return sys.platform != "win32" and self.supervisor.is_responding()
 
     def has_been_up(self) -> bool:
-        # The folder itself may hold no more than the lock, or the record of another runtime.
+        """Return True if an earlier `up` left data or passwords."""
+        # The folder alone is no proof: it also holds the lock and the record of the last runtime.
         data = (self.state / "stack.json", self.state / "postgres")
         return sys.platform != "win32" and any(path.exists() for path in data)
 
     def presence(self) -> Presence:
+        """Return how much of this project's stack exists in this checkout."""
         if self.is_up():
             return Presence.RUNNING
         return Presence.DATA if self.has_been_up() else Presence.NOTHING
 
-    def lacks(self) -> str:
-        """What stands in the way of `up` here, in a few words; empty if nothing does."""
+    def obstacle(self) -> str:
+        """Return why `up` cannot use this runtime; empty if it can."""
         if sys.platform == "win32":
-            return "the local runtime does not exist on Windows"
+            return "the local runtime is not available on Windows"
         if not self.config.profile.runs_locally:
-            return "the local runtime cannot start the programs of this project"
+            return "the local runtime does not support this project"
         return ""
 
     def is_here(self) -> bool:
+        """Return True: all ports are ports of this machine."""
         return True
 
     def services(self) -> tuple[str, ...]:
+        """Return the names of the services, in the order they start."""
         return SERVICES
 
     def expected_services(self) -> tuple[str, ...]:
-        if lacking := self.lacks():
-            raise OutOfReach(lacking, "install Docker, and use: --runtime compose")
+        """Return the names of all services. Raises `OutOfReach` if `up` cannot use this runtime."""
+        if obstacle := self.obstacle():
+            raise OutOfReach(obstacle, "install Docker and use: --runtime compose")
         return SERVICES
 
     def replicas(self, service: str | None = None, *, probe: bool = True) -> list[Replica]:
-        wanted = [self._known(service)] if service else SERVICES
+        """Return the replica of one service or of each, with its health if `probe`."""
+        names = [self._check_name(service)] if service else SERVICES
         processes = self.supervisor.processes()
         try:
-            remembered = self._stack()
+            stack_state = self._load_state()
         except BadInput:
             if probe:
                 raise
-            remembered = stack.StackState({}, "", "")  # what runs can be told without passwords
+            stack_state = stack.StackState({}, "", "")  # passwords are needed for probes only
         events = Events.read(self.run / "supervisord.log")
 
-        def look(name: str) -> Replica:
-            return self._replica(name, processes[name], remembered, events, probe)
+        def replica(name: str) -> Replica:
+            return self._replica(name, processes[name], stack_state, events, probe)
 
-        # Side by side, because a frozen server keeps its probe waiting.
-        with ThreadPoolExecutor(len(wanted)) as pool:
-            return list(pool.map(look, wanted))
+        # In parallel, because the probe of a hanging server takes its full timeout.
+        with ThreadPoolExecutor(len(names)) as pool:
+            return list(pool.map(replica, names))
 
     def _replica(
         self,
         name: str,
         process: Mapping[str, Any],
-        remembered: stack.StackState,
+        stack_state: stack.StackState,
         events: Events,
         probe: bool,
     ) -> Replica:
         status = _STATUS.get(process["statename"], Status.EXITED)
         running = status is Status.RUNNING
-        started = self._started(name) if running else None
-        young = started and (datetime.now(UTC) - started).total_seconds() < START_PERIOD
+        started_at = self._started_at(name) if running else None
+        is_new = started_at and (datetime.now(UTC) - started_at).total_seconds() < START_PERIOD
         reason = events.last_exit.get(name, "") if not running else ""
-        verdict = None
+        health = None
         if running and probe:
-            reason = probes.problem(name, remembered, self.run, self.config.profile.readiness)
-            verdict = "healthy" if not reason else "starting" if young else "unhealthy"
-        port = remembered.ports.get(name)
+            reason = probes.problem(name, stack_state, self.run, self.config.profile.readiness)
+            health = "healthy" if not reason else "starting" if is_new else "unhealthy"
+        port = stack_state.ports.get(name)
         return Replica(
             service=name,
             replica=name,
             node=self.node,
             status=status,
-            health=verdict,
-            started_at=started,
+            health=health,
+            started_at=started_at,
             restarts=events.restarts.get(name, 0),
             image=_image(name),
             ports=(f"127.0.0.1:{port}",) if port else (),
@@ -143,15 +148,16 @@ class LocalRuntime:
             reason=reason,
         )
 
-    def _started(self, name: str) -> datetime | None:
-        # Written by the service's script on the clock of the log lines; supervisord's own figure
-        # is in whole seconds.
+    def _started_at(self, name: str) -> datetime | None:
+        # The service's script touches this file, by the same clock as the log lines; supervisord
+        # reports whole seconds only.
         with suppress(FileNotFoundError):
             return datetime.fromtimestamp((self.run / f"{name}.started").stat().st_mtime, UTC)
         return None
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
-        port = self._stack().ports.get(replica.service)
+        """Send GET to a path of a replica's HTTP port within `timeout` seconds."""
+        port = self._load_state().ports.get(replica.service)
         if port is None:
             return Answer("", None, {}, 0.0, f"{replica.service} has no HTTP port")
         return http.fetch(f"http://127.0.0.1:{port}{path}", timeout)
@@ -159,26 +165,28 @@ class LocalRuntime:
     def history(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine]:
+        """Yield the log lines of these services up to now, in order of time."""
         return journal.history(self._followers(services), tail=tail, since=since)
 
     def follow(
         self, services: Sequence[str], *, tail: int | None, since: str | None, say: Say
     ) -> Iterator[LogLine | None]:
+        """Yield log lines as `history` does, then new ones forever; None while there is none."""
         return journal.follow(self._followers(services), tail=tail, since=since)
 
     def _followers(self, services: Sequence[str]) -> list[journal.Follower]:
-        names = [self._known(service) for service in services]
+        names = [self._check_name(service) for service in services]
         folder = self.state / "logs"
         if not folder.is_dir():
-            raise OutOfReach("the stack has never been up here", "start it with: inv up")
+            raise OutOfReach("the stack has never been started here", "start it with: inv up")
         return [journal.Follower(folder, name, self.node) for name in names]
 
-    # What changes it
-
     def restart(self, service: str) -> None:
-        self.supervisor.restart(self._known(service))
+        """Stop a service and start it again; return once it has been started."""
+        self.supervisor.restart(self._check_name(service))
 
     def main_command(self, replica: Replica) -> str:
+        """Return the command line of a replica's main process; empty if unknown."""
         import psutil
 
         pid = self.supervisor.processes()[replica.service]["pid"]
@@ -187,58 +195,65 @@ class LocalRuntime:
         return ""
 
     def ports(self) -> Mapping[str, tuple[int, ...]]:
-        return {}  # whatever is taken, `up` moves to another one
+        """Return nothing: `up` replaces ports that are taken."""
+        return {}
 
     def staleness(self, service: str) -> str:
-        for program in self._programs(self._stack()):
+        """Return why a running service differs from what `up` would start; empty if it does not."""
+        for program in self._programs(self._load_state()):
             if program.name == service:
-                now = stack.script(program, self.run / "pipes")
-                if now != (self.run / f"{service}.sh").read_text("utf-8"):
+                script = stack.script(program, self.run / "pipes")
+                if script != (self.run / f"{service}.sh").read_text("utf-8"):
                     return ".env or the environment has changed since it was created"
         return ""
 
     def will_write_env(self) -> bool:
-        return False  # its passwords are in stack.json
+        """Return False: the passwords are in `stack.json`."""
+        return False
 
     def orphans(self) -> tuple[str, ...]:
+        """Return nothing: supervisord runs no other services."""
         return ()
 
     def data(self) -> tuple[str, ...]:
+        """Return the paths, relative to the checkout, that `down` deletes with `volumes`."""
         root = self.config.root
-        return tuple(str(path.relative_to(root)) for path in self._data() if path.exists())
+        return tuple(str(path.relative_to(root)) for path in self._data_paths() if path.exists())
 
-    def _data(self) -> list[Path]:
+    def _data_paths(self) -> list[Path]:
         names = ("postgres", "postgres.new", "redis", "logs", "run", "stack.json")
         return [self.state / name for name in names]
 
     def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
-        if lacking := self.lacks():
-            raise OutOfReach(lacking, "install Docker and run: inv up --runtime compose")
+        """Start what does not run and restart what changed, without waiting for readiness."""
+        if obstacle := self.obstacle():
+            raise OutOfReach(obstacle, "install Docker and run: inv up --runtime compose")
         with writing(self.state):
             self._up(say)
 
     def _up(self, say: Say) -> None:
-        self._make_folders()
-        is_running = self.supervisor.answers()
+        self._create_folders()
+        is_running = self.supervisor.is_responding()
         if not is_running:
-            self._end_orphans(say)
-        remembered = self._remember(is_running, say)
+            self._stop_orphans(say)
+        stack_state = self._load_or_create_state(is_running, say)
         record.write(self.state, self.name)
         if is_running:
-            self._write(remembered)
+            self._write_files(stack_state)
             for name in self.supervisor.apply(SERVICES):
-                say(f"{name}: changed, it is started anew")
+                say(f"{name}: configuration changed, restarting it")
         else:
-            remembered = self._move_ports(remembered, say)
-            self._make_cluster(remembered, say)
-            self._write(remembered)
+            stack_state = self._replace_taken_ports(stack_state, say)
+            self._create_cluster(stack_state, say)
+            self._write_files(stack_state)
             supervise.launch(self.run, str(self.state))
         self.supervisor.start(supervise.COLLECTOR)
         for name in SERVICES:
             self.supervisor.start(name)
 
     def down(self, *, volumes: bool, say: Say) -> None:
-        if self.supervisor.answers():
+        """Stop all services and supervisord, and delete the data if `volumes`."""
+        if self.supervisor.is_responding():
             processes = self.supervisor.processes()
             states = {name: _STATUS.get(processes[name]["statename"]) for name in SERVICES}
             running = [name for name in SERVICES if states[name] is Status.RUNNING]
@@ -246,147 +261,155 @@ class LocalRuntime:
             self.supervisor.stop(*APPLICATION)
             self.supervisor.stop(*DATA)
             self.supervisor.shut_down()
-            orphans.end_orphans(self.state)
-        elif not self._end_orphans(say):
+            orphans.stop_orphans(self.state)
+        elif not self._stop_orphans(say):
             say("the stack is not up")
-        data = [path for path in self._data() if path.exists()]
-        if volumes and data:
-            for path in data:
+        paths = [path for path in self._data_paths() if path.exists()]
+        if volumes and paths:
+            for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
-            say("its data, logs and passwords are deleted")
+            say("deleted its data, logs and passwords")
 
-    def execute(self, service: str, words: Sequence[str], timeout: float) -> str:
-        name = self._known(service)
+    def execute(self, service: str, command: Sequence[str], timeout: float) -> str:
+        """Run a command in the environment of a service and return its output.
+
+        Raises `CommandFailed` if it fails, and `OutOfReach` after `timeout` seconds.
+        """
+        name = self._check_name(service)
         try:
             result = subprocess.run(
-                ["/bin/sh", str(self.run / f"{name}.sh"), "run", *words],
+                ["/bin/sh", str(self.run / f"{name}.sh"), "run", *command],
                 env=supervise.clean_environment(),
                 capture_output=True,
                 text=True,
                 timeout=timeout,
             )
         except subprocess.TimeoutExpired:
-            raise OutOfReach(f"`{shlex.join(words)}` took more than {timeout:g} s") from None
+            raise OutOfReach(f"`{shlex.join(command)}` took more than {timeout:g} s") from None
         if result.returncode:
-            said = (result.stderr or result.stdout).strip().splitlines()[-1:]
-            raise CommandFailed(f"`{shlex.join(words)}` failed: {' '.join(said)}", "see: inv logs")
+            reason = (result.stderr or result.stdout).strip().splitlines()[-1:]
+            raise CommandFailed(
+                f"`{shlex.join(command)}` failed: {' '.join(reason)}", "see: inv logs"
+            )
         return result.stdout
 
     def pipe(
         self,
         service: str,
-        words: Sequence[str],
+        command: Sequence[str],
         *,
         source: BinaryIO | None = None,
         sink: BinaryIO | None = None,
     ) -> None:
-        script = self.run / f"{self._known(service)}.sh"
+        """Run a command in the environment of a service, with files as its input and output."""
+        script = self.run / f"{self._check_name(service)}.sh"
         if not self.is_up():
             raise OutOfReach("the stack is not up", "start it with: inv up")
         pipes.run(
-            ("/bin/sh", str(script), "run", *words),
+            ("/bin/sh", str(script), "run", *command),
             env=supervise.clean_environment(),
             source=source,
             sink=sink,
         )
 
-    # The steps of `up` and `down`
+    # Steps of `up` and `down`
 
-    def _end_orphans(self, say: Say) -> bool:
-        """Whether there were any."""
-        count = orphans.end_orphans(self.state) if self.state.is_dir() else 0
+    def _stop_orphans(self, say: Say) -> bool:
+        """Stop what a killed supervisord left running; return True if there was anything."""
+        count = orphans.stop_orphans(self.state) if self.state.is_dir() else 0
         if count:
-            say(f"ended {count} processes that a killed supervisord had left behind")
+            say(f"stopped {count} processes that a killed supervisord left behind")
         return count > 0
 
-    def _make_folders(self) -> None:
+    def _create_folders(self) -> None:
         for folder in (self.state, self.run, self.run / "pipes", self.state / "logs"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.state / "redis").mkdir(mode=0o700, exist_ok=True)
 
-    def _remember(self, is_running: bool, say: Say) -> stack.StackState:
+    def _load_or_create_state(self, is_running: bool, say: Say) -> stack.StackState:
         file = self.state / "stack.json"
-        remembered = stack.load(file)
-        if remembered is None:
-            remembered = stack.create()
+        stack_state = stack.load(file)
+        if stack_state is None:
+            stack_state = stack.create()
             if (self.state / "postgres").exists():
                 if is_running:
                     raise OutOfReach(
-                        f"{file} is missing, and it held the passwords of what runs",
-                        "make new ones, the data stays: inv down, then inv up",
+                        f"{file} is missing; it held the passwords of the running services",
+                        "create new passwords (data is kept): inv down, then inv up",
                     )
                 say(f"{file} is missing: the database gets a new password")
                 embedded.set_password(
                     self.state / "postgres",
                     user=stack.DATABASE_USER,
-                    password=remembered.postgres_password,
+                    password=stack_state.postgres_password,
                 )
-            remembered.save(file)
-        return remembered
+            stack_state.save(file)
+        return stack_state
 
-    def _move_ports(self, remembered: stack.StackState, say: Say) -> stack.StackState:
-        """Other ports for those that somebody else has taken meanwhile."""
-        lost = [name for name, port in remembered.ports.items() if not machine.is_free(port)]
-        if not lost:
-            return remembered
-        fresh = stack.free_ports(remembered.ports.values())
-        for name in lost:
-            say(f"port {remembered.ports[name]} is taken: {name} moves to {fresh[name]}")
-        ports = {name: fresh[name] if name in lost else p for name, p in remembered.ports.items()}
-        moved = stack.StackState(ports, remembered.postgres_password, remembered.redis_password)
-        moved.save(self.state / "stack.json")
-        return moved
+    def _replace_taken_ports(self, stack_state: stack.StackState, say: Say) -> stack.StackState:
+        """Return the state with other ports for those that another program uses now."""
+        old = stack_state.ports
+        conflicts = [name for name, port in old.items() if not machine.is_port_free(port)]
+        if not conflicts:
+            return stack_state
+        free = stack.free_ports(old.values())
+        for name in conflicts:
+            say(f"port {old[name]} is taken: {name} moves to {free[name]}")
+        ports = {name: free[name] if name in conflicts else port for name, port in old.items()}
+        changed = stack.StackState(ports, stack_state.postgres_password, stack_state.redis_password)
+        changed.save(self.state / "stack.json")
+        return changed
 
-    def _make_cluster(self, remembered: stack.StackState, say: Say) -> None:
+    def _create_cluster(self, stack_state: stack.StackState, say: Say) -> None:
         data = self.state / "postgres"
         if not data.exists():
             say("creating the database cluster (about 2 s)")
             embedded.create_cluster(
                 data,
                 user=stack.DATABASE_USER,
-                password=remembered.postgres_password,
+                password=stack_state.postgres_password,
                 database=stack.DATABASE,
             )
 
-    def _write(self, remembered: stack.StackState) -> None:
-        """Write every file that the services start from; only their owner may read them."""
-        programs = self._programs(remembered)
+    def _write_files(self, stack_state: stack.StackState) -> None:
+        """Write every file that the services start from, readable by their owner only."""
+        programs = self._programs(stack_state)
         pipes = self.run / "pipes"
         _write_private(
             self.state / "redis" / "valkey.conf",
-            stack.redis_configuration(self.state / "redis", remembered),
+            stack.redis_configuration(self.state / "redis", stack_state),
         )
         for program in programs:
             for stream in ("stdout", "stderr"):
                 with suppress(FileExistsError):
                     os.mkfifo(pipes / f"{program.name}.{stream}", 0o600)
             _write_private(self.run / f"{program.name}.sh", stack.script(program, pipes))
-        words = (sys.executable, "-m", "invoke_stack.runtimes.local.collector")
-        command = shlex.join((*words, str(pipes), str(self.state / "logs")))
-        here = shlex.quote(str(Path(__file__).parents[3]))
+        module = "invoke_stack.runtimes.local.collector"
+        command = shlex.join((sys.executable, "-m", module, str(pipes), str(self.state / "logs")))
+        root = shlex.quote(str(Path(__file__).parents[3]))
         _write_private(
-            self.run / f"{supervise.COLLECTOR}.sh", f"cd {here} || exit 1\nexec {command}\n"
+            self.run / f"{supervise.COLLECTOR}.sh", f"cd {root} || exit 1\nexec {command}\n"
         )
         _write_private(
             self.run / "supervisord.conf", supervisord_conf.configuration(self.run, programs)
         )
 
-    def _programs(self, remembered: stack.StackState) -> list[stack.Program]:
-        return stack.programs(self.config.root, self.state, remembered, self.config.variables)
+    def _programs(self, stack_state: stack.StackState) -> list[stack.Program]:
+        return stack.programs(self.config.root, self.state, stack_state, self.config.variables)
 
-    def _known(self, service: str) -> str:
+    def _check_name(self, service: str) -> str:
         if service not in SERVICES:
             raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(SERVICES)}")
         return service
 
-    def _stack(self) -> stack.StackState:
-        remembered = stack.load(self.state / "stack.json")
-        if remembered is None:
+    def _load_state(self) -> stack.StackState:
+        stack_state = stack.load(self.state / "stack.json")
+        if stack_state is None:
             raise OutOfReach("the stack is not up", "start it with: inv up")
-        return remembered
+        return stack_state
 
 
 def _image(service: str) -> str:

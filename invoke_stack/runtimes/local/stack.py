@@ -1,4 +1,4 @@
-"""What the stack consists of without Docker: its ports, its secrets, and each service's command."""
+"""The local stack: its ports and secrets, and the command of each service."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from pathlib import Path
 
 from invoke_stack.errors import BadInput
 from invoke_stack.runtimes.local import embedded
-from invoke_stack.runtimes.machine import is_free
+from invoke_stack.runtimes.machine import is_port_free
 
-LISTENING = ("postgres", "redis", "backend", "frontend")
+LISTENING = ("postgres", "redis", "backend", "frontend")  # the services with a port
 DATABASE_USER, DATABASE = "scout", "deal_scout"
 
-# Below the ranges that Linux (32768…) and macOS (49152…) hand out for outgoing connections, so that
-# no connection takes a remembered port while the stack is down.
+# Below the ranges for outgoing connections on Linux (32768…) and macOS (49152…), so that no
+# connection takes a saved port while the stack is down.
 _PORTS = range(20_000, 30_000)
 
-# Always the same one: a service whose variables changed is started anew, and shells differ.
+# Not the caller's, which differs between shells: a changed variable restarts a service.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin"
 
 
 @dataclass(frozen=True)
 class StackState:
-    """What the first `up` decided and every later one remembers."""
+    """The ports and passwords that the first `up` chose, kept for later ones."""
 
     ports: Mapping[str, int]
     postgres_password: str
     redis_password: str
 
     def save(self, path: Path) -> None:
-        """Write the whole file or nothing; only its owner may read it."""
+        """Write the file atomically, readable by its owner only."""
         new = path.with_name(path.name + ".new")
         new.touch(mode=0o600)
         new.write_text(json.dumps(vars(self), indent=2) + "\n")
@@ -43,30 +43,30 @@ class StackState:
 
 
 def load(path: Path) -> StackState | None:
-    """The remembered StackState; None before the first `up`. Raises `BadInput` when it is damaged."""
+    """Return the saved state; None before the first `up`. Raises `BadInput` if it is damaged."""
     try:
         return StackState(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
         raise BadInput(
-            f"{path} is damaged, and it holds the passwords of the data beside it",
-            f"make new ones, the data stays: inv down, rm {path}, inv up",
+            f"{path} is damaged; it holds the passwords of the database and Redis",
+            f"create new passwords (data is kept): inv down, rm {path}, inv up",
         ) from None
 
 
 def create() -> StackState:
-    """Free ports and new secrets."""
+    """Return a state with free ports and new passwords."""
     return StackState(free_ports(()), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
 
 
-def free_ports(taken: Iterable[int]) -> dict[str, int]:
-    """A free port on 127.0.0.1 for each listening service, and none of `taken`."""
-    avoid, ports = set(taken), {}
+def free_ports(excluded: Iterable[int]) -> dict[str, int]:
+    """Return a free port on 127.0.0.1, not in `excluded`, for each service that has a port."""
+    unusable, ports = set(excluded), {}
     candidates = random.SystemRandom().sample(_PORTS, len(_PORTS))
     for service in LISTENING:
-        ports[service] = next(p for p in candidates if p not in avoid and is_free(p))
-        avoid.add(ports[service])
+        ports[service] = next(p for p in candidates if p not in unusable and is_port_free(p))
+        unusable.add(ports[service])
     return ports
 
 
@@ -76,17 +76,22 @@ class Program:
 
     name: str
     priority: int  # lower starts earlier and stops later
-    words: tuple[str, ...]  # the command
-    folder: Path  # its working directory
+    command: tuple[str, ...]
+    folder: Path  # the working directory
     variables: Mapping[str, str]
     stop_signal: str = "TERM"
     grace: int = 10  # seconds from the stop signal to SIGKILL
 
 
-def programs(root: Path, state: Path, stack: StackState, user: Mapping[str, str]) -> list[Program]:
-    """The services in the order they start. `user` holds the stack's variables that somebody set."""
+def programs(
+    root: Path, state: Path, stack: StackState, user_variables: Mapping[str, str]
+) -> list[Program]:
+    """Return the services in the order they start.
+
+    `user_variables` are the stack's variables from `.env` and the environment.
+    """
     python = sys.executable
-    own = {
+    own_variables = {
         "DB_HOST": "127.0.0.1",
         "DB_PORT": str(stack.ports["postgres"]),
         "POSTGRES_USER": DATABASE_USER,
@@ -103,21 +108,23 @@ def programs(root: Path, state: Path, stack: StackState, user: Mapping[str, str]
         "PYTHONUNBUFFERED": "1",
         "PATH": f"{Path(python).parent}:{_PATH}",
     }
-    # Nothing that somebody set may point the stack at another database, broker or port.
-    backend = {name: value for name, value in user.items() if not _ours(name)} | own
+    # No user variable may point the stack to another database, broker or port.
+    variables = {
+        name: value for name, value in user_variables.items() if not _is_reserved(name)
+    } | own_variables
     celery = (python, "-m", "celery", "-A", "app.worker")
     return [
         Program(
             "postgres",
             10,
             (
-                *embedded.unprivileged(),
+                *embedded.unprivileged_prefix(),
                 *(str(embedded.postgres_binary("postgres")), "-D", str(state / "postgres")),
                 *("-p", str(stack.ports["postgres"])),
                 *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
             ),
             state / "postgres",
-            # For PostgreSQL's own programs beside it: `sh .local/run/postgres.sh run psql`.
+            # For PostgreSQL's client programs: `sh .local/run/postgres.sh run psql`.
             {
                 "PATH": f"{embedded.postgres_binary('psql').parent}:{_PATH}",
                 "PGHOST": "127.0.0.1",
@@ -137,7 +144,7 @@ def programs(root: Path, state: Path, stack: StackState, user: Mapping[str, str]
             {},
             grace=30,
         ),
-        Program("backend", 20, ("/bin/sh", "backend/entrypoint.sh"), root, backend, grace=15),
+        Program("backend", 20, ("/bin/sh", "backend/entrypoint.sh"), root, variables, grace=15),
         Program(
             "worker",
             30,
@@ -146,10 +153,10 @@ def programs(root: Path, state: Path, stack: StackState, user: Mapping[str, str]
                 *("--hostname", "worker", "--without-gossip", "--without-mingle"),
             ),
             root,
-            backend,
+            variables,
             grace=70,  # a task may take 60 s
         ),
-        Program("beat", 30, (*celery, "beat", "--loglevel", "INFO"), root, backend),
+        Program("beat", 30, (*celery, "beat", "--loglevel", "INFO"), root, variables),
         Program(
             "frontend",
             40,
@@ -161,20 +168,20 @@ def programs(root: Path, state: Path, stack: StackState, user: Mapping[str, str]
             root,
             {
                 "BACKEND_URL": f"http://127.0.0.1:{stack.ports['backend']}",
-                "PATH": own["PATH"],
+                "PATH": own_variables["PATH"],
                 "PYTHONUNBUFFERED": "1",
             },
         ),
     ]
 
 
-def _ours(name: str) -> bool:
-    leads_elsewhere = name.startswith(("DB_", "POSTGRES_", "REDIS_")) and name != "DB_WAIT_TIMEOUT"
-    return leads_elsewhere or name in ("DATABASE_URL", "HOST", "PORT", "RUN_DIR", "STATE_DIR")
+def _is_reserved(name: str) -> bool:
+    is_connection = name.startswith(("DB_", "POSTGRES_", "REDIS_")) and name != "DB_WAIT_TIMEOUT"
+    return is_connection or name in ("DATABASE_URL", "HOST", "PORT", "RUN_DIR", "STATE_DIR")
 
 
 def redis_configuration(folder: Path, stack: StackState) -> str:
-    """A Valkey that has written down what it acknowledged before it says so."""
+    """Return Valkey's configuration file: every write is on disk before it is acknowledged."""
     return "\n".join(
         (
             "bind 127.0.0.1",
@@ -190,9 +197,9 @@ def redis_configuration(folder: Path, stack: StackState) -> str:
 
 
 def script(program: Program, pipes: Path) -> str:
-    """A shell script that becomes the program, with its environment and its pipes.
+    """Return a shell script that executes the program with its environment and its pipes.
 
-    The pipes are opened for reading too (`<>`), so that a write never fails for want of a reader.
+    The pipes are opened for reading too (`<>`), so that writing works without another reader.
     """
     lines = [
         "#!/bin/sh",
@@ -201,7 +208,7 @@ def script(program: Program, pipes: Path) -> str:
         f"cd {shlex.quote(str(program.folder))} || exit 1",
         'if [ "${1:-}" = run ]; then shift; exec "$@"; fi',
         f": > {shlex.quote(str(pipes.parent / (program.name + '.started')))}",
-        f"exec {shlex.join(program.words)} \\",
+        f"exec {shlex.join(program.command)} \\",
         f"  1<>{shlex.quote(str(pipes / (program.name + '.stdout')))} \\",
         f"  2<>{shlex.quote(str(pipes / (program.name + '.stderr')))}",
         "",

@@ -1,4 +1,4 @@
-"""What supervisord is told to run: its configuration file."""
+"""The configuration file of supervisord."""
 
 from __future__ import annotations
 
@@ -9,46 +9,6 @@ from pathlib import Path
 
 from invoke_stack.runtimes.local.stack import Program
 from invoke_stack.runtimes.local.supervise import COLLECTOR, socket_path
-
-
-def configuration(run: Path, programs: Iterable[Program]) -> str:
-    """supervisord's configuration file.
-
-    Every path is relative to `run`, its working directory, so that no character of a checkout's
-    path needs an escape. The revision in a command makes a changed script a changed program.
-    """
-    parts = [
-        "; Written by `inv up`.",
-        "[supervisord]",
-        "nodaemon=true",
-        "silent=true",
-        "logfile=supervisord.log",
-        "logfile_maxbytes=5MB",
-        "logfile_backups=1",
-        "pidfile=supervisord.pid",
-        *(["user=root"] if os.geteuid() == 0 else []),
-        "[unix_http_server]",
-        f"file={_escaped(socket_path(run))}",
-        "chmod=0700",
-        "[rpcinterface:supervisor]",
-        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
-        f"[program:{COLLECTOR}]",
-        f"command=/bin/sh {COLLECTOR}.sh",
-        "priority=1",
-        *_COMMON,
-    ]
-    for program in programs:
-        text = (run / f"{program.name}.sh").read_bytes()
-        parts += [
-            f"[program:{program.name}]",
-            f"command=/bin/sh {program.name}.sh {hashlib.sha256(text).hexdigest()[:12]}",
-            f"priority={program.priority}",
-            f"stopsignal={program.stop_signal}",
-            f"stopwaitsecs={program.grace}",
-            *_COMMON,
-        ]
-    return "\n".join(parts) + "\n"
-
 
 _COMMON = (
     "autostart=false",
@@ -61,5 +21,45 @@ _COMMON = (
 )
 
 
-def _escaped(path: Path) -> str:
+def configuration(run: Path, programs: Iterable[Program]) -> str:
+    """Return the text of the configuration file.
+
+    Every path is relative to `run`, the working directory, so that no character of a checkout's
+    path needs escaping. The digest of its script in each command makes supervisord notice a changed
+    script.
+    """
+    parts = [
+        "; Written by `inv up`.",
+        "[supervisord]",
+        "nodaemon=true",
+        "silent=true",
+        "logfile=supervisord.log",
+        "logfile_maxbytes=5MB",
+        "logfile_backups=1",
+        "pidfile=supervisord.pid",
+        *(["user=root"] if os.geteuid() == 0 else []),
+        "[unix_http_server]",
+        f"file={_escape(socket_path(run))}",
+        "chmod=0700",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+        f"[program:{COLLECTOR}]",
+        f"command=/bin/sh {COLLECTOR}.sh",
+        "priority=1",
+        *_COMMON,
+    ]
+    for program in programs:
+        script = (run / f"{program.name}.sh").read_bytes()
+        parts += [
+            f"[program:{program.name}]",
+            f"command=/bin/sh {program.name}.sh {hashlib.sha256(script).hexdigest()[:12]}",
+            f"priority={program.priority}",
+            f"stopsignal={program.stop_signal}",
+            f"stopwaitsecs={program.grace}",
+            *_COMMON,
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def _escape(path: Path) -> str:
     return str(path).replace("%", "%%")

@@ -33,7 +33,9 @@ class SwarmRuntime(DockerRuntime):
     @functools.cached_property
     def capabilities(self) -> Capabilities:
         """Containers, scaling, and updates that Swarm rolls back."""
-        return Capabilities(containers=True, scale=self._scale, undone=self._undone)
+        return Capabilities(
+            containers=True, scale=self._scale, rollback_reason=self._rollback_reason
+        )
 
     @functools.cached_property
     def cluster(self) -> Cluster:
@@ -109,7 +111,7 @@ class SwarmRuntime(DockerRuntime):
     def _get(self, replica: Replica, path: str, timeout: float) -> Answer:
         return self.access.get(replica, path, timeout)
 
-    def _undone(self, service: str) -> str:
+    def _rollback_reason(self, service: str) -> str:
         details = self.cluster.services([service])[service]
         state = (details.get("UpdateStatus") or {}).get("State", "")
         if not state.startswith(("rollback", "paused")):

@@ -148,7 +148,7 @@ def test_the_runtime_without_docker_is_not_for_other_projects(tmp_path, package)
     stack = ComposeStack(tmp_path, environment=dockerized.environment(PYTHONPATH=str(package)))
     result = stack.inv("up", "--runtime", "local")
     assert result.returncode == 4
-    assert "cannot start the programs of this project" in result.stderr
+    assert "does not support this project" in result.stderr
     assert not (tmp_path / ".local" / "run").exists()
     # And `auto` does not fall back to it.
     nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}

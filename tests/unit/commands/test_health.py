@@ -65,7 +65,7 @@ def test_fetch_times_out_when_the_response_only_trickles(head):
     ("response", "problem"),
     [
         (b"", "the connection was closed without an answer"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "what answers there does not speak HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the response is not HTTP"),
     ],
 )
 def test_fetch_reports_a_response_that_is_not_http(response, problem):
