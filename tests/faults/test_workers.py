@@ -206,7 +206,7 @@ def test_f33_a_process_that_got_the_responders_id_is_left_alone(
             "RESPONDER_PID": str(stranger.pid),
             "RESPONDER_LOCK": lock and str(tmp_path / lock),
         }
-        code = "from app.boot.startup import end_responder; end_responder()"
+        code = "from app.boot.startup import stop_responder; stop_responder()"
         subprocess.run([sys.executable, "-c", code], env=boot.environ | names, check=True)
         assert stranger.poll() is None
         stranger.kill()

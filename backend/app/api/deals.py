@@ -51,6 +51,8 @@ class DealPage(BaseModel):
 
 
 class DealFilter(BaseModel):
+    """The query parameters of a list of deals."""
+
     model_config = ConfigDict(extra="forbid")
 
     source: Source | None = None

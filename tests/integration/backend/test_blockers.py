@@ -1,7 +1,7 @@
 """Statements are told without their values."""
 
 import pytest
-from app.boot.blockers import LONGEST, masked
+from app.boot.blockers import MAX_LENGTH, mask
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ from app.boot.blockers import LONGEST, masked
     ],
 )
 def test_no_value_is_told(query, told):
-    assert masked(query) == told
+    assert mask(query) == told
 
 
 def test_a_long_one_is_cut():
-    assert len(masked("SELECT " + "a, " * 1000)) == LONGEST
+    assert len(mask("SELECT " + "a, " * 1000)) == MAX_LENGTH

@@ -66,11 +66,11 @@ def test_a_replica_is_up_once_it_is_ready_and_stays_up_while_it_lives(applicatio
 def test_a_new_boot_must_be_ready_anew(application, tmp_path):
     application.status["/ready"] = 200
     probe(application.server.server_port, tmp_path)
-    assert progress.was_ready(tmp_path).exists()
-    progress.begin(tmp_path)
-    assert not progress.was_ready(tmp_path).exists()
+    assert progress.was_ready_file(tmp_path).exists()
+    progress.start(tmp_path)
+    assert not progress.was_ready_file(tmp_path).exists()
 
 
 def test_nobody_there_is_no_success(tmp_path):
     assert probe(free_port(), tmp_path).returncode != 0
-    assert not progress.was_ready(tmp_path).exists()
+    assert not progress.was_ready_file(tmp_path).exists()

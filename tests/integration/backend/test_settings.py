@@ -9,6 +9,6 @@ def test_session_parameters_join_those_of_the_url() -> None:
     settings = load(
         {"DATABASE_URL": "postgresql://u:p@h/d?options=-csearch_path%3Dx&sslmode=prefer"}
     )
-    arguments = settings.postgres(session={"lock_timeout": "5s", "TimeZone": "UTC"}, user="me")
+    arguments = settings.postgres_arguments({"lock_timeout": "5s", "TimeZone": "UTC"}, user="me")
     assert arguments["options"] == "-csearch_path=x -c lock_timeout=5s -c TimeZone=UTC"
     assert (arguments["sslmode"], arguments["user"]) == ("prefer", "me")

@@ -26,12 +26,12 @@ MARK = "BOOT_TEST"  # in the environment of everything that a boot starts
 # The smallest application that takes the socket over as ours does.
 APPLICATION = """
 import os
-from app.boot.startup import end_responder
+from app.boot.startup import stop_responder
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
-        end_responder()
+        stop_responder()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})

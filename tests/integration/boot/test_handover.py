@@ -133,7 +133,7 @@ def test_no_request_is_lost_in_many_handovers(lone_boot: Boot) -> None:
 
 def test_a_command_that_binds_the_port_itself(real: Boot) -> None:
     """Whatever it serves: it need not know of a responder."""
-    unaware = APPLICATION.replace("        end_responder()\n", "")
+    unaware = APPLICATION.replace("        stop_responder()\n", "")
     (real.folder / "application.py").write_text(unaware)
     command = "uvicorn application:app --host 127.0.0.1 --port $PORT"
     real.start(UVICORN_CMD=command, **UNWATCHED)
@@ -157,7 +157,7 @@ def test_the_port_in_braces(boot: Boot) -> None:
 def test_small_answers_are_not_delayed(boot: Boot) -> None:
     """Uvicorn leaves TCP_NODELAY alone on an inherited socket: accepted ones must have it."""
     code = (
-        "import socket; from app.boot.startup import end_responder; end_responder()\n"
+        "import socket; from app.boot.startup import stop_responder; stop_responder()\n"
         "listener = socket.socket(fileno=3); listener.setblocking(True); print('here', flush=True)\n"
         "client = listener.accept()[0]\n"
         "print(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))"
