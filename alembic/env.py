@@ -124,7 +124,9 @@ def lock() -> Iterator[None]:
                     "Another process is migrating: %s. Waiting up to %.0f s", holder, LOCK_TIMEOUT
                 )
             if time.monotonic() > deadline:
-                fail(f"timed out after {LOCK_TIMEOUT:.0f} s waiting for the migration lock: {holder}")
+                fail(
+                    f"timed out after {LOCK_TIMEOUT:.0f} s waiting for the migration lock: {holder}"
+                )
             time.sleep(POLL_INTERVAL)
         yield
 

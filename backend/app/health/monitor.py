@@ -19,8 +19,8 @@ from app import database, heartbeat
 from app.boot import progress
 from app.health import schema
 from app.health.body import health_body
-from app.health.schema import Schema
 from app.health.check import CHECK_TIMEOUT, Check
+from app.health.schema import Schema
 from app.settings import Settings
 from app.worker import broker
 
