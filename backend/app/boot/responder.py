@@ -146,7 +146,7 @@ class Responder:
     async def _overview(self) -> dict[str, Any]:
         health, heartbeats = await asyncio.gather(self._health(), self._heartbeats.result())
         phases = progress.phases(progress.read(self._run_dir), time.time())
-        return health | {"phases": [phase.body() for phase in phases], "heartbeats": heartbeats}
+        return {**health, "phases": [phase.body() for phase in phases], "heartbeats": heartbeats}
 
 
 def _select_one(settings: Settings) -> bool:

@@ -165,4 +165,4 @@ def _open_session(settings: Settings) -> bool:
 def _select_one(connection: psycopg2.extensions.connection) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-        return cursor.fetchone() == (1,)
+        return bool(cursor.fetchone() == (1,))

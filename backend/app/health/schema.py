@@ -77,7 +77,7 @@ def read_current(connection: psycopg2.extensions.connection) -> tuple[str, ...]:
 def compare(scripts: Scripts | None, current: tuple[str, ...] | None) -> Schema:
     """Compare the revisions of the database with the scripts; None if unknown."""
     if scripts is None or current is None:
-        return Schema(current=current, head=scripts and scripts.heads)
+        return Schema(current=current, head=scripts.heads if scripts else None)
     if any(revision not in scripts.ancestors for revision in current):
         return Schema(current=current, head=scripts.heads, pending=(), ahead=True)
     applied = frozenset(current).union(*(scripts.ancestors[revision] for revision in current))

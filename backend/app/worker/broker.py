@@ -28,4 +28,7 @@ def client(settings: Settings, timeout: float) -> redis.Redis:
 def depth(connection: redis.Redis) -> int:
     """Return the number of accepted, unfinished tasks. Raises `redis.RedisError`."""
     pipeline = connection.pipeline(transaction=False)
-    return sum(pipeline.llen(QUEUE).llen(IN_DELIVERY).hlen(UNACKED).execute())
+    pipeline.llen(QUEUE)
+    pipeline.llen(IN_DELIVERY)
+    pipeline.hlen(UNACKED)
+    return sum(pipeline.execute())

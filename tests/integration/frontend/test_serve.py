@@ -112,7 +112,7 @@ def test_proxy_answers_504_when_the_backend_hangs() -> None:
     ):
         response = client.get("/api/health")
     assert response.status_code == 504
-    assert response.json() == {"detail": "the backend does not response"}
+    assert response.json() == {"detail": "the backend does not answer"}
     assert response.headers["cache-control"] == "no-store"
     assert len(requests) == 1
 

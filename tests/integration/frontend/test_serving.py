@@ -296,7 +296,7 @@ def test_proxy_answers_502_without_a_backend(
     response = client.request(method, f"{site_without_backend.url}/api/health")
     assert response.status_code == 502
     assert response.headers["content-type"] == "application/json"
-    assert response.json() == {"detail": "the backend does not response"}
+    assert response.json() == {"detail": "the backend does not answer"}
     assert SECURITY.items() <= dict(response.headers).items()
     assert time.monotonic() - started_at < 2.5
 
