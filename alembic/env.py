@@ -1,6 +1,6 @@
-"""Applies the migrations: one process at a time, each revision in a transaction of its own.
+"""Apply the migrations: one process at a time, and each revision in its own transaction.
 
-What goes wrong becomes one line on stderr that names the cause, and exit code 1.
+A failure prints one line on stderr with the cause and exits with code 1.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from sqlalchemy import MetaData, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-LOCK = 0x6465616C73  # any number will do, as long as it never changes
-LOCK_WAIT = 60.0  # seconds that another process may take with its migrations
-LOCK_POLL = 0.25  # seconds
+LOCK = 0x6465616C73  # an arbitrary number, which must never change
+LOCK_TIMEOUT = 60.0  # seconds to wait for the migrations of another process
+POLL_INTERVAL = 0.25  # seconds
 
-SESSION = {
-    # A migration that waits for a table makes every query behind it wait too.
+SERVER_PARAMETERS = {
+    # A migration that waits for a table blocks all later queries on that table.
     "lock_timeout": "5s",
-    # The server notices within about 5 s that this process or its machine is gone, in the middle
-    # of a statement too, and lets go of its locks.
+    # The server releases the locks of a lost client within about 5 s, even during a statement.
     "client_connection_check_interval": "1s",
     "tcp_keepalives_idle": 2,
     "tcp_keepalives_interval": 1,
@@ -51,7 +50,8 @@ log = logging.getLogger("alembic.deal_scout")
 
 
 def main() -> None:
-    options = {"target_metadata": tables(), "transaction_per_migration": True}
+    """Run the migrations or, in offline mode, print their SQL."""
+    options = {"target_metadata": target_metadata(), "transaction_per_migration": True}
     if context.is_offline_mode():
         context.configure(dialect_name="postgresql", literal_binds=True, **options)
         context.run_migrations()
@@ -61,23 +61,23 @@ def main() -> None:
         context.configure(connection=connection, **options)
         only_reads = context.get_context().opts.get("dont_mutate", False)
         with contextlib.nullcontext() if only_reads else lock():
-            # Alembic reads the database's revision here, hence after the lock was taken:
-            # what another process applied meanwhile is not applied again.
+            # Alembic reads the current revision in here, after the lock was acquired, so it does
+            # not repeat the migrations of another process.
             pid = connection.connection.driver_connection.info.backend_pid
-            waiting = blockers.Blockers(connect, pid)
+            blocking = blockers.Blockers(connect, pid)
             try:
-                with waiting.told(), context.begin_transaction():
+                with blocking.logged(), context.begin_transaction():
                     context.run_migrations()
             except OperationalError as error:
                 if isinstance(error.orig, psycopg2.errors.LockNotAvailable):
-                    fail(f"{cause(error)}; it waited for {waiting.last}")
+                    fail(f"{cause(error)}; blocked by {blocking.last}")
                 raise
 
 
-def tables() -> MetaData | None:
-    """What `alembic check` and `alembic revision --autogenerate` compare the database with.
+def target_metadata() -> MetaData | None:
+    """Return the tables for `alembic check` and `alembic revision --autogenerate`.
 
-    Every start of the backend upgrades, which needs none of it, and the ORM is slow to import.
+    None for `alembic upgrade`, which runs at every boot: the ORM is slow to import.
     """
     name = context.config.cmd_opts.cmd[0].__name__ if context.config.cmd_opts else ""
     if name == "upgrade":
@@ -88,11 +88,12 @@ def tables() -> MetaData | None:
 
 
 def connect() -> psycopg2.extensions.connection:
+    """Open a connection, or print the error and exit."""
     settings = load()
     try:
         return psycopg2.connect(
-            **settings.postgres(
-                session=SESSION,
+            **settings.postgres_arguments(
+                SERVER_PARAMETERS,
                 application_name="deal-scout migrations",
                 connect_timeout=5,
                 keepalives_idle=2,
@@ -101,53 +102,59 @@ def connect() -> psycopg2.extensions.connection:
             )
         )
     except psycopg2.OperationalError as error:
-        where = f"{settings.db_host}:{settings.db_port}"
-        fail(f"cannot reach the database at {where}: {error}")
+        address = f"{settings.db_host}:{settings.db_port}"
+        fail(f"cannot reach the database at {address}: {error}")
 
 
 @contextlib.contextmanager
 def lock() -> Iterator[None]:
-    """Hold the migrations' advisory lock, on a session of its own that ends with this process.
+    """Hold the migration lock, an advisory lock, in a session that ends with this process.
 
-    The session is in autocommit and only polls: one that blocked inside a transaction would wait
-    for a CREATE INDEX CONCURRENTLY, which in turn waits for all transactions.
+    The session polls in autocommit mode: a transaction that waits for the lock would deadlock with
+    a CREATE INDEX CONCURRENTLY, which waits for all transactions.
     """
-    deadline = time.monotonic() + LOCK_WAIT
+    deadline = time.monotonic() + LOCK_TIMEOUT
     holder = None
     with contextlib.closing(connect()) as session, session.cursor() as cursor:
         session.autocommit = True
-        while not ask(cursor, "SELECT pg_try_advisory_lock(%s)")[0]:
-            if holder is None and (row := ask(cursor, HOLDER)):
+        while not fetch_row(cursor, "SELECT pg_try_advisory_lock(%s)")[0]:
+            if holder is None and (row := fetch_row(cursor, HOLDER)):
                 holder = blockers.describe(*row)
-                log.info("Another process migrates: %s. Waiting up to %.0f s", holder, LOCK_WAIT)
+                log.info(
+                    "Another process is migrating: %s. Waiting up to %.0f s", holder, LOCK_TIMEOUT
+                )
             if time.monotonic() > deadline:
-                fail(f"the migrations' lock was not free within {LOCK_WAIT:.0f} s: {holder}")
-            time.sleep(LOCK_POLL)
+                fail(
+                    f"timed out after {LOCK_TIMEOUT:.0f} s waiting for the migration lock: {holder}"
+                )
+            time.sleep(POLL_INTERVAL)
         yield
 
 
-def ask(cursor: psycopg2.extensions.cursor, query: str) -> tuple[object, ...] | None:
+def fetch_row(cursor: psycopg2.extensions.cursor, query: str) -> tuple[object, ...] | None:
+    """Run a query about the lock and return the first row."""
     cursor.execute(query, [LOCK])
     return cursor.fetchone()
 
 
 def fail(reason: str) -> NoReturn:
-    print("FAILED:", " ".join(reason.split()), file=sys.stderr)  # as Alembic itself does
+    """Print the reason in one line, in Alembic's own format, and exit."""
+    print("FAILED:", " ".join(reason.split()), file=sys.stderr)
     sys.exit(1)
 
 
 def cause(error: Exception) -> str:
-    """An error in one line: where in the migrations, without the statement and its values."""
-    where = [
+    """Return one line with the location in the revision, without the statement and its values."""
+    locations = [
         f"{Path(frame.filename).name}:{frame.lineno}: "
         for frame in traceback.extract_tb(error.__traceback__)
         if "versions" in Path(frame.filename).parts
     ]
     if isinstance(error, SyntaxError):
-        where = [f"{Path(error.filename or '').name}:{error.lineno}: "]
+        locations = [f"{Path(error.filename or '').name}:{error.lineno}: "]
         error = SyntaxError(error.msg)
     original = str(getattr(error, "orig", None) or f"{type(error).__name__}: {error}")
-    return "".join([*where[-1:], *original.splitlines()[:1]])
+    return "".join([*locations[-1:], *original.splitlines()[:1]])
 
 
 fileConfig(context.config.config_file_name, disable_existing_loggers=False)
@@ -157,5 +164,5 @@ except (BadSetting, CommandError) as error:
     fail(str(error))
 except Exception as error:
     fail(cause(error))
-# Python looks through everything once more before it ends: 50 ms for what is freed with the process.
+# Skip the garbage collection at exit, which takes 50 ms.
 gc.freeze()

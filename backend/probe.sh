@@ -1,17 +1,17 @@
 #!/bin/sh
-# Swarm's probe of a replica: exits 0 when it may have, or keep, its place.
+# Health check of a replica in Swarm, which has one check for both readiness and liveness.
 #
-# Swarm has one probe for two questions. A new replica takes over once it is /ready, so that it does not while it
-# migrates; from then on /live decides, for replacing every replica would mend no database. `ahead=ok`: a replica of the
-# former release may come back after a migration. No Python, whose start alone takes longer than a busy machine has.
-mark=${RUN_DIR:-/tmp}/was-ready
+# A new replica must pass /ready once, so that it gets no traffic while it migrates. From then on it must pass /live:
+# replacing every replica would not fix a database outage. With `ahead=ok` a replica of the previous release may start
+# after a migration. This is no Python script because starting Python takes too long on a busy machine.
+was_ready=${RUN_DIR:-/tmp}/was-ready
 
-ask() {
+get() {
     wget -qO - --content-on-error --no-proxy --tries 1 --timeout 3 "http://127.0.0.1:${PORT:-8000}$1"
 }
 
-if [ -e "$mark" ]; then
-    ask /live
+if [ -e "$was_ready" ]; then
+    get /live
 else
-    ask '/ready?ahead=ok' && : >"$mark"
+    get '/ready?ahead=ok' && : >"$was_ready"
 fi

@@ -1,11 +1,11 @@
-"""The frontend where there is no nginx: the page in `public/`, and `/api/*` handed on to the backend.
+r"""The frontend without nginx: serves the page in `public/` and proxies `/api/*` to the backend.
 
-Run it from the checkout's root, with BACKEND_URL saying where the backend is:
+Run it in the root of the checkout:
 
-    BACKEND_URL=http://127.0.0.1:8000 \\
+    BACKEND_URL=http://127.0.0.1:8000 \
       python -m uvicorn serve:app --app-dir frontend --host 127.0.0.1 --port 8080 --no-access-log
 
-In the image `nginx.conf.template` does the same; `tests/integration/frontend` holds both to it.
+In the image `nginx.conf.template` does the same; `tests/integration/frontend` tests both.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PUBLIC = Path(__file__).with_name("public")
 MAX_BODY = 1024 * 1024
-TIMEOUT = httpx.Timeout(30, connect=2)
-RETRY_AFTER = 0.1  # seconds before the second try
+TIMEOUT = httpx.Timeout(30, connect=2)  # seconds
+RETRY_DELAY = 0.1  # seconds before the second attempt
 SECURITY = {
     "content-security-policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -44,16 +44,16 @@ SECURITY = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-# Of one connection, not of the message (RFC 9110, 7.6.1).
+# Headers of one connection, not of the message (RFC 9110, 7.6.1).
 HOP_BY_HOP = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
     *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
 }
-# What this server, or httpx, writes itself.
-OURS_IN_REQUEST = {"host", "content-length", "expect", "x-forwarded-for", "forwarded"}
-OURS_IN_RESPONSE = {"server", "date"}
+# Headers that this server or httpx sets.
+REPLACED_IN_REQUEST = {"host", "content-length", "expect", "x-forwarded-for", "forwarded"}
+REPLACED_IN_RESPONSE = {"server", "date"}
 
-# Windows takes these from the registry, where anything may stand; with nosniff that breaks a page.
+# Windows reads these types from the registry. A wrong one breaks the page because of nosniff.
 for _type, _suffix in (
     ("text/html", ".html"),
     ("text/css", ".css"),
@@ -64,12 +64,14 @@ for _type, _suffix in (
 
 
 class ResponseHeaders:
-    """Puts the security headers on every response, and `no-cache` where nothing else was said."""
+    """ASGI middleware that adds the security headers, and `no-cache` by default."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -81,20 +83,23 @@ class ResponseHeaders:
 
 
 class Proxy:
-    """Hands a request on to the backend and streams its answer back."""
+    """Forwards requests to the backend and streams the responses back."""
 
     def __init__(self, backend: str, timeout: httpx.Timeout) -> None:
         self.backend = httpx.URL(backend.rstrip("/"))
         self.timeout = timeout
 
-    async def answer(self, request: Request) -> Response:
-        if _foreign(request):
+    async def handle(self, request: Request) -> Response:
+        """Forward a request, or return an error response."""
+        if _is_cross_site(request):
             return _error(403, "this request comes from another site")
-        if not _public(request.path_params["path"]):
+        if not _is_public(request.path_params["path"]):
             return _error(404, "not found")
         try:
-            onward = self._onward(request, await _body(request, self.timeout.read))
-            answer = await _send(request.state.client, onward)
+            backend_request = self._backend_request(
+                request, await _read_body(request, self.timeout.read)
+            )
+            backend_response = await _send(request.state.client, backend_request)
         except _TooLarge:
             return _error(413, "the request is larger than 1 MiB")
         except (ClientDisconnect, TimeoutError):
@@ -106,20 +111,22 @@ class Proxy:
         except httpx.TransportError:
             return _error(502, "the backend does not answer")
         response = StreamingResponse(
-            answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose)
+            backend_response.aiter_raw(),
+            backend_response.status_code,
+            background=BackgroundTask(backend_response.aclose),
         )
         response.raw_headers = [
             (name.lower(), self._public_location(value) if name.lower() == b"location" else value)
-            for name, value in _end_to_end(answer.headers, OURS_IN_RESPONSE)
+            for name, value in _end_to_end(backend_response.headers, REPLACED_IN_RESPONSE)
         ]
         return response
 
-    def _onward(self, request: Request, body: bytes) -> httpx.Request:
-        # The path is decoded once and encoded once, so that what was checked is what is asked for.
+    def _backend_request(self, request: Request, body: bytes) -> httpx.Request:
+        # Encoding the path that was decoded and checked ensures that this path is requested.
         path = self.backend.path.rstrip("/") + "/" + quote(request.path_params["path"])
         if query := request.scope["query_string"]:
             path += "?" + quote(query, safe=string.punctuation)
-        headers = _end_to_end(request.headers, OURS_IN_REQUEST)
+        headers = _end_to_end(request.headers, REPLACED_IN_REQUEST)
         names = {name for name, _ in headers}
         client = request.client.host if request.client else "unknown"
         hops = [*request.headers.getlist("x-forwarded-for"), client]
@@ -128,7 +135,7 @@ class Proxy:
             (b"x-forwarded-proto", request.url.scheme),
             (b"x-forwarded-host", request.headers.get("host", "")),
         ):
-            if name not in names:  # else a proxy in front of us knows better
+            if name not in names:  # a proxy in front of this server may have set it
                 headers.append((name, value.encode("latin-1")))
         return httpx.Request(
             request.method,
@@ -139,23 +146,23 @@ class Proxy:
         )
 
     def _public_location(self, location: bytes) -> bytes:
-        """Where a redirect of the backend leads, as seen from outside."""
+        """Return the public address for a redirect of the backend."""
         parts = urlsplit(location)
         if parts.netloc not in (b"", self.backend.netloc) or not parts.path.startswith(b"/"):
             return location
         return b"/api" + parts._replace(scheme=b"", netloc=b"").geturl()
 
 
-def _foreign(request: Request) -> bool:
-    """Whether another site's page makes the visitor's browser change something here."""
+def _is_cross_site(request: Request) -> bool:
+    """Return True if another site makes the user's browser send a request that changes data."""
     return request.method not in ("GET", "HEAD") and request.headers.get("sec-fetch-site") in (
         "cross-site",
         "same-site",
     )
 
 
-def _public(path: str) -> bool:
-    """Whether the backend's `/path` is for everybody: its metrics are not."""
+def _is_public(path: str) -> bool:
+    """Return False for paths of the backend that are not public, such as its metrics."""
     parts = path.split("/")
     return parts[0] != "metrics" and not {"", ".", ".."}.intersection(parts)
 
@@ -164,10 +171,10 @@ class _TooLarge(Exception):
     pass
 
 
-async def _body(request: Request, seconds: float | None) -> bytes:
-    """The whole request body: small, so that a try can be repeated."""
+async def _read_body(request: Request, timeout: float | None) -> bytes:
+    """Read the whole body into memory, so that the request can be repeated."""
     body = bytearray()
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(timeout):
         if int(request.headers.get("content-length", 0)) > MAX_BODY:
             raise _TooLarge
         async for chunk in request.stream():
@@ -178,22 +185,22 @@ async def _body(request: Request, seconds: float | None) -> bytes:
 
 
 async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """The head of the answer. A read is tried twice: the backend may just have been restarted."""
+    """Return the response without its body. Retries a GET once: the backend may be restarting."""
     try:
         return await client.send(request, stream=True)
     except (httpx.NetworkError, httpx.RemoteProtocolError):
         if request.method not in ("GET", "HEAD"):
             raise
-    await asyncio.sleep(RETRY_AFTER)
+    await asyncio.sleep(RETRY_DELAY)
     return await client.send(request, stream=True)
 
 
 def _end_to_end(
-    headers: httpx.Headers | RequestHeaders, without: set[str]
+    headers: httpx.Headers | RequestHeaders, excluded: set[str]
 ) -> list[tuple[bytes, bytes]]:
-    """The headers that are for the other end, and not for this connection."""
-    named = {name.strip().lower() for name in headers.get("connection", "").split(",")}
-    dropped = {name.encode("latin-1") for name in HOP_BY_HOP | without | named}
+    """Return the end-to-end headers: those of this connection are not forwarded."""
+    connection = {name.strip().lower() for name in headers.get("connection", "").split(",")}
+    dropped = {name.encode("latin-1") for name in HOP_BY_HOP | excluded | connection}
     return [(name, value) for name, value in headers.raw if name.lower() not in dropped]
 
 
@@ -202,18 +209,18 @@ def _error(status: int, detail: str) -> JSONResponse:
 
 
 async def healthz(_: Request) -> Response:
-    """Says that this process serves; it asks nobody else."""
+    """Return 200 while this process serves; does not check the backend."""
     return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})
 
 
 def make_app(backend: str, timeout: httpx.Timeout = TIMEOUT) -> Starlette:
-    """The frontend for the backend at this URL."""
+    """Create the frontend for the backend at this URL. Raises `SystemExit` if it is invalid."""
     if urlsplit(backend).scheme not in ("http", "https") or not urlsplit(backend).hostname:
-        raise SystemExit("BACKEND_URL is not a web address: try http://127.0.0.1:8000")
+        raise SystemExit("BACKEND_URL is not an http(s) URL: try http://127.0.0.1:8000")
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
-        # trust_env=False: a proxy for the internet must not get what is for the backend.
+        # trust_env=False: requests to the backend must not go through a proxy.
         async with httpx.AsyncClient(trust_env=False) as client:
             yield {"client": client}
 
@@ -223,7 +230,7 @@ def make_app(backend: str, timeout: httpx.Timeout = TIMEOUT) -> Starlette:
         middleware=[Middleware(ResponseHeaders)],
         routes=[
             Route("/healthz", healthz),
-            Route("/api/{path:path}", proxy.answer, methods=["GET", "POST", "DELETE"]),  # and HEAD
+            Route("/api/{path:path}", proxy.handle, methods=["GET", "POST", "DELETE"]),  # and HEAD
             Mount("/", StaticFiles(directory=PUBLIC, html=True)),
         ],
     )

@@ -1,4 +1,4 @@
-"""The deals."""
+"""Create the deals table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Apply the revision."""
     op.create_table(
         "deals",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
@@ -29,4 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Revert the revision."""
     op.drop_table("deals")

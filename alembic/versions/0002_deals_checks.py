@@ -1,4 +1,4 @@
-"""No deal with a negative price, or in a currency that is none."""
+"""Reject negative prices and invalid currencies."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ CHECKS = {
 
 
 def upgrade() -> None:
+    """Apply the revision."""
     for name, condition in CHECKS.items():
         op.create_check_constraint(name, "deals", condition)
 
 
 def downgrade() -> None:
+    """Revert the revision."""
     for name in CHECKS:
         op.drop_constraint(name, "deals")

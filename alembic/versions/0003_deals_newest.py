@@ -1,4 +1,4 @@
-"""An index for the deals in the order in which they are listed, built without locking them."""
+"""Add an index in the order of the deal list, built without locking the table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ down_revision = "0002_deals_checks"
 
 
 def upgrade() -> None:
+    """Apply the revision."""
     with op.get_context().autocommit_block():
-        # An attempt that was cut off leaves an invalid index behind.
+        # An interrupted attempt leaves an invalid index.
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS deals_newest")
         op.execute("CREATE INDEX CONCURRENTLY deals_newest ON deals (found_at DESC, id DESC)")
 
 
 def downgrade() -> None:
+    """Revert the revision."""
     with op.get_context().autocommit_block():
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS deals_newest")

@@ -1,7 +1,8 @@
-"""Connections to Postgres on which no operation waits for ever.
+"""Connections to Postgres with a timeout for every operation.
 
 libpq has no read timeout: a statement sent to a frozen server, or into a network that drops
-packets, never returns. psycopg2 can hand the waiting to a callback, and the one below gives up.
+packets, never returns. psycopg2 can delegate the waiting to a callback, and the one below times
+out.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings, load
 
-PATIENCE = 2.5  # seconds for one operation of the domain; a request needs two of them at worst
+TIMEOUT = 2.5  # seconds for one operation of the domain; a request needs two of them at worst
 
-# All that a database which is away, frozen, locked, read-only or not migrated yet can raise.
-# Not DataError and IntegrityError: those are ours.
-DATABASE_AWAY = (
+# What a database that is down, frozen, locked, read-only or not migrated yet can raise. DataError
+# and IntegrityError are bugs of the application, and not included.
+DATABASE_UNAVAILABLE = (
     exc.OperationalError,
     exc.InterfaceError,
     exc.InternalError,
@@ -30,8 +31,8 @@ DATABASE_AWAY = (
     exc.TimeoutError,
 )
 
-# The kernel gives up on a silent peer after about as long as we do.
-NETWORK = {
+# The kernel drops a silent peer after about the same time.
+KEEPALIVES = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 2,
@@ -40,8 +41,8 @@ NETWORK = {
 
 
 class _Connection(psycopg2.extensions.connection):
-    def __init__(self, dsn: str, patience: float) -> None:
-        self.patience = patience
+    def __init__(self, dsn: str, timeout: float) -> None:
+        self.timeout = timeout
         super().__init__(dsn)
 
 
@@ -51,45 +52,45 @@ _EVENTS = {
 }
 
 
-def _wait(connection: _Connection) -> None:
+def _wait_for_operation(connection: _Connection) -> None:
     """Wait for one operation. Raising makes psycopg2 close the connection."""
-    deadline = time.monotonic() + connection.patience
+    deadline = time.monotonic() + connection.timeout
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
-        left = deadline - time.monotonic()
+        seconds = deadline - time.monotonic()
         poller = select.poll()
         poller.register(connection.fileno(), _EVENTS[state])
-        if left <= 0 or not poller.poll(left * 1000):
-            raise psycopg2.OperationalError(f"no answer within {connection.patience:g} s")
+        if seconds <= 0 or not poller.poll(seconds * 1000):
+            raise psycopg2.OperationalError(f"no answer within {connection.timeout:g} s")
 
 
 def connect(
-    settings: Settings, application: str, patience: float, **session: object
+    settings: Settings, application: str, timeout: float, **server_parameters: object
 ) -> psycopg2.extensions.connection:
-    """Open a connection on which every operation, opening included, ends within `patience` s.
+    """Open a connection on which every operation ends within `timeout` seconds.
 
-    `application` shows in pg_stat_activity; `session` are server parameters for this connection.
+    That includes opening it. `application` appears in pg_stat_activity.
     """
-    psycopg2.extensions.set_wait_callback(_wait)  # of the whole process, from here on
+    psycopg2.extensions.set_wait_callback(_wait_for_operation)  # from here on process-wide
     return psycopg2.connect(
-        **settings.postgres(
-            session=session,
+        **settings.postgres_arguments(
+            server_parameters,
             application_name=f"deal-scout {application}",
-            connection_factory=functools.partial(_Connection, patience=patience),
-            **NETWORK,
+            connection_factory=functools.partial(_Connection, timeout=timeout),
+            **KEEPALIVES,
         )
     )
 
 
 @functools.cache
 def engine() -> Engine:
-    """The domain's pool, made at its first use so that a forked worker has one of its own."""
+    """Return the domain's connection pool, created on first use: a forked worker has its own."""
     settings = load()
 
     def open_connection() -> psycopg2.extensions.connection:
         return connect(
             settings,
             "domain",
-            PATIENCE,
+            TIMEOUT,
             TimeZone="UTC",
             statement_timeout="2s",
             idle_in_transaction_session_timeout="10s",
@@ -98,7 +99,7 @@ def engine() -> Engine:
     return create_engine(
         "postgresql+psycopg2://",
         creator=open_connection,
-        hide_parameters=True,  # a log of errors must not become one of values
+        hide_parameters=True,  # keeps values out of error logs
         pool_pre_ping=True,
         pool_size=5,
         max_overflow=15,
@@ -107,5 +108,5 @@ def engine() -> Engine:
 
 
 def transaction() -> AbstractContextManager[Session]:
-    """A session for one `with` block, committed at its end."""
+    """Open a session for one `with` block and commit it at the end."""
     return sessionmaker(engine(), expire_on_commit=False).begin()

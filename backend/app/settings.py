@@ -6,18 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 
 class BadSetting(ValueError):
-    """A variable holds a value that cannot be used. The text never shows the value of a secret."""
+    """A variable has an invalid value. The message never shows a secret."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that the backend reads from its environment, checked.
+    """Everything that the backend reads from its environment, validated.
 
-    Secrets do not appear in the representation.
+    The representation contains no secrets.
     """
 
     db_host: str
@@ -39,16 +40,17 @@ class Settings:
     scout_feed: str
     scout_interval: float  # seconds
 
-    def postgres(
-        self, session: Mapping[str, object] | None = None, **more: object
-    ) -> dict[str, object]:
-        """Arguments for `psycopg2.connect`. Never a URL: a password may hold any character.
+    def postgres_arguments(
+        self, server_parameters: Mapping[str, object] | None = None, **arguments: object
+    ) -> dict[str, Any]:
+        """Return the arguments for `psycopg2.connect`: no URL, as a password may be any string.
 
-        `session` holds server parameters for this connection, such as `lock_timeout`; they join
-        those that DATABASE_URL names.
+        `server_parameters` of this connection, such as `lock_timeout`, are added to those in
+        DATABASE_URL; `arguments` are passed on.
         """
-        given = self.db_options.get("options", "")
-        options = [given, *(f"-c {name}={value}" for name, value in (session or {}).items())]
+        parameters = (server_parameters or {}).items()
+        url_options = self.db_options.get("options", "")
+        options = [url_options, *(f"-c {name}={value}" for name, value in parameters)]
         return {
             "host": self.db_host,
             "port": self.db_port,
@@ -57,12 +59,12 @@ class Settings:
             "dbname": self.db_name,
             **self.db_options,
             "options": " ".join(options).strip(),
-            **more,
+            **arguments,
         }
 
     @property
     def redis_url(self) -> str:
-        """The broker's URL, every part percent-encoded. It holds the password: do not print it."""
+        """The broker's URL, every part percent-encoded. It contains the password: do not log it."""
         login = ""
         if self.redis_password:
             login = (
@@ -73,10 +75,10 @@ class Settings:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check the settings.
+    """Read and validate the settings.
 
-    A variable that is set to nothing counts as not set. `NAME_FILE` names a file that holds the
-    value of `NAME`, as Docker secrets do. Raises `BadSetting`.
+    An empty variable counts as unset. `NAME_FILE` is the path of a file with the value of `NAME`,
+    as with Docker secrets. Raises `BadSetting`.
     """
 
     def text(name: str, default: str = "") -> str:
@@ -113,7 +115,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         redis_user=redis_url.user,
         redis_password=redis_url.password or text("REDIS_PASSWORD") or None,
         redis_tls=redis_url.scheme == "rediss",
-        host=text("HOST", "0.0.0.0"),  # noqa: S104  in a container: what is published decides
+        host=text("HOST", "0.0.0.0"),  # noqa: S104  the container's published ports limit access
         port=int(number("PORT", "8000", 1, 65535)),
         run_dir=Path(text("RUN_DIR", "/tmp")),  # noqa: S108  a tmpfs in the container
         state_dir=Path(text("STATE_DIR", "/var/lib/deal-scout")),
@@ -136,8 +138,8 @@ class _Url:
 def _split(name: str, url: str, schemes: tuple[str, ...]) -> _Url:
     if not url:
         return _Url()
-    wrong = BadSetting(
-        f"{name} cannot be read: it must look like {schemes[-1]}://user:password@host:port/name,"
+    invalid = BadSetting(
+        f"{name} is invalid: it must look like {schemes[-1]}://user:password@host:port/name,"
         " with special characters in the password percent-encoded"
     )
     try:
@@ -145,12 +147,12 @@ def _split(name: str, url: str, schemes: tuple[str, ...]) -> _Url:
         scheme = parts.scheme.partition("+")[0]
         port = parts.port
     except ValueError:
-        raise wrong from None  # its own text would quote the URL, password and all
+        raise invalid from None  # the original message would quote the URL with its password
     path = parts.path.lstrip("/")
     if scheme not in schemes or not parts.hostname or "@" in path:
-        raise wrong
+        raise invalid
     if name == "REDIS_URL" and not (path or "0").isdigit():
-        raise wrong
+        raise invalid
     return _Url(
         scheme=scheme,
         host=parts.hostname,

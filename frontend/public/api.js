@@ -1,12 +1,12 @@
-// Asking the API.
+// Requests to the API.
 
-const TIMEOUT = 3_000; // ms that an answer may take
+const TIMEOUT = 3_000; // ms for a response
 
-/** Nothing usable came back; the message says why, as the end of a sentence. */
-export class NoAnswer extends Error {}
+/** A request without a usable response. The message is the reason, as the end of a sentence. */
+export class RequestError extends Error {}
 
-/** Ask the API. Gives back the status and the body; throws NoAnswer when the backend did not speak. */
-export async function ask(path, { controller = new AbortController(), timeout = TIMEOUT, ...options } = {}) {
+/** Send a request to the API. Returns the status and the body; throws RequestError without a response. */
+export async function fetchJson(path, { controller = new AbortController(), timeout = TIMEOUT, ...options } = {}) {
   const timer = setTimeout(() => controller.abort(), timeout);
   try {
     const response = await fetch(`api/${path}`, {
@@ -17,13 +17,13 @@ export async function ask(path, { controller = new AbortController(), timeout = 
     });
     const text = await response.text();
     if (response.status === 502 || response.status === 504) {
-      throw new NoAnswer("the backend does not answer");
+      throw new RequestError("the backend does not answer");
     }
     return { ok: response.ok, status: response.status, retryAfter: response.headers.get("Retry-After"), body: parse(text) };
   } catch (error) {
-    if (error instanceof NoAnswer) throw error;
-    if (controller.signal.aborted) throw new NoAnswer(`no answer within ${timeout / 1000} s`);
-    throw new NoAnswer("the server of this page does not answer");
+    if (error instanceof RequestError) throw error;
+    if (controller.signal.aborted) throw new RequestError(`no answer within ${timeout / 1000} s`);
+    throw new RequestError("the web server does not answer");
   } finally {
     clearTimeout(timer);
   }
@@ -37,8 +37,8 @@ function parse(text) {
   }
 }
 
-/** What an answer other than 2xx says is wrong, as the end of a sentence. */
-export function complaint({ status, body }) {
+/** Return the reason in a response other than 2xx, as the end of a sentence. */
+export function errorReason({ status, body }) {
   if (body?.detail === "starting") return "the backend is starting";
   return typeof body?.detail === "string" ? body.detail : `the backend answered with status ${status}`;
 }

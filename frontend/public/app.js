@@ -1,9 +1,9 @@
-// One page: the state of the stack, looked at every two seconds, and the deals that it found.
+// The page: the state of the stack, polled every two seconds, and the deals.
 
 import { loadDeals } from "./deals.js";
 import { onChange, poll, state } from "./stack.js";
 
-const REFRESH = 15_000; // ms between two quiet refreshes of the deals
+const REFRESH = 15_000; // ms between two refreshes of the deals in the background
 
 onChange((before, after) => {
   if (before !== "checking" && after !== "unreachable") loadDeals({ quiet: true });

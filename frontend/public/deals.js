@@ -1,21 +1,21 @@
-// The deals: a page of them, searched and turned, and the button that has more looked for.
+// The deals: a table with search and pages, and the button that sends a scout.
 
-import { ask, complaint, NoAnswer } from "./api.js";
+import { errorReason, fetchJson, RequestError } from "./api.js";
 import { $, announce, clock, enable, onPress, timeElement } from "./page.js";
 
-const TIMEOUT = 10_000; // ms that an answer may take
-const DEBOUNCE = 250;
-const PAGE = 20; // deals on a page
+const TIMEOUT = 10_000; // ms for a response
+const DEBOUNCE = 250; // ms
+const PAGE = 20; // deals per page
 
 const address = new URLSearchParams(location.search);
 const view = {
   q: (address.get("q") ?? "").trim(),
   offset: Math.min(Math.max(0, parseInt(address.get("offset"), 10) || 0), 1_000_000),
 };
-let request; // the controller of the request under way; what an older one brings is dropped
-let table = {}; // what the table shows: the query, and the items as text
+let request; // the controller of the current request; responses to older ones are dropped
+let table = {}; // the query and the items, as text, in the table
 
-/** Load the page of deals that `view` asks for. A quiet refresh changes nothing unless the deals did. */
+/** Load the page of deals in `view`. A quiet refresh changes nothing unless the deals changed. */
 export async function loadDeals({ quiet = false } = {}) {
   if (quiet && request) return;
   request?.abort();
@@ -24,12 +24,12 @@ export async function loadDeals({ quiet = false } = {}) {
   if (view.q) query.set("q", view.q);
   if (!quiet) $("deals").setAttribute("aria-busy", "true");
   try {
-    const answer = await ask(`deals?${query}`, { controller, timeout: TIMEOUT });
+    const response = await fetchJson(`deals?${query}`, { controller, timeout: TIMEOUT });
     if (request !== controller) return;
-    if (!Array.isArray(answer.body?.items)) throw new NoAnswer(complaint(answer));
-    showDeals(answer.body, String(query), quiet);
+    if (!Array.isArray(response.body?.items)) throw new RequestError(errorReason(response));
+    showDeals(response.body, String(query), quiet);
   } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
+    if (!(error instanceof RequestError)) throw error;
     if (request === controller) showFailure(error.message, String(query), quiet);
   } finally {
     if (request === controller) {
@@ -41,7 +41,7 @@ export async function loadDeals({ quiet = false } = {}) {
 
 function showDeals({ items, total }, query, quiet) {
   if (!items.length && total > 0 && view.offset > 0) {
-    turnTo(Math.floor((total - 1) / PAGE) * PAGE); // the page that it was is gone
+    showPage(Math.floor((total - 1) / PAGE) * PAGE); // this page no longer exists
     return;
   }
   if ($("retry") === document.activeElement) $("deals-heading").focus();
@@ -54,7 +54,7 @@ function showDeals({ items, total }, query, quiet) {
   enable($("previous"), view.offset > 0);
   enable($("next"), last < total);
 
-  const empty = view.q ? `No deal matches “${view.q}”.` : "No deals yet. “Scout now” looks for some.";
+  const empty = view.q ? `No deal matches “${view.q}”.` : "No deals yet. “Scout now” searches for some.";
   $("note").textContent = items.length ? "" : empty;
   $("note").hidden = items.length > 0;
   $("table").hidden = !items.length;
@@ -69,18 +69,18 @@ function showDeals({ items, total }, query, quiet) {
   table = { query, text };
 }
 
-function dealRow({ title, url, price, currency, source, found_at: found }) {
+function dealRow({ title, url, price, currency, source, found_at: foundAt }) {
   const row = $("row").content.cloneNode(true);
   const [titleCell, priceCell, sourceCell, foundCell] = row.querySelectorAll("td");
   titleCell.append(link(title || url || "Untitled", url));
   priceCell.textContent = money(price, currency);
   sourceCell.textContent = source ?? "";
-  const date = new Date(found ?? NaN);
+  const date = new Date(foundAt ?? NaN);
   foundCell.append(Number.isNaN(date.valueOf()) ? "–" : timeElement(date));
   return row;
 }
 
-/** A link if the address is one for a browser; else the bare text. */
+/** Return a link if the URL is http(s), else the text. */
 function link(text, url) {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) return text;
   const a = document.createElement("a");
@@ -95,22 +95,22 @@ function money(price, currency) {
   try {
     return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(price);
   } catch {
-    return [price, currency].filter(Boolean).join(" "); // not a code that the browser knows
+    return [price, currency].filter(Boolean).join(" "); // an unknown currency code
   }
 }
 
-/** Keep the rows if they are what was asked for, and say that they are old. */
+/** Show the error. Rows of the same query stay, marked as out of date. */
 function showFailure(reason, query, quiet) {
-  const kept = table.query === query;
-  const text = kept ? `The deals are not up to date: ${reason}.` : `The deals could not be loaded: ${reason}.`;
+  const isSameQuery = table.query === query;
+  const text = isSameQuery ? `The deals are out of date: ${reason}.` : `The deals could not be loaded: ${reason}.`;
   $("failure").firstElementChild.textContent = text;
   $("failure").hidden = false;
   $("note").hidden = true;
-  if (!kept) $("table").hidden = $("pages").hidden = true;
+  if (!isSameQuery) $("table").hidden = $("pages").hidden = true;
   if (!quiet) announce(text);
 }
 
-function turnTo(offset) {
+function showPage(offset) {
   view.offset = Math.max(0, offset);
   const query = new URLSearchParams();
   if (view.q) query.set("q", view.q);
@@ -120,7 +120,7 @@ function turnTo(offset) {
 }
 
 function turnPage(step) {
-  turnTo(view.offset + step);
+  showPage(view.offset + step);
   if ($("deals-heading").getBoundingClientRect().top < 0) $("deals-heading").scrollIntoView();
 }
 
@@ -128,30 +128,30 @@ async function scout() {
   enable($("scout"), false);
   $("scouted").hidden = true;
   try {
-    const answer = await ask("scouts", {
+    const response = await fetchJson("scouts", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: "{}",
       timeout: TIMEOUT,
     });
-    if (!answer.ok) {
-      const later = answer.retryAfter ? `. Try again in ${answer.retryAfter} s` : "";
-      throw new NoAnswer(`${complaint(answer)}${later}`);
+    if (!response.ok) {
+      const retry = response.retryAfter ? `. Try again in ${response.retryAfter} s` : "";
+      throw new RequestError(`${errorReason(response)}${retry}`);
     }
-    const feed = answer.body?.feed ? ` (feed: ${answer.body.feed})` : "";
-    tellScout(`${clock(new Date())} A scout is on its way${feed}. What it finds appears here.`);
+    const feed = response.body?.feed ? ` (feed: ${response.body.feed})` : "";
+    showScout(`${clock(new Date())} Scout sent${feed}. New deals will appear here.`);
     for (const delay of [1_500, 5_000]) setTimeout(() => loadDeals({ quiet: true }), delay);
   } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
-    tellScout(`${clock(new Date())} No scout was sent: ${error.message}.`, true);
+    if (!(error instanceof RequestError)) throw error;
+    showScout(`${clock(new Date())} Sending the scout failed: ${error.message}.`, true);
   } finally {
     enable($("scout"), true);
   }
 }
 
-function tellScout(text, bad = false) {
+function showScout(text, isError = false) {
   $("scouted").textContent = text;
-  $("scouted").classList.toggle("bad", bad);
+  $("scouted").classList.toggle("bad", isError);
   $("scouted").hidden = false;
   announce(text);
 }
@@ -163,7 +163,7 @@ function search() {
   const q = $("q").value.trim();
   if (q === view.q) return;
   view.q = q;
-  turnTo(0);
+  showPage(0);
 }
 
 $("q").value = view.q;

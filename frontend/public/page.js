@@ -1,18 +1,18 @@
-// What all parts of the page share: finding elements, telling people, times, buttons.
-// What comes from outside is put in as text, never as HTML.
+// Helpers for all parts of the page: elements, announcements, times and buttons.
+// Data from the API is inserted as text, never as HTML.
 
 export const $ = (id) => document.getElementById(id);
 export const clock = (date) => date.toLocaleTimeString("en-GB");
 
-/** Tell screen readers, once they are done with what they are saying. */
+/** Have screen readers read a text after the current one. */
 export function announce(text) {
-  const message = document.createElement("p"); // one each: none drowns another, and twice is twice
+  const message = document.createElement("p"); // one per text, so that a repeated text is read again
   message.textContent = text;
   $("live").append(message);
   setTimeout(() => message.remove(), 10_000);
 }
 
-const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const relativeTime = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const units = [
   ["day", 86_400],
   ["hour", 3_600],
@@ -21,17 +21,17 @@ const units = [
 ];
 
 function relative(date) {
-  const seconds = Math.max(0, Math.round((Date.now() - date) / 1000)); // clocks differ: never "in 2 seconds"
+  const seconds = Math.max(0, Math.round((Date.now() - date) / 1000)); // never "in 2 seconds", as clocks differ
   if (seconds > 30 * 86_400) return date.toLocaleDateString();
   const [unit, size] = units.find(([, size]) => seconds >= size) ?? units.at(-1);
-  return words.format(-Math.floor(seconds / size), unit);
+  return relativeTime.format(-Math.floor(seconds / size), unit);
 }
 
 export function timeElement(date) {
   const element = document.createElement("time");
   element.dateTime = date.toISOString();
   element.title = date.toLocaleString();
-  element.dataset.relative = ""; // kept up to date below
+  element.dataset.relative = ""; // updated every second, see below
   element.textContent = relative(date);
   return element;
 }
@@ -44,21 +44,21 @@ setInterval(() => {
   }
 }, 1_000);
 
-/** Seconds in the largest unit that makes sense. */
+/** Format seconds in a suitable unit. */
 export function duration(seconds) {
   if (seconds < 59.95) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   if (seconds < 3_570) return `${Math.round(seconds / 60)} min`;
   return `${Math.round(seconds / 3_600)} h`;
 }
 
-/** Put a text into an element, and whether it is `good`, `bad` or something to `wait` for. */
-export function mark(element, text, how = "") {
+/** Set an element's text and its mark, such as `good`, `bad` or `wait`. */
+export function mark(element, text, kind = "") {
   if (element.textContent !== text) element.textContent = text;
-  if (how) element.dataset.mark = how;
+  if (kind) element.dataset.mark = kind;
   else delete element.dataset.mark;
 }
 
-/** Off, but still in the tab order, so that the keyboard's place is not lost. */
+/** Enable or disable a button. It stays in the tab order, so that the focus is not lost. */
 export function enable(button, on) {
   button.setAttribute("aria-disabled", String(!on));
 }

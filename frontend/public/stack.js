@@ -1,12 +1,12 @@
-// The state of the stack: a verdict in one word and one sentence, the details, and what changed.
+// The state of the stack: a summary, the details and the latest changes.
 
-import { ask, NoAnswer } from "./api.js";
+import { fetchJson, RequestError } from "./api.js";
 import { showBoot } from "./boot.js";
 import { $, announce, clock, duration, mark, timeElement } from "./page.js";
 
-const POLL = 2_000; // ms between two looks
-const SILENT = 30; // seconds without a heartbeat after which somebody is missed, as in the probes
-const CHANGES = 5; // changes of state that are kept
+const POLL_INTERVAL = 2_000; // ms
+const MAX_HEARTBEAT_AGE = 30; // seconds, as in the probes
+const CHANGES = 5; // changes of state that are shown
 
 const names = {
   healthy: "Healthy",
@@ -15,82 +15,84 @@ const names = {
   unhealthy: "Unhealthy",
   unreachable: "Unreachable",
 };
-const starts = {
+const startingSentences = {
   waiting: "The backend is waiting for the database",
   migrating: "The backend is migrating the schema",
 };
-const services = { worker: "the worker", beat: "beat" };
-const schemas = {
-  behind: "It serves, but the schema is behind this version.",
-  ahead: "It serves, but the schema is newer than this version.",
-  failed: "It serves, but the schema is not current: its migration failed.",
-  unknown: "It serves, but whether the schema is current is not known.",
+const serviceNames = { worker: "The worker", beat: "Beat" };
+const degradedSentences = {
+  behind: "The backend is running, but the schema is behind this version.",
+  ahead: "The backend is running, but the schema is newer than this version.",
+  failed: "The backend is running, but the schema is not current: its migration failed.",
+  unknown: "The backend is running, but the state of the schema is unknown.",
 };
 
 /**
- * What a body of /overview means, in one word and one sentence; the same states as `inv health`.
- * `spoken` is the sentence for screen readers, where it would change too often to be read out.
+ * Summarize a body of /overview: a state, as in `inv health`, and a sentence. `spoken` is for screen
+ * readers, without a number that changes too often to be read out.
  */
-function judge({ phase = "serving", db, redis, migrations, phases, heartbeats, attempt, attempts }) {
+function summarize({ phase = "serving", db, redis, migrations, phases, heartbeats, attempt, attempts }) {
   if (phase !== "serving") {
-    const last = phases?.at(-1)?.name === "application";
-    const sentence = last ? "The application is starting" : starts[phase] ?? "The backend is starting";
-    const counted = attempt ? `${sentence}, attempt ${attempt}${attempts ? ` of ${attempts}` : ""}.` : `${sentence}.`;
-    return { state: "starting", sentence: counted, spoken: phase === "waiting" ? `${sentence}.` : counted };
+    const isLastPhase = phases?.at(-1)?.name === "application";
+    const text = isLastPhase ? "The application is starting" : startingSentences[phase] ?? "The backend is starting";
+    const sentence = attempt ? `${text}, attempt ${attempt}${attempts ? ` of ${attempts}` : ""}.` : `${text}.`;
+    return { state: "starting", sentence, spoken: phase === "waiting" ? `${text}.` : sentence };
   }
   if (!db && !redis) return { state: "unhealthy", sentence: "Neither the database nor Redis answers." };
   if (!db) return { state: "unhealthy", sentence: "The database does not answer." };
   if (!redis) return { state: "unhealthy", sentence: "Redis does not answer." };
   if (migrations !== "current") {
-    return { state: "degraded", sentence: schemas[migrations] ?? schemas.unknown };
+    return { state: "degraded", sentence: degradedSentences[migrations] ?? degradedSentences.unknown };
   }
-  const missed = Object.entries(heartbeats ?? {}).filter(([, age]) => age === null || age > SILENT);
-  const missing = missed.map(([name]) => ` But ${services[name] ?? name} gives no sign of life.`).join("");
-  return { state: "healthy", sentence: `Everything answers, and the schema is current.${missing}` };
+  const missing = Object.entries(heartbeats ?? {}).filter(([, age]) => age === null || age > MAX_HEARTBEAT_AGE);
+  const warnings = missing.map(([name]) => ` ${serviceNames[name] ?? name} sends no heartbeat.`).join("");
+  return { state: "healthy", sentence: `All dependencies answer, and the schema is current.${warnings}` };
 }
 
-let shown = { state: "checking", sentence: "", spoken: "" };
+let current = { state: "checking", sentence: "", spoken: "" };
 let listener = () => {};
-let known; // the last answer: { state, at }
-let silentSince; // when the first of the failed looks began
+let lastResponse; // { state, at }
+let failingSince; // the start of the first failed request
 
-export const state = () => shown.state;
+export const state = () => current.state;
 
-/** Have `listen` called with the state before and the state after, whenever it changes. */
+/** Call `listen` with the previous and the new state whenever the state changes. */
 export function onChange(listen) {
   listener = listen;
 }
 
-async function look() {
-  const started = new Date();
+async function check() {
+  const startedAt = new Date();
   try {
-    const { body } = await ask("overview");
+    const { body } = await fetchJson("overview");
     if (typeof body?.db !== "boolean" || typeof body.redis !== "boolean") {
-      throw new NoAnswer("what answers is not the backend");
+      throw new RequestError("the response is not from the backend");
     }
-    const verdict = judge(body);
-    known = { state: verdict.state, at: new Date() };
-    silentSince = undefined;
+    const summary = summarize(body);
+    lastResponse = { state: summary.state, at: new Date() };
+    failingSince = undefined;
     showDetails(body);
-    showState(verdict);
+    showState(summary);
   } catch (error) {
-    if (!(error instanceof NoAnswer)) throw error;
-    silentSince ??= started;
-    const last = known ? `Last known: ${names[known.state].toLowerCase()}.` : "It has not answered since this page was opened.";
-    showState({ state: "unreachable", sentence: `Since ${clock(silentSince)}: ${error.message}. ${last}` });
+    if (!(error instanceof RequestError)) throw error;
+    failingSince ??= startedAt;
+    const history = lastResponse
+      ? `Last known state: ${names[lastResponse.state].toLowerCase()}.`
+      : "It has not answered since this page was opened.";
+    showState({ state: "unreachable", sentence: `Since ${clock(failingSince)}: ${error.message}. ${history}` });
   }
 }
 
 function showState({ state, sentence, spoken = sentence }) {
-  $("stale").hidden = state !== "unreachable" || !known;
-  if (known) {
+  $("stale").hidden = state !== "unreachable" || !lastResponse;
+  if (lastResponse) {
     const time = $("stale").querySelector("time");
-    time.dateTime = known.at.toISOString();
-    time.textContent = clock(known.at);
+    time.dateTime = lastResponse.at.toISOString();
+    time.textContent = clock(lastResponse.at);
   }
   $("checked").replaceChildren("Checked ", timeElement(new Date()));
-  const before = shown;
-  shown = { state, sentence, spoken };
+  const before = current;
+  current = { state, sentence, spoken };
   if (sentence !== before.sentence) $("sentence").textContent = sentence;
   if (state === before.state && spoken === before.spoken) return;
 
@@ -100,7 +102,7 @@ function showState({ state, sentence, spoken = sentence }) {
   document.title = `${names[state]} – deal-scout`;
   announce(`${names[state]}. ${spoken}`);
   if (state !== before.state) {
-    remember(before.state, state);
+    addToHistory(before.state, state);
     listener(before.state, state);
   }
 }
@@ -109,45 +111,45 @@ function showDetails({ db, redis, queue_depth: queue, migrations, version, phase
   const answers = (up) => (up ? ["answers", "good"] : ["no answer", "bad"]);
   mark($("db"), ...answers(db));
   mark($("redis"), ...answers(redis));
-  mark($("queue"), typeof queue === "number" ? `${queue} waiting` : "not known");
+  mark($("queue"), typeof queue === "number" ? `${queue} unfinished` : "unknown");
   mark($("schema"), migrations ?? "unknown", { current: "good", failed: "bad" }[migrations] ?? "wait");
   mark($("worker"), ...heartbeat(heartbeats?.worker));
   mark($("beat"), ...heartbeat(heartbeats?.beat));
-  mark($("version"), version ?? "not known");
+  mark($("version"), version ?? "unknown");
   showBoot(phases ?? [], migrations);
 }
 
-/** What a heartbeat's age in seconds means; null is one that was never seen. */
+/** Return the text and mark for a heartbeat's age in seconds; null if there was none for a day. */
 function heartbeat(age) {
-  if (age === undefined) return ["not known"];
-  if (age === null) return ["not seen yet", "wait"];
-  if (age <= SILENT) return [`seen ${Math.round(age)} s ago`, "good"];
-  return [`silent for ${duration(age)}`, "bad"];
+  if (age === undefined) return ["unknown"];
+  if (age === null) return ["no heartbeat yet", "wait"];
+  if (age <= MAX_HEARTBEAT_AGE) return [`seen ${Math.round(age)} s ago`, "good"];
+  return [`last seen ${duration(age)} ago`, "bad"];
 }
 
-function remember(before, after) {
+function addToHistory(before, after) {
   if (before === "checking") return;
   const item = document.createElement("li");
-  item.textContent = `${clock(silentSince ?? new Date())} ${names[before]} → ${names[after]}`;
+  item.textContent = `${clock(failingSince ?? new Date())} ${names[before]} → ${names[after]}`;
   const list = $("history").querySelector("ol");
   list.prepend(item);
   while (list.children.length > CHANGES) list.lastChild.remove();
   $("history").hidden = false;
 }
 
-let asking = false;
-let nextLook;
+let isChecking = false;
+let nextPoll;
 
-/** One look, then the next; never two at once, and none while nobody can see the page. */
+/** Check now and then repeatedly; never twice at once, and not while the page is hidden. */
 export async function poll() {
-  clearTimeout(nextLook);
-  if (asking || document.hidden) return;
-  asking = true;
-  const started = Date.now();
+  clearTimeout(nextPoll);
+  if (isChecking || document.hidden) return;
+  isChecking = true;
+  const startedAt = Date.now();
   try {
-    await look();
+    await check();
   } finally {
-    asking = false;
-    nextLook = setTimeout(poll, Math.max(500, POLL - (Date.now() - started)));
+    isChecking = false;
+    nextPoll = setTimeout(poll, Math.max(500, POLL_INTERVAL - (Date.now() - startedAt)));
   }
 }

@@ -120,17 +120,17 @@ def test_f11_locked_table_fails_the_migration_after_lock_timeout(
         assert time.monotonic() - started_at < 15
         result = processes.run("alembic", "upgrade", "head", env=environment, cwd=project)
     assert failure.startswith(
-        "FAILED: 0004_alter.py:10: canceling statement due to lock timeout; it waited for somebody (pid "
+        "FAILED: 0004_alter.py:10: canceling statement due to lock timeout; blocked by unnamed session (pid "
     )
     assert failure.endswith("): LOCK TABLE deals IN ACCESS EXCLUSIVE MODE")
-    assert "Waiting for somebody (pid " in result.stderr
+    assert "Waiting for unnamed session (pid " in result.stderr
     processes.migrate(environment, cwd=project)
 
 
 def test_migrations_wait_for_the_lock_and_name_its_holder(
     environment: dict[str, str], project: Path, postgres: servers.Postgres, database: str
 ) -> None:
-    change_env(project, "LOCK_WAIT = 60.0", "LOCK_WAIT = 1.0")
+    change_env(project, "LOCK_TIMEOUT = 60.0", "LOCK_TIMEOUT = 1.0")
     with contextlib.closing(postgres.connect(database, application_name="somebody")) as other:
         cursor = other.cursor()
         cursor.execute(f"SELECT pg_advisory_lock({LOCK}), 'a secret'")

@@ -206,7 +206,7 @@ def test_f33_process_that_reuses_the_id_of_the_responder_is_not_killed(
             "RESPONDER_PID": str(other.pid),
             "RESPONDER_LOCK": lock and str(tmp_path / lock),
         }
-        code = "from app.boot.startup import end_responder; end_responder()"
+        code = "from app.boot.startup import stop_responder; stop_responder()"
         subprocess.run([sys.executable, "-c", code], env=boot.environ | variables, check=True)
         assert other.poll() is None
         other.kill()

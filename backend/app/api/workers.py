@@ -1,4 +1,4 @@
-"""What a process of the application needs that may be one of several workers of a supervisor."""
+"""Support for several Uvicorn workers under one supervisor."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from multiprocessing.process import BaseProcess
 
 
 def is_worker() -> bool:
-    """Return True in a process that a supervisor started, so that there may be others like it.
+    """Return True if a supervisor started this process, so that there may be other workers.
 
-    A lone application is the process that was the entrypoint.
+    A single application runs in the process of the entrypoint instead.
     """
     return os.environ.get("ENTRYPOINT_PID") not in (None, str(os.getpid()))
 
 
-def end_with_supervisor() -> None:
-    """Have this worker killed when Uvicorn's supervisor is gone; harmless in a lone application.
+def exit_with_supervisor() -> None:
+    """Kill this worker when Uvicorn's supervisor exits; does nothing in a single application.
 
-    A supervisor that is killed leaves its workers behind: they would serve for ever, and the next
-    start would find PORT in use.
+    Workers would survive a supervisor that is killed and keep PORT in use.
     """
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:

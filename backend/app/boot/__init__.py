@@ -1,1 +1,1 @@
-"""The start of the backend, until the application serves."""
+"""The boot of the backend, until the application serves."""

@@ -1,4 +1,4 @@
-"""Who keeps a migration waiting for a lock: named in the log while it waits, without any value."""
+"""Log which sessions block a migration, without the values in their statements."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from collections.abc import Callable, Iterator
 
 import psycopg2.extensions
 
-LOOK_EVERY = 0.5  # seconds; lock_timeout is ten times that
-LONGEST = 200  # characters of a statement
+POLL_INTERVAL = 0.5  # seconds; lock_timeout is ten times that
+MAX_LENGTH = 200  # characters of a statement
 
 SESSIONS = """
-SELECT coalesce(nullif(application_name, ''), 'somebody'), pid, state,
+SELECT coalesce(nullif(application_name, ''), 'unnamed session'), pid, state,
     to_char(coalesce(xact_start, backend_start), 'HH24:MI:SS TZ'), query
 FROM pg_stat_activity WHERE pid = ANY({})
 """
-"""Sessions by their process ids, as `describe` takes them."""
+"""Query for sessions by process id; each row is the arguments of `describe`."""
 
 Connect = Callable[[], psycopg2.extensions.connection]
 
 log = logging.getLogger("alembic.deal_scout")
 
-# In this order: a quote inside a comment or a name begins nothing.
-_WORDS = re.compile(
+# The order matters: a quote inside a comment or a quoted name does not start a string.
+_TOKENS = re.compile(
     r"""
-    --[^\n]* | /\*.*?(?:\*/|$)                    # comments: left out
-    | (?P<name>"(?:[^"]|"")*(?:"|$))              # a quoted name: kept
-    | [eE]'(?:[^'\\]|\\.|'')*(?:'|$)              # values, also those that were cut off
+    --[^\n]* | /\*.*?(?:\*/|$)                    # comments: removed
+    | (?P<name>"(?:[^"]|"")*(?:"|$))              # quoted names: unchanged
+    | [eE]'(?:[^'\\]|\\.|'')*(?:'|$)              # values, including truncated ones
     | '(?:[^']|'')*(?:'|$)
     | \$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|$)
     | (?<![\w$])\d[\d.]*(?:[eE][+-]?\d+)?\b
@@ -39,23 +39,23 @@ _WORDS = re.compile(
 
 
 def describe(application: str, pid: int, state: str | None, since: str, query: str | None) -> str:
-    """A session in one line: `psql (pid 12, idle in transaction, since 09:30:01 UTC): LOCK …`."""
-    return f"{application} (pid {pid}, {state}, since {since}): {masked(query or '')}"
+    """Return one line such as `psql (pid 12, idle in transaction, since 09:30:01 UTC): LOCK …`."""
+    return f"{application} (pid {pid}, {state}, since {since}): {mask(query or '')}"
 
 
-def masked(query: str) -> str:
-    """A statement in one line, with `?` for every value in it: those may be secrets."""
+def mask(query: str) -> str:
+    """Return a statement in one line with `?` for every value, as values may be secrets."""
 
     def replace(match: re.Match[str]) -> str:
-        comment = match[0].startswith(("--", "/*"))
-        return match["name"] or (" " if comment else "?")
+        is_comment = match[0].startswith(("--", "/*"))
+        return match["name"] or (" " if is_comment else "?")
 
-    text = " ".join(_WORDS.sub(replace, query).split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    text = " ".join(_TOKENS.sub(replace, query).split())
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 1]}…"
 
 
 class Blockers:
-    """The sessions that the one of process id `pid` waits for; `last` names them."""
+    """The sessions that block the session with process id `pid`; `last` describes them."""
 
     def __init__(self, connect: Connect, pid: int) -> None:
         self.last = ""
@@ -64,8 +64,8 @@ class Blockers:
         self._done = threading.Event()
 
     @contextlib.contextmanager
-    def told(self) -> Iterator[None]:
-        """Tell of each in the log while the block runs."""
+    def logged(self) -> Iterator[None]:
+        """Log the blocking sessions while the `with` block runs."""
         thread = threading.Thread(target=self._watch, daemon=True)
         thread.start()
         try:
@@ -75,15 +75,15 @@ class Blockers:
             thread.join(1)
 
     def _watch(self) -> None:
-        # What it tells is a help: without a second session the migration goes on all the same.
+        # The log is optional: without a second session the migration continues.
         with contextlib.suppress(psycopg2.Error, SystemExit):
-            if self._done.wait(LOOK_EVERY):
-                return  # most migrations wait for nobody
+            if self._done.wait(POLL_INTERVAL):
+                return  # most migrations are not blocked
             with contextlib.closing(self._connect()) as session, session.cursor() as cursor:
                 session.autocommit = True
-                while not self._done.wait(LOOK_EVERY):
+                while not self._done.wait(POLL_INTERVAL):
                     cursor.execute(SESSIONS.format("pg_blocking_pids(%s)"), [self._pid])
-                    now = "; ".join(describe(*row) for row in cursor.fetchall())
-                    if now and now != self.last:
-                        log.warning("Waiting for %s", now)
-                        self.last = now
+                    sessions = "; ".join(describe(*row) for row in cursor.fetchall())
+                    if sessions and sessions != self.last:
+                        log.warning("Waiting for %s", sessions)
+                        self.last = sessions

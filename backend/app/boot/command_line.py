@@ -1,4 +1,4 @@
-"""The words of a command that a variable holds: quotes count, nothing else does. Never a shell."""
+"""Split the commands in variables into arguments. No shell runs them; only quotes are special."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from app.settings import BadSetting
 
 
 def split(name: str) -> list[str]:
-    """The words of the variable `name`. Raises `BadSetting`, which does not quote the value."""
+    """Return the arguments in the variable `name`. Raises `BadSetting` without the value."""
     try:
         return shlex.split(os.environ.get(name, ""))
     except ValueError as error:
         raise BadSetting(
-            f"{name} cannot be split into words: {str(error).lower()}; write \\' for a quote as such"
+            f"{name} cannot be split into arguments: {str(error).lower()}; escape a literal quote: \\'"
         ) from None

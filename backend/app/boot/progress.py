@@ -1,7 +1,7 @@
-"""How far the boot is: the entrypoint's lines in the log, and its state in `$RUN_DIR/boot`.
+"""The progress of the boot: the entrypoint's log lines, and the boot state in `$RUN_DIR/boot`.
 
-The state is `key=value` lines; of two with the same key the later one counts, so that whoever knows
-more just adds it: the entrypoint, what it runs, and in the end the application.
+The boot state is `key=value` lines; the last line of a key wins. So every process of the boot can
+simply append: the entrypoint, the commands that it runs and finally the application.
 """
 
 from __future__ import annotations
@@ -15,36 +15,38 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-PHASES = ("database", "migrations", "application")  # each begins where the one before it ends
+PHASES = ("database", "migrations", "application")  # each starts when the previous one ends
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a boot that has begun."""
+    """A phase of the boot that has started."""
 
     name: str
-    began: float  # seconds since the epoch
-    seconds: float  # so far, while it lasts
+    started_at: float  # seconds since the epoch
+    seconds: float  # so far, while it is running
     attempts: int
-    outcome: str  # empty while it lasts
+    outcome: str  # empty while it is running
 
     def body(self) -> dict[str, object]:
+        """Return the phase as in the JSON of /overview."""
+        began = datetime.fromtimestamp(self.started_at, UTC)
         return {
             "name": self.name,
-            "began": datetime.fromtimestamp(self.began, UTC).isoformat(timespec="milliseconds"),
+            "began": began.isoformat(timespec="milliseconds"),
             "seconds": round(self.seconds, 2),
             "attempts": self.attempts,
             "outcome": self.outcome or None,
         }
 
 
-def say(text: str) -> None:
-    """One line of the entrypoint's log, in one write: other processes write to the same log."""
+def log(text: str) -> None:
+    """Print a line of the entrypoint's log in one write, as other processes use the same log."""
     os.write(1, f"[entrypoint] {text}\n".encode())
 
 
 def read(run_dir: Path) -> dict[str, str]:
-    """The boot state, empty when there is none."""
+    """Return the boot state; empty if there is none."""
     with contextlib.suppress(OSError):
         lines = (run_dir / "boot").read_text("utf-8", "replace").splitlines()
         return {key: value for key, _, value in (line.partition("=") for line in lines)}
@@ -52,14 +54,14 @@ def read(run_dir: Path) -> dict[str, str]:
 
 
 def write(run_dir: Path, **state: object) -> None:
-    """Replace the boot state as a whole. Raises `OSError`."""
+    """Replace the boot state. Raises `OSError`."""
     new = run_dir / f"boot.{os.getpid()}"
     new.write_text(_lines(state), "utf-8")
     new.replace(run_dir / "boot")
 
 
-def add(run_dir: Path, **state: object) -> None:
-    """Add to the boot state, in one write, as others may do the same. Raises `OSError`."""
+def append(run_dir: Path, **state: object) -> None:
+    """Append to the boot state in one write, as it has other writers. Raises `OSError`."""
     with (run_dir / "boot").open("ab", buffering=0) as file:
         file.write(_lines(state).encode())
 
@@ -68,54 +70,52 @@ def _lines(state: Mapping[str, object]) -> str:
     return "".join(f"{key}={value}\n" for key, value in state.items())
 
 
-def begin(run_dir: Path) -> None:
-    """Forget the boot before this one."""
+def start(run_dir: Path) -> None:
+    """Start a new boot state and remove the files of the previous boot."""
     try:
-        cause(run_dir).unlink(missing_ok=True)
-        was_ready(run_dir).unlink(missing_ok=True)
-        for counts in worker_metrics(run_dir).glob("*"):
-            counts.unlink(missing_ok=True)
+        cause_file(run_dir).unlink(missing_ok=True)
+        was_ready_file(run_dir).unlink(missing_ok=True)
+        for file in worker_metrics_folder(run_dir).glob("*"):
+            file.unlink(missing_ok=True)
         write(run_dir, phase="waiting", migrations="unknown", database_began=time.time())
     except OSError as error:
-        say(
-            f"WARNING: RUN_DIR {run_dir}: {error.strerror}. Probes cannot tell how far the boot is."
-        )
+        log(f"WARNING: RUN_DIR {run_dir}: {error.strerror}. Probes cannot report boot progress.")
 
 
-def end(run_dir: Path) -> None:
-    """Note that the application serves: the boot is over. Only the first time counts."""
+def finish(run_dir: Path) -> None:
+    """Record that the application serves, unless that is recorded already."""
     state = read(run_dir)
     if "application_began" in state and "application_ended" not in state:
         with contextlib.suppress(OSError):
-            add(run_dir, application_outcome="serving", application_ended=time.time())
+            append(run_dir, application_outcome="serving", application_ended=time.time())
 
 
 def phases(state: Mapping[str, str], now: float) -> list[Phase]:
-    """What a boot state tells of the phases that have begun, in their order."""
-    begins = [_moment(state.get(f"{name}_began")) for name in PHASES]
-    ends = [*begins[1:], _moment(state.get("application_ended"))]
+    """Return the phases that have started, in order."""
+    starts = [_timestamp(state.get(f"{name}_began")) for name in PHASES]
+    ends = [*starts[1:], _timestamp(state.get("application_ended"))]
     return [
         Phase(
             name,
-            began,
-            max(0.0, (now if ended is None else ended) - began),
+            started_at,
+            max(0.0, (now if ended_at is None else ended_at) - started_at),
             _count(state.get(f"{name}_attempts")) or 1,
-            "" if ended is None else state.get(f"{name}_outcome", ""),
+            "" if ended_at is None else state.get(f"{name}_outcome", ""),
         )
-        for name, began, ended in zip(PHASES, begins, ends, strict=True)
-        if began is not None
+        for name, started_at, ended_at in zip(PHASES, starts, ends, strict=True)
+        if started_at is not None
     ]
 
 
 def attempt(state: Mapping[str, str]) -> dict[str, int]:
-    """Which `attempt` of how many `attempts` is under way; empty when none is counted."""
+    """Return the current `attempt` and the number of `attempts`; empty if not counted."""
     name = {"waiting": "database", "migrating": "migrations"}.get(state.get("phase", ""))
     number, limit = (_count(state.get(f"{name}_{key}")) for key in ("attempts", "limit"))
     return {"attempt": number, "attempts": limit} if number and limit else {}
 
 
-def _moment(text: str | None) -> float | None:
-    """Seconds since the epoch, as `date` wrote them."""
+def _timestamp(text: str | None) -> float | None:
+    """Parse seconds since the epoch, as printed by `date`."""
     match = re.match(r"\d{1,11}(\.\d+)?", text or "", re.ASCII)
     return float(match[0]) if match else None
 
@@ -124,16 +124,16 @@ def _count(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch(r"\d{1,9}", text, re.ASCII) else None
 
 
-def cause(run_dir: Path) -> Path:
-    """The file that remembers why the last migration attempt failed."""
+def cause_file(run_dir: Path) -> Path:
+    """Return the path of the file with the cause of the last failed migration."""
     return run_dir / "migration-cause"
 
 
-def was_ready(run_dir: Path) -> Path:
-    """The file that is there once the application of this boot has been ready."""
+def was_ready_file(run_dir: Path) -> Path:
+    """Return the path of the file that exists once the application has been ready in this boot."""
     return run_dir / "was-ready"
 
 
-def worker_metrics(run_dir: Path) -> Path:
-    """Return the folder in which each of several workers keeps its counts, for all to add up."""
+def worker_metrics_folder(run_dir: Path) -> Path:
+    """Return the folder in which each worker writes its metrics, for any worker to sum up."""
     return run_dir / "worker-metrics"

@@ -1,4 +1,4 @@
-"""Become the application: execute UVICORN_CMD in this process."""
+"""Replace this process with the application: execute UVICORN_CMD."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import re
 import sys
 
 from app.boot import command_line
-from app.boot.startup import LISTENER, end_responder
+from app.boot.startup import LISTENER_FD, stop_responder
 
-PORT = re.compile(r"\$(?:\{PORT\}|PORT(?!\w))", re.ASCII)  # as a shell reads it: $PORTAL is another
+PORT = re.compile(r"\$(?:\{PORT\}|PORT(?!\w))", re.ASCII)  # as in a shell, $PORTAL does not match
 
 
 def main() -> int:
-    # No shell is there to do it, and people write it.
-    command = [PORT.sub(os.environ["PORT"], word) for word in command_line.split("UVICORN_CMD")]
-    if not any(word == "--fd" or word.startswith("--fd=") for word in command):
-        # It binds PORT itself: free it, at the price of a moment in which nobody listens.
-        os.close(LISTENER)
-        end_responder()
-        os.environ.pop("RESPONDER_PID", None)  # it may become the id of another process
+    """Execute UVICORN_CMD. Returns the exit code 127 if it cannot be executed."""
+    # Users write $PORT, and no shell expands it.
+    command = [
+        PORT.sub(os.environ["PORT"], argument) for argument in command_line.split("UVICORN_CMD")
+    ]
+    if not any(argument == "--fd" or argument.startswith("--fd=") for argument in command):
+        # The command binds PORT itself, so free it. For a moment, nothing listens.
+        os.close(LISTENER_FD)
+        stop_responder()
+        os.environ.pop("RESPONDER_PID", None)  # the kernel may reuse the id
     try:
         os.execvp(command[0], command)  # noqa: S606  no shell, on purpose
     except OSError as error:

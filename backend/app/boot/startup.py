@@ -1,8 +1,8 @@
-"""Check the settings, listen on PORT, let the responder answer there, then become COMMAND.
+"""Validate the settings, listen on PORT, start the responder there, then execute COMMAND.
 
     python -m app.boot.startup -- COMMAND...
 
-COMMAND runs in this very process, with the listening socket as file descriptor 3.
+COMMAND replaces this process and inherits the listening socket as file descriptor 3.
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ from app import settings
 from app.boot import command_line, progress
 from app.settings import BadSetting, Settings
 
-LISTENER = 3  # the file descriptor, as in systemd's socket activation
-BACKLOG = 2048  # Uvicorn's own
-RESPONDER_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; its last answers take 2
-POLL_EVERY = 0.001  # seconds; the responder ends within milliseconds, and every start waits for it
+LISTENER_FD = 3  # as in systemd's socket activation
+BACKLOG = 2048  # Uvicorn's default
+RESPONDER_STOP_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; in-flight requests take up to 2
+POLL_INTERVAL = 0.001  # seconds; the responder exits within milliseconds, and every boot waits
 
 
 def main(command: list[str]) -> int:
-    # A container's first process ignores every signal that it does not handle.
+    """Execute `command`. Returns the exit code 2 if a setting is invalid."""
+    # The first process of a container ignores every signal that it does not handle.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # A shell starts its background jobs with SIGINT ignored, and the entrypoint's shell cannot trap
-    # a signal that was ignored when it started. A handler becomes the default action at exec.
+    # a signal that was ignored when it started. On exec, a handler becomes the default action.
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     try:
         config = settings.load()
-        _check_entrypoint()
+        _check_variables()
         listener = _listen(config)
     except BadSetting as error:
         print(f"[entrypoint] {error}", file=sys.stderr)
         return 2
-    progress.begin(config.run_dir)
+    progress.start(config.run_dir)
     lock = _lock_for_responder(config.run_dir)
     entrypoint = os.getpid()
     responder = os.fork()
     if responder == 0:
-        from app.boot.responder import answer  # slow to import, and only this process needs it
+        from app.boot.responder import serve  # slow to import, and only this process needs it
 
-        answer(listener, config, entrypoint)
-        os._exit(0)  # without waiting for a check that hangs
-    if listener.fileno() != LISTENER:
-        os.dup2(listener.fileno(), LISTENER)
-    os.set_inheritable(LISTENER, True)
+        serve(listener, config, entrypoint)
+        os._exit(0)  # does not wait for a check that hangs
+    if listener.fileno() != LISTENER_FD:
+        os.dup2(listener.fileno(), LISTENER_FD)
+    os.set_inheritable(LISTENER_FD, True)
     os.environ.update(
         ENTRYPOINT_PID=str(entrypoint),
         RESPONDER_PID=str(responder),
@@ -64,28 +65,28 @@ def main(command: list[str]) -> int:
     return os.execvp(command[0], command)  # noqa: S606  no shell, on purpose
 
 
-def end_responder() -> None:
-    """Stop the startup responder and return once it is gone, after 4 s at most.
+def stop_responder() -> None:
+    """Stop the startup responder and wait until it has exited, for at most 4 s.
 
-    Any process of the application may call this, at any time; it is harmless without a responder.
+    Any process of the application may call this at any time, also without a responder.
     """
     with contextlib.suppress(KeyError, ProcessLookupError):
         responder = int(os.environ["RESPONDER_PID"])
-        for stop_signal, seconds in ((signal.SIGTERM, RESPONDER_GRACE), (signal.SIGKILL, 1.0)):
+        for stop_signal, seconds in ((signal.SIGTERM, RESPONDER_STOP_GRACE), (signal.SIGKILL, 1.0)):
             if not _is_running(responder):
                 break
             os.kill(responder, stop_signal)
             deadline = time.monotonic() + seconds
             while _is_running(responder) and time.monotonic() < deadline:
-                time.sleep(POLL_EVERY)
+                time.sleep(POLL_INTERVAL)
 
 
 def _is_running(responder: int) -> bool:
-    """Return True until the responder has ended. Raises `ProcessLookupError` as well when it has.
+    """Return True until the responder has exited. May raise `ProcessLookupError` if it has.
 
     Only its parent, the process that was the entrypoint, can wait for it. With several workers
-    that is a supervisor, which never does: the responder remains as a zombie, and once that is
-    gone its id may become another process's. Neither holds the lock.
+    that is a supervisor, which never does: the responder stays a zombie, and after that its id may
+    be reused. Neither a zombie nor another process holds the lock.
     """
     with contextlib.suppress(ChildProcessError):
         return os.waitpid(responder, os.WNOHANG) == (0, 0)
@@ -95,26 +96,26 @@ def _is_running(responder: int) -> bool:
         return False
     except BlockingIOError:
         return True
-    except OSError:  # without a lock a zombie counts as running, but no process of somebody else
+    except OSError:  # without a lock, a zombie counts as running, but an unrelated process does not
         return os.getpgid(responder) == os.getpgrp()
 
 
 def _lock_for_responder(run_dir: Path) -> str:
-    """Lock a new file as long as this process or a fork of it runs, until it executes another.
+    """Lock a new file until this process and its fork, the responder, have exited or called exec.
 
-    Returns the file's path, or nothing where RUN_DIR cannot be used.
+    Returns the path of the file, or an empty string if RUN_DIR is not writable.
     """
     file = run_dir.absolute() / "responder.lock"
     try:
-        file.unlink(missing_ok=True)  # an orphaned responder may still have the former one
+        file.unlink(missing_ok=True)  # an orphaned responder may still hold the previous one
         fcntl.flock(os.open(file, os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # progress.begin has said why
+    except OSError:  # progress.start has logged the reason
         return ""
     return str(file)
 
 
-def _check_entrypoint() -> None:
-    """Check the variables that only the entrypoint reads. Raises `BadSetting`."""
+def _check_variables() -> None:
+    """Validate the variables that only the entrypoint reads. Raises `BadSetting`."""
     seconds = r"\d+(\.\d+)?"
     rules = {
         "DB_WAIT_TIMEOUT": (r"[1-9]\d*", "a whole number of seconds, such as 60"),
@@ -140,18 +141,20 @@ def _listen(config: Settings) -> socket.socket:
     try:
         listener = socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        raise BadSetting(_why(getattr(error, "errno", None), config)) from None
-    # Accepted sockets inherit it. Uvicorn does not set it: it takes any descriptor for a Unix one.
+        raise BadSetting(_bind_error(getattr(error, "errno", None), config)) from None
+    # Accepted sockets inherit it. Uvicorn does not set it on an inherited file descriptor.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
-def _why(error: int | None, config: Settings) -> str:
+def _bind_error(error: int | None, config: Settings) -> str:
     if error == errno.EADDRINUSE:
         other = 8000 if config.port != 8000 else 8001
-        return f"PORT {config.port} is in use: stop what listens there, or set another, such as {other}"
+        return (
+            f"PORT {config.port} is in use: stop its process or set another port, such as {other}"
+        )
     if error == errno.EACCES:
-        return f"PORT {config.port} is not allowed to this user: take one above 1023, such as 8000"
+        return f"PORT {config.port}: permission denied; set a port above 1023, such as 8000"
     return f"HOST is {config.host!r}: it must be an address of this machine, such as 0.0.0.0"
 
 

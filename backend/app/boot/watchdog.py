@@ -1,9 +1,9 @@
-"""Ends an application that hangs, or has been unhealthy for long; whoever runs it starts it anew.
+"""Stop an application that hangs or stays unhealthy, so that the container engine restarts it.
 
-    python -m app.boot.watchdog      beside the application, until that ends
+    python -m app.boot.watchdog      runs beside the application until that exits
 
-The entrypoint starts it just before it becomes the application. Docker by itself shows that a
-container is unhealthy and leaves it so (moby/moby#28400); docs/watchdog.md has the alternatives.
+The entrypoint starts it just before it becomes the application. Docker reports an unhealthy
+container but does not restart it (moby/moby#28400); docs/watchdog.md compares the alternatives.
 """
 
 from __future__ import annotations
@@ -25,102 +25,107 @@ from app import settings
 from app.boot import progress
 from app.settings import Settings
 
-LOOK_EVERY = 5.0  # seconds between two looks; less when a limit is short
-PATIENCE = 3.0  # seconds for one answer; /health takes little more than 1 at worst
-GRACE = 10.0  # seconds from SIGTERM to SIGKILL: Uvicorn gives running requests 5
-LONGEST = 3600.0  # seconds: the limit doubles up to here
-STALE = 86400.0  # seconds after which the count of another container of the volume is forgotten
+POLL_INTERVAL = 5.0  # seconds; less if a limit is short
+TIMEOUT = 3.0  # seconds for one response; /health takes little more than 1 at worst
+STOP_GRACE = 10.0  # seconds from SIGTERM to SIGKILL: Uvicorn gives in-flight requests 5
+MAX_LIMIT = 3600.0  # seconds up to which the limit doubles
+MAX_COUNT_AGE = 86400.0  # seconds after which the counts of other containers are deleted
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look saw. Any answer is one: a hung application gives none."""
+class CheckResult:
+    """The result of one check. A hung application is neither live nor healthy."""
 
     live: bool
     healthy: bool
-    health: str  # what /health said, in a few words
+    details: str  # of /health, such as `HTTP 503`
 
 
 @dataclass
-class Judge:
-    """Decides from one look to the next. Limits in seconds; 0: never.
+class FailureTimer:
+    """Measures how long checks have failed, and compares that with the limits.
 
-    It adds up the time in which the application failed while we looked. Had the whole machine or
-    container been frozen, that time would not count: nobody was there to answer.
+    All times are in seconds; a limit of 0 is off. Time in which the whole machine or container was
+    frozen does not count: the application could not have answered.
     """
 
     health_after: float
     live_after: float
-    restarts: int  # by us, without a healthy period in between
-    every: float  # seconds between two looks at most
-    failing: float = field(default=0.0, init=False)
-    silent: float = field(default=0.0, init=False)
+    restarts: int  # by the watchdog, without a healthy period in between
+    interval: float  # between two checks, at most
+    unhealthy_for: float = field(default=0.0, init=False)
+    hung_for: float = field(default=0.0, init=False)
 
     @property
     def health_limit(self) -> float:
-        """Doubled by each restart that did not help, so that a long outage is no restart loop."""
-        return max(min(self.health_after * 2.0**self.restarts, LONGEST), self.health_after)
+        """The limit for /health. Each restart doubles it, to avoid a restart loop in an outage."""
+        return max(min(self.health_after * 2.0**self.restarts, MAX_LIMIT), self.health_after)
 
-    def see(self, look: Look, elapsed: float) -> str:
-        """Take in a look, `elapsed` seconds after the one before; why it must end, or nothing."""
-        elapsed = min(elapsed, self.every + 2 * PATIENCE)
-        self.silent = 0.0 if look.live else self.silent + elapsed
-        self.failing = 0.0 if look.healthy else self.failing + elapsed
-        if look.healthy:
+    def add(self, result: CheckResult, elapsed: float) -> str:
+        """Add a result, `elapsed` seconds after the previous one.
+
+        Returns the reason to stop the application, or an empty string.
+        """
+        elapsed = min(elapsed, self.interval + 2 * TIMEOUT)
+        self.hung_for = 0.0 if result.live else self.hung_for + elapsed
+        self.unhealthy_for = 0.0 if result.healthy else self.unhealthy_for + elapsed
+        if result.healthy:
             self.restarts = 0
-        if self.live_after and self.silent >= self.live_after:
-            return f"/live has not answered for {self.silent:.0f}s"
-        if self.health_after and self.failing >= self.health_limit:
-            return f"/health has failed for {self.failing:.0f}s ({look.health})"
+        if self.live_after and self.hung_for >= self.live_after:
+            return f"/live has not answered for {self.hung_for:.0f}s"
+        if self.health_after and self.unhealthy_for >= self.health_limit:
+            return f"/health has failed for {self.unhealthy_for:.0f}s ({result.details})"
         return ""
 
 
-class Count:
-    """How often we ended the application in vain, in a file that outlives the container's restart.
+class RestartCount:
+    """The number of restarts without a healthy period, in a file that survives a restart.
 
-    Several replicas may share the folder: each has a file of its own name.
+    Replicas may share the folder: the host name is part of the file name.
     """
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / f"watchdog-{socket.gethostname()}"
 
     def read(self) -> int:
-        """The count; 0 when there is none, or it is damaged."""
+        """Return the count; 0 if the file is missing or invalid."""
         with contextlib.suppress(OSError, ValueError):
             return min(max(int(self._file.read_text("utf-8")), 0), 32)
         return 0
 
     def write(self, count: int) -> None:
+        """Write the count and delete old files of other containers."""
         try:
             for other in self._file.parent.glob("watchdog-*"):
-                with contextlib.suppress(OSError):  # another replica's, which may go meanwhile
-                    if time.time() - other.stat().st_mtime > STALE:
+                with contextlib.suppress(OSError):  # another replica may delete it first
+                    if time.time() - other.stat().st_mtime > MAX_COUNT_AGE:
                         other.unlink()
             new = self._file.with_name(f".{self._file.name}.new")
             new.write_text(f"{count}\n", "utf-8")
             new.replace(self._file)
         except OSError as error:
-            progress.say(
-                f"WARNING: STATE_DIR {self._file.parent}: {error.strerror}. The watchdog forgets"
-                " that it restarted the application, and its limit does not double."
+            progress.log(
+                f"WARNING: STATE_DIR {self._file.parent}: {error.strerror}. The watchdog cannot"
+                " count its restarts, so its limit does not double."
             )
 
 
-def look(address: tuple[str, int]) -> Look:
-    """Ask the application."""
-    if ask(address, "/live") is None:
-        return Look(live=False, healthy=False, health="no answer")
-    answer = ask(address, "/health")
-    if answer is None:
-        return Look(live=True, healthy=False, health="no answer")
-    status, text = answer
-    return Look(live=True, healthy=status < 500, health=f"HTTP {status}{_parts(text)}")
+def check(address: tuple[str, int]) -> CheckResult:
+    """Request /live and /health from the application."""
+    if get(address, "/live") is None:
+        return CheckResult(live=False, healthy=False, details="no answer")
+    response = get(address, "/health")
+    if response is None:
+        return CheckResult(live=True, healthy=False, details="no answer")
+    status, body = response
+    details = f"HTTP {status}{_unavailable_parts(body)}"
+    return CheckResult(live=True, healthy=status < 500, details=details)
 
 
-def ask(address: tuple[str, int], path: str) -> tuple[int, bytes] | None:
-    """Status and body of what the application answers; None when nothing came within `PATIENCE`."""
-    connection = http.client.HTTPConnection(*address, timeout=PATIENCE)
+def get(address: tuple[str, int], path: str) -> tuple[int, bytes] | None:
+    """Return the status and body of a response; None if there was none within `TIMEOUT`."""
+    connection = http.client.HTTPConnection(*address, timeout=TIMEOUT)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
@@ -131,72 +136,76 @@ def ask(address: tuple[str, int], path: str) -> tuple[int, bytes] | None:
         connection.close()
 
 
-def _parts(text: bytes) -> str:
+def _unavailable_parts(body: bytes) -> str:
     with contextlib.suppress(ValueError, TypeError):
-        body = json.loads(text)
-        away = [name for name, key in (("database", "db"), ("Redis", "redis")) if not body[key]]
-        return ", no answer from " + " and ".join(away) if away else ""
+        health = json.loads(body)
+        parts = [name for name, key in (("database", "db"), ("Redis", "redis")) if not health[key]]
+        return ", no answer from " + " and ".join(parts) if parts else ""
     return ""
 
 
-def watch(judge: Judge, count: Count, see: Callable[[], Look], application: int) -> None:
-    """Look until the application has ended, by itself or by us."""
-    last = time.monotonic()
-    while _sleep(judge.every, application):
-        known = judge.restarts
-        seen = see()
+def watch(
+    timer: FailureTimer, count: RestartCount, check: Callable[[], CheckResult], application: int
+) -> None:
+    """Check the application, whose process id is `application`, until it exits or is stopped."""
+    checked_at = time.monotonic()
+    while _sleep(timer.interval, application):
+        restarts = timer.restarts
+        result = check()
         now = time.monotonic()
-        reason = judge.see(seen, now - last)
-        last = now
-        if known and not judge.restarts:
-            progress.say("Watchdog: healthy again.")
+        reason = timer.add(result, now - checked_at)
+        checked_at = now
+        if restarts and not timer.restarts:
+            progress.log("Watchdog: healthy again.")
             count.write(0)
         if reason and os.getppid() == application:
-            count.write(judge.restarts + 1)
-            progress.say(f"Watchdog: {reason}. Ending the application, to have it started anew.")
-            end(application)
+            count.write(timer.restarts + 1)
+            progress.log(f"Watchdog: {reason}. Stopping the application so that it is restarted.")
+            stop(application)
             return
 
 
-def end(application: int) -> None:
-    """End our parent: with SIGTERM, and when it does not listen, with SIGKILL."""
+def stop(application: int) -> None:
+    """Stop the application with SIGTERM, and with SIGKILL after `STOP_GRACE`."""
     os.kill(application, signal.SIGTERM)
-    if _sleep(GRACE, application):
-        progress.say(f"Watchdog: it did not end within {GRACE:g}s. Killing it.")
+    if _sleep(STOP_GRACE, application):
+        progress.log(f"Watchdog: it did not stop within {STOP_GRACE:g}s. Killing it.")
         os.kill(application, signal.SIGKILL)
 
 
 def _sleep(seconds: float, application: int) -> bool:
-    """Sleep as long as the application runs; whether it still does."""
+    """Sleep while the application is running. Returns False if it has exited."""
     deadline = time.monotonic() + seconds
     while os.getppid() == application:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             return True
-        time.sleep(min(left, 0.5))
+        time.sleep(min(remaining, 0.5))
     return False
 
 
 def _address(config: Settings) -> tuple[str, int]:
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  what is listened on
-    return own.get(config.host, config.host), config.port
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  does not bind it
+    return loopback.get(config.host, config.host), config.port
 
 
 def main() -> int:
+    """Run the watchdog until the application exits."""
     config = settings.load()
     application = int(os.environ["ENTRYPOINT_PID"])
-    if sys.platform == "linux":  # elsewhere we notice within half a second
+    if sys.platform == "linux":  # elsewhere `_sleep` notices the exit within half a second
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     health, live = (float(os.environ[f"{name}_RESTART_AFTER"]) for name in ("HEALTH", "LIVE"))
     limits = [limit for limit in (health, live) if limit]
-    count = Count(config.state_dir)
-    judge = Judge(health, live, count.read(), min(LOOK_EVERY, *(limit / 4 for limit in limits)))
-    if judge.restarts and health:
-        progress.say(
-            f"Watchdog: restart {judge.restarts} without a healthy period;"
-            f" /health may fail for {judge.health_limit:.0f}s until the next."
+    count = RestartCount(config.state_dir)
+    interval = min(POLL_INTERVAL, *(limit / 4 for limit in limits))
+    timer = FailureTimer(health, live, count.read(), interval)
+    if timer.restarts and health:
+        progress.log(
+            f"Watchdog: restart {timer.restarts} without a healthy period;"
+            f" /health may fail for {timer.health_limit:.0f}s until the next."
         )
-    watch(judge, count, lambda: look(_address(config)), application)
+    watch(timer, count, lambda: check(_address(config)), application)
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Deals, the tables they are in, and the feeds they come from."""
+"""Deals, their tables and the feeds they come from."""

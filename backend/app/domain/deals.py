@@ -1,4 +1,4 @@
-"""A deal as clients and feeds offer it, and how it gets into the database."""
+"""New deals from clients and feeds, and how they are stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.domain.fields import Currency, Instant, Price, Source, Title, Url
 
 
 class NewDeal(BaseModel):
-    """A deal on its way in. `found_at` is the time of arrival unless it is given."""
+    """A deal to store. `found_at` defaults to the time of insertion."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -26,11 +26,12 @@ class NewDeal(BaseModel):
     found_at: Instant | None = None
 
     def columns(self) -> dict[str, object]:
+        """Return the values to insert."""
         return self.model_dump(exclude_none=True)
 
 
 def add(session: Session, deal: NewDeal) -> models.Deal | None:
-    """Insert a deal; None when its URL is known already."""
+    """Insert a deal. Returns None if a deal with its URL exists."""
     statement = (
         insert(models.Deal)
         .values(deal.columns())
@@ -41,13 +42,13 @@ def add(session: Session, deal: NewDeal) -> models.Deal | None:
 
 
 def update_or_add(session: Session, deals: Iterable[NewDeal]) -> tuple[int, int]:
-    """Bring deals up to date by their URL, as often as you like; count the new and the known.
+    """Update deals by URL or insert them, idempotently. Returns the two counts: new, existing.
 
-    A known deal keeps the time at which it was found first.
+    An existing deal keeps its `found_at`.
     """
-    # In the order of their URLs, so that two workers never wait for each other in a circle.
+    # Sorted by URL, so that two workers cannot deadlock.
     by_url = {deal.url: deal for deal in deals}
-    new = known = 0
+    new = existing = 0
     for _, deal in sorted(by_url.items()):
         statement = insert(models.Deal).values(deal.columns())
         changed = {
@@ -58,6 +59,6 @@ def update_or_add(session: Session, deals: Iterable[NewDeal]) -> tuple[int, int]
                 literal_column("xmax = 0")
             )
         )
-        new += inserted
-        known += not inserted
-    return new, known
+        new += bool(inserted)
+        existing += not inserted
+    return new, existing

@@ -1,6 +1,6 @@
-"""The kinds of value that a deal is made of, with bounds that the database can hold.
+"""The types of a deal's fields, with limits that the database can store.
 
-Each says in the OpenAPI document exactly what it accepts.
+The OpenAPI document describes exactly what each type accepts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-_URL_LENGTH = 2000  # a B-tree entry holds 2,704 bytes at most
+_URL_LENGTH = 2000  # the limit of a B-tree entry is 2,704 bytes
 _HTTP_URL = TypeAdapter(HttpUrl)
 _AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,2})?")
 _RFC3339 = re.compile(
@@ -29,8 +29,8 @@ _RFC3339 = re.compile(
 )
 
 
-def normal_url(text: str) -> str:
-    """An http(s) URL in its one normal form, without a login. Raises ValueError."""
+def normalize_url(text: str) -> str:
+    """Return an http(s) URL in its normal form. Raises `ValueError`, also if it has a login."""
     if "@" in urlsplit(text).netloc:
         raise ValueError("a URL must not hold a login")
     url = str(_HTTP_URL.validate_python(text))
@@ -46,7 +46,7 @@ def _amount(value: object) -> object:
 
 
 def _instant(value: object) -> datetime:
-    """In UTC, which the database gives back too: other zones could leave the years 1 to 9999."""
+    """Convert to UTC, as the database does: in other zones the year may leave 1 to 9999."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
@@ -57,7 +57,7 @@ def _instant(value: object) -> datetime:
         raise ValueError("outside of the years 1 to 9999") from None
 
 
-# PostgreSQL's text cannot hold NUL; at least one character must be seen.
+# PostgreSQL's text cannot contain NUL; at least one character must be visible.
 def _text(length: int) -> StringConstraints:
     return StringConstraints(
         strip_whitespace=True,
@@ -73,7 +73,7 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Url = Annotated[
     str,
     StringConstraints(max_length=_URL_LENGTH),
-    AfterValidator(normal_url),
+    AfterValidator(normalize_url),
     WithJsonSchema(
         {
             "type": "string",

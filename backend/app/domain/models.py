@@ -1,4 +1,4 @@
-"""The tables, as the newest revision in alembic/versions leaves them."""
+"""The tables, as of the newest revision in alembic/versions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    pass
+    """The base class of all tables."""
 
 
 class Deal(Base):
-    """Something on offer somewhere. Its URL is its identity."""
+    """An offer on some website, identified by its URL."""
 
     __tablename__ = "deals"
 

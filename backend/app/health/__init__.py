@@ -1,1 +1,1 @@
-"""Whether the backend has what it needs, for probes, operators and Prometheus."""
+"""Health checks of the backend's dependencies, for probes, operators and Prometheus."""

@@ -1,4 +1,4 @@
-"""The body of `/health` and `/ready`, from the responder and the application alike."""
+"""The body of `/health` and `/ready`, for both the startup responder and the application."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app import VERSION
 def health_body(
     *, db: bool, queue_depth: int | None, phase: str, migrations: str
 ) -> dict[str, object]:
-    """Return the keys that both answer with. `queue_depth` is None while Redis does not answer."""
+    """Return the keys that both share. `queue_depth` is None while Redis does not answer."""
     return {
         "ok": db and queue_depth is not None,
         "db": db,

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what the health checks found, and how requests go."""
+"""Prometheus metrics: results of the health checks, and request durations."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from app.health.monitor import Health
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MIGRATIONS = ("current", "behind", "ahead", "failed", "unknown")
-COUNTS_SIZE = 262_144  # bytes of each file of a worker; about a hundred routes and status codes
+FILE_SIZE = 262_144  # bytes per file of a worker; enough for a hundred routes and status codes
 
 
-def _share_counts() -> Path | None:
-    """Have this process count in files that all workers read, and return their folder.
+def _share_metrics() -> Path | None:
+    """Store the metrics of this process in files that all workers read. Returns their folder.
 
-    None for a lone application, and where RUN_DIR cannot be used: it counts in memory then.
+    Returns None, and keeps metrics in memory, for a single application or if RUN_DIR is not
+    writable.
     """
     if not workers.is_worker():
         return None
-    folder = progress.worker_metrics(settings.load().run_dir)
+    folder = progress.worker_metrics_folder(settings.load().run_dir)
     try:
         folder.mkdir(exist_ok=True)
-        for kind in ("gauge_mostrecent", "histogram"):  # as prometheus_client names them
+        for kind in ("gauge_mostrecent", "histogram"):  # the file names of prometheus_client
             _allocate(folder / f"{kind}_{os.getpid()}.db")
     except OSError as error:
-        progress.say(
+        progress.log(
             f"WARNING: RUN_DIR {folder.parent}: {error.strerror}."
-            " /metrics counts the requests of one worker."
+            " /metrics covers the requests of one worker only."
         )
         return None
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
@@ -45,14 +46,14 @@ def _share_counts() -> Path | None:
 
 
 def _allocate(file: Path) -> None:
-    """Make a file of zeros, unless it exists. On a full disk, writing into a hole is a SIGBUS."""
+    """Create a file of zeros unless it exists: on a full disk, a sparse file causes a SIGBUS."""
     if not file.exists():
         new = file.with_suffix(".new")
-        new.write_bytes(bytes(COUNTS_SIZE))
+        new.write_bytes(bytes(FILE_SIZE))
         new.replace(file)
 
 
-_counts_folder = _share_counts()
+_shared_folder = _share_metrics()
 _UP = Gauge(
     "deal_scout_up",
     "Whether a dependency answers",
@@ -61,7 +62,7 @@ _UP = Gauge(
 )
 _QUEUE_DEPTH = Gauge(
     "deal_scout_queue_depth",
-    "Tasks accepted and not finished; NaN: not known",
+    "Tasks accepted and not finished; NaN if unknown",
     multiprocess_mode="mostrecent",
 )
 _SCHEMA = Gauge(
@@ -78,43 +79,44 @@ _REQUESTS = Histogram(
 
 
 def render(health: Health) -> bytes:
-    """Everything in the Prometheus text format, of all workers."""
+    """Return the metrics of all workers in the Prometheus text format."""
     _UP.labels("db").set(health.db)
     _UP.labels("redis").set(health.redis)
     _QUEUE_DEPTH.set(math.nan if health.queue_depth is None else health.queue_depth)
     for state in MIGRATIONS:
         _SCHEMA.labels(state).set(state == health.migrations)
-    if _counts_folder is None:
+    if _shared_folder is None:
         return generate_latest()
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(_counts_folder))
+    MultiProcessCollector(registry, str(_shared_folder))
     return generate_latest(registry)
 
 
-class Requests:
+class RequestMetrics:
     """ASGI middleware that measures every request.
 
-    Its labels are bounded: the route's template, never the path that a stranger makes up.
+    The number of label values is bounded: it uses the route's template, not the requested path.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Measure a request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        started = time.perf_counter()
+        started_at = time.perf_counter()
         status = "500"
 
-        async def note_status(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = str(message["status"])
             await send(message)
 
         try:
-            await self._app(scope, receive, note_status)
+            await self._app(scope, receive, record_status)
         finally:
             method = scope["method"] if scope["method"] in METHODS else "other"
             path = getattr(scope.get("route"), "path", "other")
-            _REQUESTS.labels(method, path, status).observe(time.perf_counter() - started)
+            _REQUESTS.labels(method, path, status).observe(time.perf_counter() - started_at)

@@ -1,7 +1,7 @@
-"""The database's schema revision against those in alembic/versions.
+"""Compare the schema revision of the database with the revisions in alembic/versions.
 
-`python -m app.health.schema` prints it as JSON: {"current", "head", "pending", "known"}, pending and all
-known revisions oldest first.
+`python -m app.health.schema` prints JSON: {"current", "head", "pending", "known"}. "known" are all
+revisions in alembic/versions; it and "pending" are sorted oldest first.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from alembic.util import to_tuple
 from app import database
 from app.settings import BadSetting, load
 
-PATIENCE = 3.0  # seconds for one operation of the command
+TIMEOUT = 3.0  # seconds for one operation of the command
 
 
 @dataclass(frozen=True)
 class Scripts:
-    """The revisions that alembic/versions holds: each with all it builds on, oldest first."""
+    """The revisions in alembic/versions, oldest first, each with its ancestors."""
 
     ancestors: Mapping[str, frozenset[str]]
     heads: tuple[str, ...]
@@ -32,15 +32,15 @@ class Scripts:
 
 @dataclass(frozen=True)
 class Schema:
-    """What is applied and what is not. None where it is not known."""
+    """The applied and pending revisions. None if unknown."""
 
     current: tuple[str, ...] | None = None
     head: tuple[str, ...] | None = None
     pending: tuple[str, ...] | None = None
-    ahead: bool = False  # at a revision that our scripts do not have
+    ahead: bool = False  # at a revision that is not in alembic/versions
 
     def body(self) -> dict[str, object]:
-        """As JSON: several revisions at once are joined by commas."""
+        """Return the body of /migrations; several revisions are joined by commas."""
         return {
             "current": ",".join(self.current or ()) or None,
             "head": ",".join(self.head or ()) or None,
@@ -51,7 +51,7 @@ class Schema:
 def load_scripts() -> Scripts:
     """Read alembic/versions under the working directory.
 
-    Importing the revisions runs their code, so any exception may come out.
+    Runs the code of the revisions, so it may raise any exception.
     """
     directory = ScriptDirectory("alembic")
     ancestors: dict[str, frozenset[str]] = {}
@@ -62,9 +62,9 @@ def load_scripts() -> Scripts:
 
 
 def read_current(connection: psycopg2.extensions.connection) -> tuple[str, ...]:
-    """The revisions that an autocommit connection's database is at; none where Alembic never ran.
+    """Return the revisions of the database; empty if Alembic never ran.
 
-    Raises `psycopg2.Error`.
+    The connection must be in autocommit mode. Raises `psycopg2.Error`.
     """
     with connection.cursor() as cursor:
         try:
@@ -75,9 +75,9 @@ def read_current(connection: psycopg2.extensions.connection) -> tuple[str, ...]:
 
 
 def compare(scripts: Scripts | None, current: tuple[str, ...] | None) -> Schema:
-    """Judge the database's revisions by the scripts; either may be unknown."""
+    """Compare the revisions of the database with the scripts; None if unknown."""
     if scripts is None or current is None:
-        return Schema(current=current, head=scripts and scripts.heads)
+        return Schema(current=current, head=scripts.heads if scripts else None)
     if any(revision not in scripts.ancestors for revision in current):
         return Schema(current=current, head=scripts.heads, pending=(), ahead=True)
     applied = frozenset(current).union(*(scripts.ancestors[revision] for revision in current))
@@ -86,20 +86,21 @@ def compare(scripts: Scripts | None, current: tuple[str, ...] | None) -> Schema:
 
 
 def main() -> int:
+    """Print the revisions as JSON and return the exit code."""
     try:
         scripts = load_scripts()
     except Exception as error:
-        return _fail(f"the revisions in alembic/versions cannot be read: {error}")
+        return _fail(f"cannot read the revisions in alembic/versions: {error}")
     try:
         settings = load()
-        connection = database.connect(settings, "schema", PATIENCE, statement_timeout="2s")
+        connection = database.connect(settings, "schema", TIMEOUT, statement_timeout="2s")
         with closing(connection):
             connection.autocommit = True
             current = read_current(connection)
     except BadSetting as error:
         return _fail(str(error))
     except psycopg2.Error as error:
-        return _fail(f"cannot ask the database: {error}")
+        return _fail(f"cannot query the database: {error}")
     print(json.dumps(compare(scripts, current).body() | {"known": list(scripts.ancestors)}))
     return 0
 

@@ -1,4 +1,4 @@
-"""Beat's scheduler: several may run, and there is one schedule all the same."""
+"""Beat's scheduler: of several running instances, one sends the scheduled tasks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from app.worker import broker
 LOCK = "deal-scout:beat"
 LOCK_SECONDS = 15  # three ticks
 
-# Take the lock if it is free, hold it longer if it is ours; 1 when we have it.
-_TAKE = """
+# Acquire the lock if it is free, or extend it if this instance holds it. Returns 1 on success.
+_ACQUIRE = """
 if redis.call('get', KEYS[1]) == ARGV[1] then
   return redis.call('pexpire', KEYS[1], ARGV[2])
 end
@@ -28,32 +28,39 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler(PersistentScheduler):
-    """Sends tasks while it holds a lock in Redis. The others go through the motions, and wait."""
+    """Sends tasks while it holds a lock in Redis. Other instances run, but send nothing."""
 
-    def __init__(self, app: Celery, **more: object) -> None:
-        self._me = uuid.uuid4().hex
-        self._leads: bool | None = None  # None: Redis is away
-        self._redis = broker.client(load(), patience=2)
-        super().__init__(app=app, **more)
+    def __init__(self, app: Celery, **options: object) -> None:
+        self._id = uuid.uuid4().hex
+        self._is_leader: bool | None = None  # None while Redis is unavailable
+        self._redis = broker.client(load(), timeout=2)
+        super().__init__(app=app, **options)
 
-    def tick(self, *arguments: object, **more: object) -> float:
+    def tick(self, *arguments: object, **options: object) -> float:
+        """Send the due tasks. Returns the seconds to the next tick."""
         heartbeat.touch("beat")
-        self._try_to_lead()
-        if self._leads is None:  # sending would block in Celery's own attempts to connect
-            return self.max_interval
-        heartbeat.tell(self._redis, "beat")
-        return super().tick(*arguments, **more)
+        self._update_leader()
+        if self._is_leader is None:  # sending would block while Celery retries to connect
+            return float(self.max_interval)
+        heartbeat.publish(self._redis, "beat")
+        return float(super().tick(*arguments, **options))
 
     def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:
-        if self._leads:
+        """Send a due task if this instance is the leader."""
+        if self._is_leader:
             super().apply_entry(entry, producer)
 
-    def _try_to_lead(self) -> None:
+    def _update_leader(self) -> None:
+        is_leader: bool | None
         try:
-            leads = bool(self._redis.eval(_TAKE, 1, LOCK, self._me, LOCK_SECONDS * 1000))
+            is_leader = bool(self._redis.eval(_ACQUIRE, 1, LOCK, self._id, LOCK_SECONDS * 1000))
         except redis.RedisError:
-            leads = None
-        if leads != self._leads:
-            words = {True: "this beat schedules", False: "another beat schedules; standing by"}
-            log.info(words.get(leads, "Redis is away; nothing is scheduled"))
-            self._leads = leads
+            is_leader = None
+        if is_leader != self._is_leader:
+            if is_leader is None:
+                log.info("Redis is unavailable; nothing is scheduled")
+            elif is_leader:
+                log.info("this beat schedules")
+            else:
+                log.info("another beat schedules; standing by")
+            self._is_leader = is_leader

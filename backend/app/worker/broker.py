@@ -1,4 +1,4 @@
-"""Redis, and where Celery keeps its tasks there."""
+"""Redis clients, and the keys under which Celery stores its tasks."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from redis.retry import Retry
 
 from app.settings import Settings
 
-# An unfinished task waits in the queue, is on its way to a worker (see `app.worker.transport`), or
-# was noted by the worker that has it.
+# An unfinished task is in the queue, in delivery to a worker (see `app.worker.transport`), or
+# unacknowledged by the worker that received it.
 QUEUE = "celery"
-TAKEN = "taken"
+IN_DELIVERY = "taken"
 UNACKED = "unacked"
 
 
-def client(settings: Settings, patience: float) -> redis.Redis:
-    """A client that connects at its first use, never retries, and waits `patience` s for a reply."""
+def client(settings: Settings, timeout: float) -> redis.Redis:
+    """Return a client that connects on first use, does not retry, and times out after `timeout` s."""
     return redis.Redis.from_url(
         settings.redis_url,
-        socket_timeout=patience,
-        socket_connect_timeout=patience,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
     )
 
 
 def depth(connection: redis.Redis) -> int:
-    """How many tasks were accepted and not finished. Raises `redis.RedisError`."""
+    """Return the number of accepted, unfinished tasks. Raises `redis.RedisError`."""
     pipeline = connection.pipeline(transaction=False)
-    return sum(pipeline.llen(QUEUE).llen(TAKEN).hlen(UNACKED).execute())
+    pipeline.llen(QUEUE)
+    pipeline.llen(IN_DELIVERY)
+    pipeline.hlen(UNACKED)
+    return sum(pipeline.execute())

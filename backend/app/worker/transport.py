@@ -1,8 +1,8 @@
-"""Celery's Redis transport, changed so that a task is on Redis at every moment until it is done.
+"""A Redis transport for Celery that keeps every task in Redis until it is finished.
 
-Kombu pops a task from its queue, and only when the answer has come notes it as unacknowledged. What
-was popped for a worker that died, or by a Redis that was killed, before that was nowhere. Here Redis
-moves it to the list `taken` instead, in one step, and noting it removes it from there.
+Kombu pops a task from its queue, and records it as unacknowledged only when the reply has arrived.
+If the worker or Redis is killed in between, the task is lost. Here Redis moves the task to the list
+`taken` atomically, and recording it as unacknowledged removes it from that list.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from queue import Empty
 from typing import Any
 
 from kombu.message import Message
-from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport import redis as kombu_redis
+from kombu.transport import TRANSPORT_ALIASES, redis
 from kombu.utils.json import dumps, loads
 
-from app.worker.broker import TAKEN
+from app.worker.broker import IN_DELIVERY
 
-# Note what still is in the list as taken now. Whoever took it lives, and does the same in a moment;
-# or is dead, and after the visibility time-out the task goes back to its queue.
-_NOTE_ALL = """
+# Record all tasks in delivery as unacknowledged. A worker that is running does the same in a
+# moment; if it was killed, the task returns to its queue after the visibility timeout.
+_RECORD_ALL = """
 for _, task in ipairs(redis.call('lrange', KEYS[1], 0, -1)) do
   local properties = cjson.decode(task)['properties']
   local tag, from = properties['delivery_tag'], properties['delivery_info']
@@ -32,76 +31,79 @@ redis.call('del', KEYS[1])
 """
 
 
-class QoS(kombu_redis.QoS):
-    """What this channel has taken and not acknowledged."""
+class QoS(redis.QoS):
+    """The unacknowledged tasks of a channel."""
 
     def append(self, message: Message, delivery_tag: str) -> None:
-        """Note a task as taken, and remove it from the list, in one transaction."""
+        """Record a task as unacknowledged and remove it from the list, in one transaction."""
         source = message.delivery_info
-        noted = dumps([message._raw, source["exchange"], source["routing_key"]])
+        record = dumps([message._raw, source["exchange"], source["routing_key"]])
         with self.pipe_or_acquire() as pipe:
             pipe.zadd(self.unacked_index_key, {delivery_tag: time.time()})
-            pipe.hset(self.unacked_key, delivery_tag, noted)
-            if self.channel.taken is not None:
-                pipe.lrem(TAKEN, 1, self.channel.taken)
+            pipe.hset(self.unacked_key, delivery_tag, record)
+            if self.channel.in_delivery is not None:
+                pipe.lrem(IN_DELIVERY, 1, self.channel.in_delivery)
             pipe.execute()
-        self.channel.taken = None
-        # Kombu's own would note it again; its parent keeps it for this process.
-        super(kombu_redis.QoS, self).append(message, delivery_tag)
+        self.channel.in_delivery = None
+        # Kombu's method would record it again; the base class keeps it in this process.
+        super(redis.QoS, self).append(message, delivery_tag)
 
-    def restore_visible(self, *limits: Any, **more: Any) -> None:
-        """Put back what was taken too long ago; a worker calls this again and again."""
-        keys = (TAKEN, self.unacked_key, self.unacked_index_key)
+    def restore_visible(self, *limits: Any, **options: Any) -> None:
+        """Requeue the tasks that exceed the visibility timeout; workers call this repeatedly."""
+        keys = (IN_DELIVERY, self.unacked_key, self.unacked_index_key)
         with self.channel.conn_or_acquire() as client:
-            client.eval(_NOTE_ALL, len(keys), *keys, time.time())
-        super().restore_visible(*limits, **more)
+            client.eval(_RECORD_ALL, len(keys), *keys, time.time())
+        super().restore_visible(*limits, **options)
 
 
-class Channel(kombu_redis.Channel):
-    """Takes tasks of one queue at a time, without priorities: Redis waits for one list only."""
+class Channel(redis.Channel):
+    """Reads one queue at a time, without priorities, since BLMOVE supports one list only."""
 
     QoS = QoS
     priority_steps = (0,)
-    taken: bytes | None = None  # the task that is being delivered, as it stands in the list
+    in_delivery: bytes | None = None  # the task in delivery, exactly as in the list
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(1)
         if not queues:
             return
-        [self._awaited] = queues
-        self._queue_cycle.rotate(self._awaited)
+        [self._polled_queue] = queues
+        self._queue_cycle.rotate(self._polled_queue)
         self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
         self._in_poll.send_command(
-            "BLMOVE", self._awaited, TAKEN, "RIGHT", "LEFT", timeout or self.brpop_timeout
+            *("BLMOVE", self._polled_queue, IN_DELIVERY, "RIGHT", "LEFT"),
+            timeout or self.brpop_timeout,
         )
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
             try:
-                self.taken = self.client.parse_response(self.client.connection, "BLMOVE", **options)
+                self.in_delivery = self.client.parse_response(
+                    self.client.connection, "BLMOVE", **options
+                )
             except self.connection_errors:
-                self.client.connection.disconnect()  # the next round connects again
+                self.client.connection.disconnect()  # the next poll reconnects
                 raise
-            if self.taken is None:
+            if self.in_delivery is None:
                 raise Empty
-            self.connection._deliver(loads(self.taken), self._awaited)
-            if self.taken is not None:  # an answer to `celery inspect`: nobody acknowledges it
+            self.connection._deliver(loads(self.in_delivery), self._polled_queue)
+            if self.in_delivery is not None:  # a reply to `celery inspect` is never acknowledged
                 with self.conn_or_acquire() as client:
-                    client.lrem(TAKEN, 1, self.taken)
+                    client.lrem(IN_DELIVERY, 1, self.in_delivery)
             return True
         finally:
-            self.taken = None
+            self.in_delivery = None
             self._in_poll = None
 
 
-class Transport(kombu_redis.Transport):
-    """Registered for the URLs of Redis."""
+class Transport(redis.Transport):
+    """The transport for Redis URLs."""
 
     Channel = Channel
 
 
 def register() -> None:
-    """Use this transport for `redis://` and `rediss://`, before the first connection."""
+    """Use this transport for `redis://` and `rediss://`. Call it before the first connection."""
     name = f"{__name__}:Transport"
     TRANSPORT_ALIASES.update(redis=name, rediss=name)

@@ -1,4 +1,4 @@
-"""The backend in one process with the tests, and as real processes."""
+"""Fixtures that run the backend as real processes, or import it into the test process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sys.path.insert(0, str(processes.ROOT / "backend"))
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A working directory with a copy of the migrations, for tests that add to them."""
+    """Return a working directory with a copy of the migrations, for tests that add revisions."""
     folder = tmp_path / "project"
     shutil.copytree(
         processes.ROOT / "alembic",
@@ -36,7 +36,7 @@ def module_environment(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[dict[str, str]]:
-    """As `environment`, but one for all tests of a module."""
+    """Yield the same as `environment`, but one for all tests of a module."""
     name = f"module_{request.module.__name__.rpartition('.')[2]}"
     folder = tmp_path_factory.mktemp(name)
 
@@ -54,7 +54,7 @@ def module_environment(
 
 @pytest.fixture(scope="module")
 def api(module_environment: dict[str, str]) -> Iterator[processes.Api]:
-    """The application on a migrated database, one for all tests of a module."""
+    """Run the application on a migrated database, for all tests of a module."""
     processes.migrate(module_environment)
     with processes.serving(module_environment, Path(module_environment["RUN_DIR"])) as api:
         yield api

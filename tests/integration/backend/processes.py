@@ -1,4 +1,4 @@
-"""The backend's commands and servers as real processes."""
+"""Run the backend's commands and servers as real processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def backend_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def run(
     *command: str, env: Mapping[str, str], cwd: Path = ROOT, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of the virtual environment's commands to its end."""
+    """Run a command of the virtual environment and return its result."""
     return subprocess.run(
         [BIN / command[0], *command[1:]],
         env=backend_environment(env),
@@ -43,7 +43,7 @@ def migrate(env: Mapping[str, str], revision: str = "head", cwd: Path = ROOT) ->
 
 
 def add_revision(project: Path, name: str, code: str, after: str = "0003_deals_newest") -> Path:
-    """Put a revision into a project whose `upgrade` runs `code`, one statement a line."""
+    """Add a revision to a project. Its `upgrade` runs `code`, one statement per line."""
     lines = "".join(f"    {line}\n" for line in code.splitlines())
     file = project / "alembic" / "versions" / f"{name}.py"
     file.write_text(
@@ -54,7 +54,7 @@ def add_revision(project: Path, name: str, code: str, after: str = "0003_deals_n
 
 
 class Process:
-    """A command that runs until it is stopped, with all that it starts. Its output is a file."""
+    """A long-running command and its child processes. Its output goes to a file."""
 
     def __init__(self, *command: str, env: Mapping[str, str], log: Path, cwd: Path = ROOT) -> None:
         self._log = log
@@ -72,27 +72,27 @@ class Process:
         return self._log.read_text("utf-8", "replace")
 
     def until(self, text: str, times: int = 1, seconds: float = 30) -> None:
-        """Wait until the output holds `text`."""
+        """Wait until the output contains `text` at least `times` times."""
         servers.wait_until(
             f"{text!r} in {self._log}", lambda: self.log().count(text) >= times, seconds
         )
 
     def kill(self) -> None:
-        """SIGKILL the whole family, as a machine that loses its power."""
+        """Send SIGKILL to the process group, as if the machine lost power."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
     def stop(self) -> None:
-        family = []
+        children = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            family = psutil.Process(self.process.pid).children(recursive=True)
+            children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.terminate()
         try:
             self.process.wait(15)
         finally:
             self.kill()
-            psutil.wait_procs(family, 10)
+            psutil.wait_procs(children, 10)
 
 
 @contextlib.contextmanager
@@ -107,13 +107,13 @@ def running(
 
 
 class Api(httpx.Client):
-    """A client of a running application, with its process."""
+    """A client of a running application, and the application's process."""
 
     def __init__(self, process: Process, port: int) -> None:
         super().__init__(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False)
         self.process = process
 
-    def state(self) -> dict[str, object]:
+    def health(self) -> dict[str, object]:
         return self.get("/health").json()
 
     def until(self, path: str, status: int, seconds: float = 10) -> None:
@@ -124,7 +124,7 @@ class Api(httpx.Client):
 
 @contextlib.contextmanager
 def serving(env: Mapping[str, str], folder: Path, cwd: Path = ROOT) -> Iterator[Api]:
-    """The application under Uvicorn, until the block ends."""
+    """Run the application under Uvicorn during the `with` block."""
     port = servers.free_port()
     command = ("uvicorn", "app.main:app", "--port", str(port))
     with running(*command, env=env, log=folder / f"api-{port}.log", cwd=cwd) as process:

@@ -1,11 +1,11 @@
-"""Statements are told without their values."""
+"""Statements in the log have no values."""
 
 import pytest
-from app.boot.blockers import LONGEST, masked
+from app.boot.blockers import MAX_LENGTH, mask
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ("SELECT 1", "SELECT ?"),
         ("UPDATE deals\n  SET price = 9.50 WHERE id=7", "UPDATE deals SET price = ? WHERE id=?"),
@@ -24,9 +24,9 @@ from app.boot.blockers import LONGEST, masked
         ("", ""),
     ],
 )
-def test_no_value_is_told(query, told):
-    assert masked(query) == told
+def test_mask_replaces_every_value(query, expected):
+    assert mask(query) == expected
 
 
-def test_a_long_one_is_cut():
-    assert len(masked("SELECT " + "a, " * 1000)) == LONGEST
+def test_mask_truncates_a_long_statement():
+    assert len(mask("SELECT " + "a, " * 1000)) == MAX_LENGTH

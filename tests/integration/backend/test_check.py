@@ -1,4 +1,4 @@
-"""Many ask; one looks; nobody waits for long."""
+"""Concurrent callers share one run of a check, and none of them waits for long."""
 
 from __future__ import annotations
 
@@ -11,92 +11,92 @@ from app.health import check
 from app.health.check import Check
 
 
-class Look:
-    """Something to look at that can hang."""
+class Function:
+    """A function to check that can hang."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.goes_on = threading.Event()
-        self.goes_on.set()
-        self.ended = threading.Event()
+        self.runs = 0
+        self.unblocked = threading.Event()
+        self.unblocked.set()
+        self.finished = threading.Event()
 
     def __call__(self) -> int:
-        self.count += 1
-        self.ended.clear()
-        assert self.goes_on.wait(20)
-        self.ended.set()
-        return self.count
+        self.runs += 1
+        self.finished.clear()
+        assert self.unblocked.wait(20)
+        self.finished.set()
+        return self.runs
 
 
-def test_many_who_ask_at_once_share_one_look() -> None:
-    look = Look()
+def test_check_runs_once_for_concurrent_callers() -> None:
+    function = Function()
 
-    async def ask() -> list[int | None]:
-        checked = Check(look)
-        together = await asyncio.gather(*(checked.result() for _ in range(500)))
-        return [*together, await checked.result()]
+    async def scenario() -> list[int | None]:
+        checked = Check(function)
+        results = await asyncio.gather(*(checked.result() for _ in range(500)))
+        return [*results, await checked.result()]
 
-    assert asyncio.run(ask()) == [1] * 501
+    assert asyncio.run(scenario()) == [1] * 501
 
 
-def test_a_result_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_runs_again_when_the_result_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "LIFETIME", 0.0)
-    look = Look()
+    function = Function()
 
-    async def ask() -> list[int | None]:
-        checked = Check(look)
+    async def scenario() -> list[int | None]:
+        checked = Check(function)
         return [await checked.result(), await checked.result()]
 
-    assert asyncio.run(ask()) == [1, 2]
+    assert asyncio.run(scenario()) == [1, 2]
 
 
-def test_a_success_may_live_longer_and_the_latest_stands_in_while_looking_takes_long(
+def test_check_latest_returns_the_previous_result_while_a_run_is_slow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(check, "PATIENCE", 0.05)
-    look = Look()
+    monkeypatch.setattr(check, "CHECK_TIMEOUT", 0.05)
+    function = Function()
 
-    async def ask() -> None:
-        long = Check(look, lifetime=60.0)
-        assert [await long.latest(), await long.latest()] == [1, 1]
+    async def scenario() -> None:
+        long_lived = Check(function, lifetime=60.0)
+        assert [await long_lived.latest(), await long_lived.latest()] == [1, 1]
         monkeypatch.setattr(check, "LIFETIME", 0.0)
-        short = Check(look)
-        assert await short.latest() == 2
-        look.goes_on.clear()
-        assert await short.latest() == 2
-        assert await short.result() is None
-        look.goes_on.set()
+        short_lived = Check(function)
+        assert await short_lived.latest() == 2
+        function.unblocked.clear()
+        assert await short_lived.latest() == 2
+        assert await short_lived.result() is None
+        function.unblocked.set()
 
-    asyncio.run(ask())
+    asyncio.run(scenario())
 
 
-def test_a_look_that_hangs_delays_nobody_and_is_not_repeated() -> None:
-    look = Look()
+def test_check_that_hangs_delays_callers_once_and_is_not_repeated() -> None:
+    function = Function()
 
-    async def ask() -> None:
-        checked = Check(look)
-        look.goes_on.clear()
-        before, began = threading.active_count(), time.monotonic()
+    async def scenario() -> None:
+        checked = Check(function)
+        function.unblocked.clear()
+        threads, started_at = threading.active_count(), time.monotonic()
         assert await asyncio.gather(*(checked.result() for _ in range(50))) == [None] * 50
-        assert time.monotonic() - began < 2
-        began = time.monotonic()
+        assert time.monotonic() - started_at < 2
+        started_at = time.monotonic()
         for _ in range(50):
             assert await checked.result() is None
-        assert time.monotonic() - began < 1  # nobody waits for it a second time
-        assert look.count == 1
-        assert threading.active_count() <= before + 1
+        assert time.monotonic() - started_at < 1  # no second wait for the same run
+        assert function.runs == 1
+        assert threading.active_count() <= threads + 1
 
-        look.goes_on.set()
-        assert await asyncio.to_thread(look.ended.wait, 5)
+        function.unblocked.set()
+        assert await asyncio.to_thread(function.finished.wait, 5)
         while (result := await checked.result()) is None:
             await asyncio.sleep(0.01)
-        assert result == 1  # what it saw in the end
+        assert result == 1  # of the run that hung
 
-    asyncio.run(asyncio.wait_for(ask(), 15))
+    asyncio.run(asyncio.wait_for(scenario(), 15))
 
 
-def test_a_look_that_fails_is_no_exception() -> None:
-    def look() -> int:
+def test_check_that_fails_raises_nothing() -> None:
+    def fail() -> int:
         raise OSError("the secret is 42")
 
-    assert asyncio.run(Check(look).result()) is None
+    assert asyncio.run(Check(fail).result()) is None

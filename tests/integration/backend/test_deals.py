@@ -1,4 +1,4 @@
-"""The deals' endpoints, on a real database."""
+"""The endpoints for deals, on a real database."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def no_deals(
 
 
 def add(api: Api, **changes: object) -> dict[str, object]:
-    answer = api.post("/deals", json=LAMP | changes)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
+    response = api.post("/deals", json=LAMP | changes)
+    assert response.status_code == 201, response.text
+    return response.json()
 
 
 def titles(api: Api, **query: object) -> list[str]:
-    answer = api.get("/deals", params=query)
-    assert answer.status_code == 200, answer.text
-    return [deal["title"] for deal in answer.json()["items"]]
+    response = api.get("/deals", params=query)
+    assert response.status_code == 200, response.text
+    return [deal["title"] for deal in response.json()["items"]]
 
 
-def test_a_deal_comes_stays_and_goes(api: Api) -> None:
-    answer = api.post("/deals", json=LAMP | {"found_at": "2024-01-31T13:00:00+01:00"})
-    deal = answer.json()
+def test_deal_is_added_returned_and_deleted(api: Api) -> None:
+    response = api.post("/deals", json=LAMP | {"found_at": "2024-01-31T13:00:00+01:00"})
+    deal = response.json()
     assert deal == LAMP | {"id": deal["id"], "found_at": "2024-01-31T12:00:00Z"}
-    path = answer.headers["Location"]
+    path = response.headers["Location"]
     assert path == f"/deals/{deal['id']}"
     assert api.get(path).json() == deal
     assert api.delete(path).status_code == 204
@@ -57,13 +57,14 @@ def test_a_deal_comes_stays_and_goes(api: Api) -> None:
     assert api.delete(path).json() == {"detail": "there is no such deal"}
 
 
-def test_a_url_is_a_deals_identity(api: Api) -> None:
+def test_add_deal_rejects_a_duplicate_url(api: Api) -> None:
     add(api)
-    again = api.post("/deals", json=LAMP | {"url": "HTTPS://Shop.Example:443/lamp"})
-    assert (again.status_code, again.json()) == (409, {"detail": "a deal with this URL exists"})
+    response = api.post("/deals", json=LAMP | {"url": "HTTPS://Shop.Example:443/lamp"})
+    assert response.status_code == 409
+    assert response.json() == {"detail": "a deal with this URL exists"}
 
 
-def test_newest_first_in_pages(api: Api) -> None:
+def test_list_deals_returns_pages_newest_first(api: Api) -> None:
     for day in (3, 1, 2):
         url = f"https://shop.example/{day}"
         add(api, title=f"day {day}", url=url, found_at=f"2024-01-0{day}T00:00:00Z")
@@ -74,7 +75,7 @@ def test_newest_first_in_pages(api: Api) -> None:
     assert titles(api, offset=3) == []
 
 
-def test_filters(api: Api) -> None:
+def test_list_deals_filters(api: Api) -> None:
     add(api, title="100% wool", url="https://a.example/1", price=10, source="a")
     add(api, title="Woollen_hat", url="https://a.example/2", price=20, source="b")
     add(api, title="hat", url="https://a.example/3", price=30.5, currency="USD", source="b")
@@ -117,25 +118,25 @@ def test_filters(api: Api) -> None:
         {"\ud800": 1},
     ],
 )
-def test_what_no_deal_is_made_of(api: Api, change: dict[str, object]) -> None:
-    body = json.dumps(LAMP | change).encode()  # in ASCII: httpx would refuse surrogates
-    answer = api.post("/deals", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][0] == "body"
-    assert "secret" not in answer.text
+def test_add_deal_rejects_invalid_fields(api: Api, change: dict[str, object]) -> None:
+    body = json.dumps(LAMP | change).encode()  # in ASCII: httpx would reject surrogates
+    response = api.post("/deals", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][0] == "body"
+    assert "secret" not in response.text
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "9" * 5000])
-def test_numbers_that_json_can_say(api: Api, number: str) -> None:
+def test_add_deal_rejects_json_numbers_out_of_range(api: Api, number: str) -> None:
     body = json.dumps(LAMP | {"price": 0}).replace('"price": 0', f'"price": {number}')
-    answer = api.post("/deals", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 422)
+    response = api.post("/deals", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b'"\xff"', b"null", b"[]", b"\0"])
-def test_bodies_that_are_none(api: Api, body: bytes) -> None:
-    answer = api.post("/deals", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 422)
+def test_add_deal_rejects_invalid_bodies(api: Api, body: bytes) -> None:
+    response = api.post("/deals", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
 
 
 @pytest.mark.parametrize(
@@ -154,17 +155,17 @@ def test_bodies_that_are_none(api: Api, body: bytes) -> None:
         "nonsense=1",
     ],
 )
-def test_queries_that_make_no_sense(api: Api, query: str) -> None:
+def test_list_deals_rejects_invalid_queries(api: Api, query: str) -> None:
     assert api.get(f"/deals?{query}").status_code == 422
 
 
 @pytest.mark.parametrize("id", ["0", "-1", "x", "1.5", str(2**63), "9" * 5000, "%00"])
-def test_ids_that_are_none(api: Api, id: str) -> None:
+def test_deal_rejects_invalid_ids(api: Api, id: str) -> None:
     assert api.get(f"/deals/{id}").status_code == 422
     assert api.delete(f"/deals/{id}").status_code == 422
 
 
-def test_the_edges_of_the_bounds(api: Api) -> None:
+def test_add_deal_accepts_the_limits_of_every_field(api: Api) -> None:
     deal = add(
         api,
         title="t" * 300,
@@ -179,7 +180,7 @@ def test_the_edges_of_the_bounds(api: Api) -> None:
     assert api.get(f"/deals/{2**63 - 1}").status_code == 404
 
 
-def test_openapi_names_every_answer(api: Api) -> None:
+def test_openapi_documents_every_status(api: Api) -> None:
     paths = api.get("/openapi.json").json()["paths"]
     assert set(paths["/deals"]["post"]["responses"]) == {"201", "400", "409", "422", "503"}
     assert set(paths["/deals/{id}"]["delete"]["responses"]) == {"204", "404", "422", "503"}
@@ -189,18 +190,18 @@ def test_openapi_names_every_answer(api: Api) -> None:
         assert set(paths[probe]["get"]["responses"]) == {"200", "503"}
 
 
-def test_without_tables_it_says_so(environment: dict[str, str], tmp_path: Path) -> None:
-    """A degraded start: the application serves, the schema is not there."""
+def test_deals_answer_503_without_tables(environment: dict[str, str], tmp_path: Path) -> None:
+    """After a degraded start the application serves, but the schema is missing."""
     with processes.serving(environment, tmp_path) as api:
-        answers: list[httpx.Response] = [
+        responses: list[httpx.Response] = [
             api.get("/deals"),
             api.get("/deals/1"),
             api.delete("/deals/1"),
             api.post("/deals", json=LAMP),
         ]
-        for answer in answers:
-            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-            assert answer.json() == {"detail": "the database is not available"}
+        for response in responses:
+            assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+            assert response.json() == {"detail": "the database is not available"}
         assert api.get("/health").status_code == 200
         assert api.get("/ready").status_code == 503
         assert 'relation "deals" does not exist' in api.process.log()

@@ -1,4 +1,4 @@
-"""The probes, with the dependencies well, frozen, killed and locked."""
+"""The probes, with dependencies that are healthy, frozen, killed or locked."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.integration.backend.processes import Api, add_revision
 
 HEAD = "0003_deals_newest"
 PROBES = ("/health", "/ready", "/live", "/migrations", "/metrics", "/overview")
-NOT_HANGING = 2.0  # seconds, for any probe at any time
+MAX_DURATION = 2.0  # seconds, for any probe at any time
 
 
 @dataclass
 class Stack:
-    """An application with servers of its own, which a test may harm and must heal."""
+    """An application with its own servers. A test that breaks them must restore them."""
 
     api: Api
     postgres: servers.Postgres
@@ -39,10 +39,10 @@ class Stack:
             yield connection.cursor()
 
     def probe(self, path: str = "/health") -> httpx.Response:
-        began = time.monotonic()
-        answer = self.api.get(path)
-        assert time.monotonic() - began < NOT_HANGING
-        return answer
+        started_at = time.monotonic()
+        response = self.api.get(path)
+        assert time.monotonic() - started_at < MAX_DURATION
+        return response
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +62,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(autouse=True)
-def well(stack: Stack) -> Iterator[None]:
-    """Every test begins, and leaves the stack, in good health."""
+def ready(stack: Stack) -> Iterator[None]:
+    """Wait until the stack is ready, before and after every test."""
     stack.api.until("/ready", 200, 15)
     yield
     stack.api.until("/ready", 200, 15)
 
 
-def test_when_all_is_well(stack: Stack) -> None:
-    answer = stack.probe()
-    body = answer.json()
+def test_probes_of_a_healthy_stack(stack: Stack) -> None:
+    response = stack.probe()
+    body = response.json()
     keys = ["ok", "db", "redis", "queue_depth", "version", "time", "phase", "migrations"]
     assert list(body) == keys
-    written = datetime.fromisoformat(body.pop("time"))
-    assert written.utcoffset() == timedelta(0)
+    time_of_response = datetime.fromisoformat(body.pop("time"))
+    assert time_of_response.utcoffset() == timedelta(0)
     assert body == {
         "ok": True,
         "db": True,
@@ -87,13 +87,13 @@ def test_when_all_is_well(stack: Stack) -> None:
     }
     assert stack.probe("/migrations").json() == {"current": HEAD, "head": HEAD, "pending": []}
     for path in PROBES:
-        answer = stack.probe(path)
-        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+        response = stack.probe(path)
+        assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
 
 
-def test_metrics(stack: Stack) -> None:
+def test_metrics_have_bounded_labels(stack: Stack) -> None:
     stack.api.get("/deals/123456789")
-    stack.api.get("/whatever/a/stranger/asks")
+    stack.api.get("/any/unknown/path")
     stack.api.request("BREW", "/deals")
     lines = stack.probe("/metrics").text.splitlines()
     assert 'deal_scout_up{dependency="db"} 1.0' in lines
@@ -105,40 +105,44 @@ def test_metrics(stack: Stack) -> None:
     assert f'{count}{{method="GET",path="/deals/{{id}}",status="404"}} 1.0' in lines
     assert f'{count}{{method="GET",path="other",status="404"}} 1.0' in lines
     assert any(line.startswith(f'{count}{{method="other"') for line in lines)
-    assert not any("stranger" in line or "123456789" in line for line in lines)
+    assert not any("unknown/path" in line or "123456789" in line for line in lines)
 
 
-def test_postgres_frozen(stack: Stack) -> None:
+def test_health_fails_while_postgres_is_frozen(stack: Stack) -> None:
     """F1: 503 in time, and healthy again soon after."""
     stack.postgres.freeze()
     try:
-        servers.wait_until("it is noticed", lambda: stack.probe().status_code == 503, 3)
+        servers.wait_until("/health answers 503", lambda: stack.probe().status_code == 503, 3)
         for _ in range(4):
             body = stack.probe().json()
             assert (body["ok"], body["db"], body["redis"]) == (False, False, True)
-            assert body["migrations"] == "current"  # the last that was known
+            assert body["migrations"] == "current"  # the last known state
             assert stack.probe("/ready").status_code == 503
             assert stack.probe("/overview").status_code == 503
             assert stack.probe("/live").status_code == 200
         assert 'deal_scout_up{dependency="db"} 0.0' in stack.probe("/metrics").text
 
-        began = time.monotonic()
-        answer = stack.api.get("/deals")
-        assert time.monotonic() - began < 8
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-        told = processes.run("python", "-m", "app.health.schema", env=stack.environment, timeout=10)
-        assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+        started_at = time.monotonic()
+        response = stack.api.get("/deals")
+        assert time.monotonic() - started_at < 8
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        result = processes.run(
+            "python", "-m", "app.health.schema", env=stack.environment, timeout=10
+        )
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     finally:
         stack.postgres.thaw()
     stack.api.until("/health", 200, 10)
     assert stack.api.get("/deals").status_code == 200
 
 
-def test_a_postmaster_that_hangs_while_its_sessions_answer(stack: Stack) -> None:
-    postmaster = next(each for each in stack.postgres.processes() if each.name() == "postgres")
+def test_health_fails_when_the_postmaster_hangs_but_sessions_answer(stack: Stack) -> None:
+    postmaster = next(
+        process for process in stack.postgres.processes() if process.name() == "postgres"
+    )
     postmaster.suspend()
     try:
-        servers.wait_until("it is noticed", lambda: stack.probe().status_code == 503, 15)
+        servers.wait_until("/health answers 503", lambda: stack.probe().status_code == 503, 15)
         for _ in range(20):
             assert stack.probe().json()["db"] is False
     finally:
@@ -146,30 +150,30 @@ def test_a_postmaster_that_hangs_while_its_sessions_answer(stack: Stack) -> None
     stack.api.until("/health", 200, 10)
 
 
-def test_redis_frozen(stack: Stack) -> None:
+def test_health_fails_while_redis_is_frozen(stack: Stack) -> None:
     """F3."""
     assert stack.api.post("/scouts").status_code == 202  # leaves a connection open
     stack.redis.client().delete("celery")
     stack.redis.freeze()
     try:
-        servers.wait_until("it is noticed", lambda: stack.probe().status_code == 503, 3)
+        servers.wait_until("/health answers 503", lambda: stack.probe().status_code == 503, 3)
         for _ in range(4):
             body = stack.probe().json()
             assert (body["db"], body["redis"], body["queue_depth"]) == (True, False, None)
             assert stack.probe("/overview").json()["heartbeats"] is None
         assert "deal_scout_queue_depth NaN" in stack.probe("/metrics").text
         for _ in range(2):
-            began = time.monotonic()
-            answer = stack.api.post("/scouts")
-            assert time.monotonic() - began < 5
-            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+            started_at = time.monotonic()
+            response = stack.api.post("/scouts")
+            assert time.monotonic() - started_at < 5
+            assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     finally:
         stack.redis.thaw()
     stack.api.until("/health", 200, 10)
     stack.redis.client().delete("celery")
 
 
-def test_postgres_and_redis_crash_and_come_back(stack: Stack) -> None:
+def test_health_recovers_after_postgres_and_redis_crash(stack: Stack) -> None:
     for server, key in ((stack.postgres, "db"), (stack.redis, "redis")):
         server.kill()
         stack.api.until("/health", 503, 5)
@@ -180,7 +184,7 @@ def test_postgres_and_redis_crash_and_come_back(stack: Stack) -> None:
         assert stack.api.get("/deals").status_code == 200
 
 
-def test_checks_keep_their_connections_and_replace_lost_ones(stack: Stack) -> None:
+def test_checks_reuse_connections_and_replace_lost_ones(stack: Stack) -> None:
     query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'deal-scout health'"
     with stack.cursor() as cursor:
 
@@ -197,28 +201,28 @@ def test_checks_keep_their_connections_and_replace_lost_ones(stack: Stack) -> No
             thread.join()
         assert connections() == before
         cursor.execute(f"SELECT pg_terminate_backend(pid) FROM ({query}) AS ours")
-        servers.wait_until("they end", lambda: not connections() & before, 5)
+        servers.wait_until("the connections are closed", lambda: not connections() & before, 5)
         stack.api.until("/health", 200, 5)
         servers.wait_until(
-            "there are new ones", lambda: stack.probe() and len(connections()) == 2, 5
+            "there are new connections", lambda: stack.probe() and len(connections()) == 2, 5
         )
 
 
-def test_the_queue_holds_all_that_is_not_finished(stack: Stack) -> None:
+def test_queue_depth_counts_all_unfinished_tasks(stack: Stack) -> None:
     client = stack.redis.client()
-    client.rpush("celery", "waits")
-    client.rpush("taken", "on its way to a worker")
-    client.hset("unacked", "taken", "by a worker that is dead now")
+    client.rpush("celery", "queued")
+    client.rpush("taken", "in delivery to a worker")
+    client.hset("unacked", "taken", "by a worker that was killed")
     try:
-        servers.wait_until("all three count", lambda: stack.api.state()["queue_depth"] == 3, 5)
+        servers.wait_until("all three count", lambda: stack.api.health()["queue_depth"] == 3, 5)
     finally:
         client.flushall()
 
 
-def test_overview(stack: Stack) -> None:
+def test_overview_reports_the_boot_and_heartbeats(stack: Stack) -> None:
     health, overview = stack.probe().json(), stack.probe("/overview").json()
     assert list(overview) == [*health, "phases", "heartbeats"]
-    assert overview["phases"] == []  # nobody has recorded a boot
+    assert overview["phases"] == []  # there is no boot state
     assert overview["heartbeats"] == {"worker": None, "beat": None}
     client = stack.redis.client()
     client.set("deal-scout:heartbeat:worker", 1, px=86_400_000 - 40_000)
@@ -230,7 +234,7 @@ def test_overview(stack: Stack) -> None:
         "application_outcome=serving\napplication_ended=1063.75\n"
     )
     try:
-        servers.wait_until("the boot is seen", lambda: stack.probe("/overview").json()["phases"], 5)
+        servers.wait_until("it has phases", lambda: stack.probe("/overview").json()["phases"], 5)
         overview = stack.probe("/overview").json()
         assert 40 <= overview["heartbeats"]["worker"] < 60
         phases = [list(phase.values()) for phase in overview["phases"]]
@@ -244,53 +248,55 @@ def test_overview(stack: Stack) -> None:
         client.delete("deal-scout:heartbeat:worker")
 
 
-def test_schema_states(stack: Stack) -> None:
+def test_ready_depends_on_the_schema(stack: Stack) -> None:
     boot = Path(stack.environment["RUN_DIR"]) / "boot"
 
-    def schema_becomes(state: str, version: str) -> dict[str, object]:
+    def migrations_after(version: str, state: str) -> dict[str, object]:
         with stack.cursor() as cursor:
             cursor.execute("UPDATE alembic_version SET version_num = %s", [version])
-        servers.wait_until(state, lambda: stack.api.state()["migrations"] == state, 5)
+        servers.wait_until(state, lambda: stack.api.health()["migrations"] == state, 5)
         assert stack.probe("/health").status_code == 200
         assert stack.probe("/ready").status_code == (200 if state == "current" else 503)
-        lenient = 200 if state in ("current", "ahead") else 503
-        assert stack.probe("/ready?ahead=ok").status_code == lenient
+        status = 200 if state in ("current", "ahead") else 503
+        assert stack.probe("/ready?ahead=ok").status_code == status
         return stack.probe("/migrations").json()
 
-    pending = schema_becomes("behind", "0002_deals_checks")["pending"]
+    pending = migrations_after("0002_deals_checks", "behind")["pending"]
     assert pending == [HEAD]
     boot.write_text("phase=serving\nmigrations=failed\n")
-    schema_becomes("failed", "0002_deals_checks")
-    known = schema_becomes("ahead", "0009_from_the_future")
-    assert known == {"current": "0009_from_the_future", "head": HEAD, "pending": []}
-    schema_becomes("current", HEAD)  # in the background, after a degraded start
+    migrations_after("0002_deals_checks", "failed")
+    migrations = migrations_after("0009_from_the_future", "ahead")
+    assert migrations == {"current": "0009_from_the_future", "head": HEAD, "pending": []}
+    migrations_after(HEAD, "current")  # in the background, after a degraded start
     boot.unlink()
 
 
-def test_broken_scripts(
+def test_ready_recovers_when_invalid_revisions_are_fixed(
     environment: dict[str, str], project: Path, tmp_path: Path, stack: Stack
 ) -> None:
-    """Two heads cannot be current; the application serves all the same, and sees the repair."""
+    """A schema with two heads is never current, but the application serves."""
     processes.migrate(environment)
     other = add_revision(project, "0003_other", "pass", after="0002_deals_checks")
     with processes.serving(environment, tmp_path, cwd=project) as api:
-        assert api.state()["migrations"] == "unknown"
+        assert api.health()["migrations"] == "unknown"
         (tmp_path / "boot").write_text("migrations=failed\n")
-        servers.wait_until("failed", lambda: api.state()["migrations"] == "failed", 5)
+        servers.wait_until("failed", lambda: api.health()["migrations"] == "failed", 5)
         assert api.get("/ready").status_code == 503
         assert api.get("/migrations").json()["head"] == "0003_deals_newest,0003_other"
     other.write_text("revision = (\n")
     with processes.serving(environment, tmp_path, cwd=project) as api:
-        assert api.state()["migrations"] == "failed"
+        assert api.health()["migrations"] == "failed"
         other.unlink()
         api.until("/ready", 200, 5)
 
 
-def test_starts_without_anything(tmp_path: Path) -> None:
-    nobody = {"DB_HOST": "127.0.0.1", "DB_PORT": "1", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1"}
-    environment = servers.clean_environment(**nobody, RUN_DIR=str(tmp_path))
-    with processes.serving(environment, tmp_path) as api:
-        body = api.state()
+def test_application_starts_without_postgres_and_redis(tmp_path: Path) -> None:
+    no_servers = servers.clean_environment(
+        **{"DB_HOST": "127.0.0.1", "DB_PORT": "1", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1"},
+        RUN_DIR=str(tmp_path),
+    )
+    with processes.serving(no_servers, tmp_path) as api:
+        body = api.health()
         assert (body["db"], body["redis"], body["migrations"]) == (False, False, "unknown")
         assert api.get("/live").status_code == 200
         assert api.get("/migrations").json() == {"current": None, "head": HEAD, "pending": None}
@@ -298,8 +304,8 @@ def test_starts_without_anything(tmp_path: Path) -> None:
         assert api.post("/scouts").status_code == 503
 
 
-def test_the_responder_is_dismissed(environment: dict[str, str], tmp_path: Path) -> None:
-    """It is a child of the process that becomes Uvicorn."""
+def test_application_stops_the_responder(environment: dict[str, str], tmp_path: Path) -> None:
+    """The responder is a child of the process that becomes Uvicorn."""
     port = servers.free_port()
     script = f"sleep 1000 & export RESPONDER_PID=$!; exec uvicorn app.main:app --port {port}"
     environment["PATH"] = f"{processes.BIN}{os.pathsep}{environment['PATH']}"
@@ -309,9 +315,9 @@ def test_the_responder_is_dismissed(environment: dict[str, str], tmp_path: Path)
         assert psutil.Process(process.process.pid).children() == []
 
 
-def test_no_answer_and_no_log_holds_a_secret(stack: Stack) -> None:
+def test_responses_and_log_contain_no_secret(stack: Stack) -> None:
     texts = [stack.probe(path).text for path in (*PROBES, "/deals")]
-    texts.append(stack.api.process.log())  # of all the faults above, too
+    texts.append(stack.api.process.log())  # includes all the faults above
     for text in texts:
         assert servers.PASSWORD not in text
         assert "p%40ss" not in text

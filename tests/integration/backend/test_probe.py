@@ -1,4 +1,4 @@
-"""Swarm's probe, backend/probe.sh: /ready decides until it was ready once, /live from then on."""
+"""Swarm's health check, backend/probe.sh: /ready until it succeeds once, then /live."""
 
 import shutil
 import subprocess
@@ -16,15 +16,15 @@ pytestmark = pytest.mark.skipif(not shutil.which("wget"), reason="no wget; the i
 
 class Application:
     def __init__(self):
-        self.status = {"/ready": 503, "/live": 200}
-        self.asked = []
+        self.statuses = {"/ready": 503, "/live": 200}
+        self.requests = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 path = self.path.partition("?")[0]
-                outer.asked.append(path)
-                self.send_response(outer.status[path])
+                outer.requests.append(path)
+                self.send_response(outer.statuses[path])
                 self.end_headers()
 
             def log_message(self, *_):
@@ -35,11 +35,11 @@ class Application:
 
 @pytest.fixture
 def application():
-    made = Application()
-    threading.Thread(target=made.server.serve_forever, daemon=True).start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    application = Application()
+    threading.Thread(target=application.server.serve_forever, daemon=True).start()
+    yield application
+    application.server.shutdown()
+    application.server.server_close()
 
 
 def probe(port, folder):
@@ -51,26 +51,26 @@ def probe(port, folder):
     )
 
 
-def test_a_replica_is_up_once_it_is_ready_and_stays_up_while_it_lives(application, tmp_path):
+def test_probe_uses_ready_until_it_succeeds_and_then_live(application, tmp_path):
     port = application.server.server_port
     assert probe(port, tmp_path).returncode != 0
-    application.status["/ready"] = 200
+    application.statuses["/ready"] = 200
     assert probe(port, tmp_path).returncode == 0
-    application.status["/ready"] = 503  # the database is away: no reason to be replaced
+    application.statuses["/ready"] = 503  # a database outage is no reason to replace a replica
     assert probe(port, tmp_path).returncode == 0
-    application.status["/live"] = 500
+    application.statuses["/live"] = 500
     assert probe(port, tmp_path).returncode != 0
-    assert application.asked == ["/ready", "/ready", "/live", "/live"]
+    assert application.requests == ["/ready", "/ready", "/live", "/live"]
 
 
-def test_a_new_boot_must_be_ready_anew(application, tmp_path):
-    application.status["/ready"] = 200
+def test_probe_uses_ready_again_after_a_new_boot(application, tmp_path):
+    application.statuses["/ready"] = 200
     probe(application.server.server_port, tmp_path)
-    assert progress.was_ready(tmp_path).exists()
-    progress.begin(tmp_path)
-    assert not progress.was_ready(tmp_path).exists()
+    assert progress.was_ready_file(tmp_path).exists()
+    progress.start(tmp_path)
+    assert not progress.was_ready_file(tmp_path).exists()
 
 
-def test_nobody_there_is_no_success(tmp_path):
+def test_probe_fails_when_nothing_listens(tmp_path):
     assert probe(free_port(), tmp_path).returncode != 0
-    assert not progress.was_ready(tmp_path).exists()
+    assert not progress.was_ready_file(tmp_path).exists()

@@ -1,4 +1,4 @@
-"""The database's revision against the scripts: the comparison, and the command."""
+"""The comparison of the database's revision with the scripts, and its command."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ ALL = ["0001_deals", "0002_deals_checks", "0003_deals_newest"]
         (None, ("a",), Schema(("a",), None, None)),
     ],
 )
-def test_compare(
+def test_schema_compare(
     scripts: Scripts | None, current: tuple[str, ...] | None, expected: Schema
 ) -> None:
     assert compare(scripts, current) == expected
 
 
-def test_body_joins_several_revisions() -> None:
+def test_schema_body_joins_several_revisions() -> None:
     assert compare(FORK, ("b", "c")).body() == {"current": "b,c", "head": "b,c", "pending": []}
     assert Schema().body() == {"current": None, "head": None, "pending": None}
 
 
-def show(env: dict[str, str], cwd: Path = processes.ROOT) -> dict[str, object]:
+def report(env: dict[str, str], cwd: Path = processes.ROOT) -> dict[str, object]:
     result = processes.run("python", "-m", "app.health.schema", env=env, cwd=cwd)
     assert (result.returncode, result.stderr) == (0, "")
     return json.loads(result.stdout)
 
 
-def test_the_command(environment: dict[str, str], project: Path) -> None:
-    known = {"head": ALL[-1], "known": ALL}
-    assert show(environment) == {"current": None, "pending": ALL} | known
+def test_schema_command_reports_the_revisions(environment: dict[str, str], project: Path) -> None:
+    scripts = {"head": ALL[-1], "known": ALL}
+    assert report(environment) == {"current": None, "pending": ALL} | scripts
     processes.migrate(environment, ALL[0])
-    assert show(environment) == {"current": ALL[0], "pending": ALL[1:]} | known
+    assert report(environment) == {"current": ALL[0], "pending": ALL[1:]} | scripts
     processes.add_revision(project, "0003_other", "pass", after=ALL[1])
-    forked = show(environment, project)
+    forked = report(environment, project)
     assert forked["head"] == "0003_deals_newest,0003_other"
     assert forked["pending"][0] == ALL[1]
     assert set(forked["pending"]) == {*ALL[1:], "0003_other"}
@@ -72,7 +72,7 @@ def test_the_command(environment: dict[str, str], project: Path) -> None:
         {"DATABASE_URL": "postgresql://scout:p@ss@word@host/name"},
     ],
 )
-def test_an_error_is_one_line_without_the_password(
+def test_schema_command_prints_errors_in_one_line_without_the_password(
     environment: dict[str, str], change: dict[str, str]
 ) -> None:
     result = processes.run(
@@ -84,7 +84,9 @@ def test_an_error_is_one_line_without_the_password(
         assert secret not in result.stderr
 
 
-def test_broken_scripts_are_an_error_too(environment: dict[str, str], project: Path) -> None:
+def test_schema_command_fails_on_an_invalid_revision(
+    environment: dict[str, str], project: Path
+) -> None:
     (project / "alembic" / "versions" / "0004_typo.py").write_text("revision = (\n")
     result = processes.run("python", "-m", "app.health.schema", env=environment, cwd=project)
     assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""Feeds: those that ship, those on the web, and those that are none."""
+"""Feeds: built-in, on the web, and invalid."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def site() -> Iterator[str]:
         server.shutdown()
 
 
-def test_the_sample_is_all_deals() -> None:
+def test_sample_feed_has_only_valid_deals() -> None:
     deals, rejected = scouting.read("sample")
     assert (len(deals), rejected) == (12, 0)
     assert len({deal.url for deal in deals}) == 12
 
 
-def test_what_is_no_deal_is_counted_and_left_out(site: str) -> None:
+def test_feed_skips_and_counts_invalid_deals(site: str) -> None:
     deals, rejected = scouting.read(f"{site}/good")
     assert ([deal.title for deal in deals], rejected) == (["Shoes"], 3)
 
@@ -69,7 +69,7 @@ def test_what_is_no_deal_is_counted_and_left_out(site: str) -> None:
         ("missing", "127.0.0.1 answered 404"),
     ],
 )
-def test_what_is_no_feed(site: str, page: str, reason: str) -> None:
+def test_feed_is_rejected_with_a_reason(site: str, page: str, reason: str) -> None:
     with pytest.raises(scouting.BadFeed, match=f"^{reason}$"):
         scouting.read(f"{site}/{page}?key=secret")
 
@@ -85,11 +85,11 @@ def test_what_is_no_feed(site: str, page: str, reason: str) -> None:
         "http://u:p@a.example/",
     ],
 )
-def test_no_name_reaches_another_file(feed: str) -> None:
-    with pytest.raises(scouting.BadFeed, match=r"^neither the name of a shipped feed nor"):
+def test_feed_name_cannot_read_another_file(feed: str) -> None:
+    with pytest.raises(scouting.BadFeed, match=r"^neither the name of a built-in feed nor"):
         scouting.read(feed)
 
 
-def test_nobody_there() -> None:
-    with pytest.raises(scouting.BadFeed, match=r"^127\.0\.0\.1 cannot be read: ConnectError$"):
+def test_feed_is_rejected_when_the_server_is_down() -> None:
+    with pytest.raises(scouting.BadFeed, match=r"^download from 127\.0\.0\.1 failed: ConnectError"):
         scouting.read("http://127.0.0.1:1/feed?key=secret")

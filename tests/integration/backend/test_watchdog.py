@@ -1,89 +1,89 @@
-"""When the watchdog ends the application: its judgement, and the count that outlives it."""
+"""When the watchdog stops the application, and the restart count that survives it."""
+
+import os
 
 import pytest
-from app.boot.watchdog import LONGEST, Count, Judge, Look
+from app.boot.watchdog import MAX_LIMIT, CheckResult, FailureTimer, RestartCount
 
-FINE = Look(live=True, healthy=True, health="HTTP 200")
-SICK = Look(live=True, healthy=False, health="HTTP 503, no answer from database")
-HUNG = Look(live=False, healthy=False, health="no answer")
-
-
-def verdicts(judge, *looks, every=5.0):
-    return [judge.see(look, every) for look in looks]
+HEALTHY = CheckResult(live=True, healthy=True, details="HTTP 200")
+UNHEALTHY = CheckResult(live=True, healthy=False, details="HTTP 503, no answer from database")
+HUNG = CheckResult(live=False, healthy=False, details="no answer")
 
 
-def test_it_waits_for_the_limit_and_says_why():
-    judge = Judge(health_after=300, live_after=30, restarts=0, every=5)
-    *before, last = verdicts(judge, *[SICK] * 60)
+def reasons(timer, *results, interval=5.0):
+    return [timer.add(result, interval) for result in results]
+
+
+def test_watchdog_reports_the_reason_at_the_health_limit():
+    timer = FailureTimer(health_after=300, live_after=30, restarts=0, interval=5)
+    *before, last = reasons(timer, *[UNHEALTHY] * 60)
     assert not any(before)
     assert last == "/health has failed for 300s (HTTP 503, no answer from database)"
 
 
-def test_a_hung_application_ends_sooner():
-    judge = Judge(health_after=300, live_after=30, restarts=5, every=5)
-    *before, last = verdicts(judge, *[HUNG] * 6)
+def test_watchdog_stops_a_hung_application_at_the_live_limit():
+    timer = FailureTimer(health_after=300, live_after=30, restarts=5, interval=5)
+    *before, last = reasons(timer, *[HUNG] * 6)
     assert not any(before)
     assert last == "/live has not answered for 30s"
 
 
-def test_one_good_answer_begins_anew():
-    judge = Judge(health_after=20, live_after=10, restarts=0, every=5)
-    assert not any(verdicts(judge, *[SICK, SICK, SICK, FINE] * 5))
-    assert not any(verdicts(judge, *[HUNG, SICK] * 1, FINE))
+def test_watchdog_resets_after_one_success():
+    timer = FailureTimer(health_after=20, live_after=10, restarts=0, interval=5)
+    assert not any(reasons(timer, *[UNHEALTHY, UNHEALTHY, UNHEALTHY, HEALTHY] * 5))
+    assert not any(reasons(timer, HUNG, UNHEALTHY, HEALTHY))
 
 
 @pytest.mark.parametrize(
-    ("restarts", "limit"), [(0, 300), (1, 600), (3, 2400), (4, LONGEST), (32, LONGEST)]
+    ("restarts", "limit"), [(0, 300), (1, 600), (3, 2400), (4, MAX_LIMIT), (32, MAX_LIMIT)]
 )
-def test_the_limit_doubles_up_to_an_hour(restarts, limit):
-    assert Judge(300, 30, restarts, 5).health_limit == limit
+def test_watchdog_limit_doubles_up_to_an_hour(restarts, limit):
+    assert FailureTimer(300, 30, restarts, 5).health_limit == limit
 
 
-def test_a_longer_limit_of_the_users_own_stays():
-    assert Judge(7200, 30, 2, 5).health_limit == 7200
+def test_watchdog_keeps_a_configured_limit_above_an_hour():
+    assert FailureTimer(7200, 30, 2, 5).health_limit == 7200
 
 
-def test_a_healthy_period_halves_it_again():
-    judge = Judge(300, 30, 3, 5)
-    judge.see(FINE, 5)
-    assert (judge.restarts, judge.health_limit) == (0, 300)
+def test_watchdog_limit_resets_when_healthy():
+    timer = FailureTimer(300, 30, 3, 5)
+    timer.add(HEALTHY, 5)
+    assert (timer.restarts, timer.health_limit) == (0, 300)
 
 
-@pytest.mark.parametrize("look", [SICK, HUNG])
-def test_zero_turns_a_limit_off(look):
-    assert not any(verdicts(Judge(0, 0, 0, 5), *[look] * 1000))
+@pytest.mark.parametrize("result", [UNHEALTHY, HUNG])
+def test_watchdog_limit_of_zero_is_off(result):
+    assert not any(reasons(FailureTimer(0, 0, 0, 5), *[result] * 1000))
 
 
-def test_time_in_which_everything_was_frozen_does_not_count():
-    judge = Judge(300, 30, 0, 5)
-    assert judge.see(HUNG, 86400) == ""
+def test_watchdog_ignores_time_in_which_the_machine_was_frozen():
+    timer = FailureTimer(300, 30, 0, 5)
+    assert timer.add(HUNG, 86400) == ""
 
 
-def test_the_count_outlives_the_watchdog(tmp_path):
-    assert Count(tmp_path).read() == 0
-    Count(tmp_path).write(3)
-    assert Count(tmp_path).read() == 3
+def test_restart_count_is_persistent(tmp_path):
+    assert RestartCount(tmp_path).read() == 0
+    RestartCount(tmp_path).write(3)
+    assert RestartCount(tmp_path).read() == 3
 
 
 @pytest.mark.parametrize("text", ["", "many", "-5", "1e99", "\x00"])
-def test_a_damaged_count_is_none(tmp_path, text):
-    Count(tmp_path).write(1)
+def test_restart_count_is_zero_when_the_file_is_invalid(tmp_path, text):
+    RestartCount(tmp_path).write(1)
     next(tmp_path.glob("watchdog-*")).write_text(text)
-    assert Count(tmp_path).read() == 0
+    assert RestartCount(tmp_path).read() == 0
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, capfd):
-    Count(tmp_path / "missing").write(1)
+def test_restart_count_warns_when_the_folder_is_not_writable(tmp_path, capfd):
+    RestartCount(tmp_path / "missing").write(1)
     assert "[entrypoint] WARNING: STATE_DIR" in capfd.readouterr().out
 
 
-def test_counts_of_containers_that_are_gone_are_cleaned_up(tmp_path):
-    import os
-
-    old, young = tmp_path / "watchdog-gone", tmp_path / "watchdog-beside"
-    for file in (old, young):
+def test_restart_count_deletes_old_files_of_other_containers(tmp_path):
+    old, recent = tmp_path / "watchdog-old", tmp_path / "watchdog-recent"
+    for file in (old, recent):
         file.write_text("2\n")
     os.utime(old, (0, 0))
-    Count(tmp_path).write(1)
+    RestartCount(tmp_path).write(1)
     assert not old.exists()
-    assert young.exists()
+    assert recent.exists()

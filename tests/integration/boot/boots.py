@@ -1,4 +1,4 @@
-"""One run of the real entrypoint, and the stand-ins for the commands that it runs."""
+"""Run the real entrypoint with stubs for the commands that it starts."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from harness import servers
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "backend" / "entrypoint.sh"
 BANNER = "=" * 44
-MARK = "BOOT_TEST"  # in the environment of everything that a boot starts
+MARK = "BOOT_TEST"  # in the environment of every process that a boot starts
 
-# The smallest application that takes the socket over as ours does.
+# A minimal application that takes over the socket as the real one does.
 APPLICATION = """
 import os
-from app.boot.startup import end_responder
+from app.boot.startup import stop_responder
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
-        end_responder()
+        stop_responder()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -44,7 +44,7 @@ async def app(scope, receive, send):
 
 
 class Boot:
-    """A boot in `folder`: what is in `folder/bin` comes first in PATH, `folder` in PYTHONPATH."""
+    """A boot in `folder`, with `folder/bin` first in PATH and `folder` in PYTHONPATH."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         self.folder = folder
@@ -73,7 +73,7 @@ class Boot:
         return self
 
     def stub(self, name: str, script: str) -> None:
-        """Put a shell script into PATH. It may use $FOLDER."""
+        """Add a shell script to PATH. It may use $FOLDER."""
         file = self.bin / name
         file.write_text(f"#!/bin/sh\nFOLDER='{self.folder}'\n{script}\n")
         file.chmod(0o755)
@@ -101,7 +101,7 @@ class Boot:
 
     @property
     def markers(self) -> list[str]:
-        """The entrypoint's own lines, without their prefix."""
+        """The lines of the entrypoint, without the prefix."""
         return [
             line.removeprefix("[entrypoint] ")
             for line in self.out.splitlines()
@@ -109,7 +109,7 @@ class Boot:
         ]
 
     def from_migrations_on(self) -> list[str]:
-        """The markers behind the one that announces the migrations."""
+        """Return the markers after the one that announces the migrations."""
         return self.markers[self.markers.index("Running database migrations...") + 1 :]
 
     @property
@@ -120,14 +120,14 @@ class Boot:
         return {}
 
     def until(self, line: str, seconds: float = 60.0) -> Boot:
-        """Wait for a line of the log that begins with `line`."""
+        """Wait for a marker that starts with `line`."""
 
-        def there() -> bool:
+        def is_logged() -> bool:
             assert self.process.poll() is None or any(m.startswith(line) for m in self.markers)
             return any(marker.startswith(line) for marker in self.markers)
 
         try:
-            servers.wait_until(line, there, seconds)
+            servers.wait_until(line, is_logged, seconds)
         except AssertionError as error:
             raise AssertionError(f"{line!r} not in:\n{self.out}\n{self.err}") from error
         return self
@@ -138,13 +138,13 @@ class Boot:
     def ask(
         self, path: str, method: str = "GET", body: str | None = None
     ) -> tuple[int, dict[str, str], str]:
-        """Status, headers with small letters and text of one answer."""
+        """Return the status, the headers with lower-case names and the text of one response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request(method, path, body)
-            answer = connection.getresponse()
-            headers = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, headers, answer.read().decode()
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, headers, response.read().decode()
 
     def health(self) -> dict[str, object]:
         return json.loads(self.ask("/health")[2])
@@ -154,21 +154,21 @@ class Boot:
         return self
 
     def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> tuple[int, float]:
-        """Signal it; its exit code and how long it took."""
-        began = time.monotonic()
+        """Send a signal and return the exit code and the duration in seconds."""
+        started_at = time.monotonic()
         self.process.send_signal(how)
         code = self.process.wait(seconds)
-        return code, time.monotonic() - began
+        return code, time.monotonic() - started_at
 
     def family(self) -> list[psutil.Process]:
-        """Every living process that came of this boot."""
-        members = []
+        """Return every running process of this boot."""
+        processes = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                ours = process.environ().get(MARK) == self.mark
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
-                    members.append(process)
-        return members
+                has_mark = process.environ().get(MARK) == self.mark
+                if has_mark and process.status() != psutil.STATUS_ZOMBIE:
+                    processes.append(process)
+        return processes
 
     def commands(self) -> list[str]:
         commands = []
@@ -178,9 +178,9 @@ class Boot:
         return commands
 
     def clean_up(self) -> None:
-        """Kill what is left, and see that no secret was told."""
+        """Kill all processes of this boot, and check that the output contains no secret."""
         if self.process:
-            # By its number: while a process replaces its program, its environment cannot be read.
+            # By its id: during an exec, the environment of a process cannot be read.
             self.process.kill()
             self.process.wait(10)
         for process in self.family():

@@ -1,4 +1,4 @@
-"""Boots of the real entrypoint, on its own or against the shared servers."""
+"""Boots of the real entrypoint, without servers or with the shared ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if sys.platform == "win32":
 
 @pytest.fixture(params=["dash", "bash", "busybox"])
 def shell(request: pytest.FixtureRequest) -> str:
-    """The path of each shell that /bin/sh may be."""
+    """Return the path of a shell; one for each shell that /bin/sh may be."""
     path = shutil.which(request.param)
     if path is None:
         pytest.skip(f"{request.param} is not installed")
@@ -27,7 +27,7 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def boot(environment: dict[str, str], tmp_path: Path) -> Iterator[Boot]:
-    """A boot against the shared servers, not started yet."""
+    """Yield a boot that uses the shared servers and is not started."""
     boot = Boot(tmp_path, environment)
     yield boot
     boot.clean_up()
@@ -35,15 +35,18 @@ def boot(environment: dict[str, str], tmp_path: Path) -> Iterator[Boot]:
 
 @pytest.fixture
 def lone_boot(tmp_path: Path) -> Iterator[Boot]:
-    """A boot without any server."""
-    nobody = {"DB_HOST": "127.0.0.1", "DB_PORT": "1", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1"}
-    boot = Boot(tmp_path, servers.clean_environment(**nobody, DB_WAIT_TIMEOUT="1"))
+    """Yield a boot that has no servers and is not started."""
+    addresses = {
+        **{"DB_HOST": "127.0.0.1", "DB_PORT": "1"},
+        **{"REDIS_HOST": "127.0.0.1", "REDIS_PORT": "1"},
+    }
+    boot = Boot(tmp_path, servers.clean_environment(**addresses, DB_WAIT_TIMEOUT="1"))
     yield boot
     boot.clean_up()
 
 
 @pytest.fixture(scope="module")
 def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
-    """One to stop and to freeze, running at first."""
+    """Run a Postgres that tests may stop and freeze."""
     with servers.running(servers.make_postgres(tmp_path_factory.mktemp("own"))) as server:
         yield server

@@ -1,4 +1,4 @@
-"""From the responder to the application: the same socket, and nobody is refused."""
+"""The handover from the responder to the application: one socket, and no refused connection."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ UNWATCHED = {"HEALTH_RESTART_AFTER": "0", "LIVE_RESTART_AFTER": "0"}
 
 @pytest.fixture
 def real(boot: Boot) -> Boot:
-    """A boot with the real Uvicorn and a small application that takes its time to start."""
+    """Return a boot with the real Uvicorn and a small application that starts slowly."""
     (boot.bin / "uvicorn").unlink()
     (boot.folder / "application.py").write_text(f"import time; time.sleep(1)\n{APPLICATION}")
     return boot
 
 
-def test_nobody_is_refused_during_a_boot(real: Boot) -> None:
+def test_boot_refuses_no_connection(real: Boot) -> None:
     real.stub("alembic", "[ -e $FOLDER/tried ] || { touch $FOLDER/tried; exit 1; }")
-    answers: list[object] = []
+    results: list[object] = []
     done = threading.Event()
 
     def poll() -> None:
         while not done.wait(0.02):
             try:
-                answers.append(real.health()["phase"])
+                results.append(real.health()["phase"])
             except (OSError, http.client.HTTPException, ValueError) as error:
-                answers.append(error)
+                results.append(error)
 
     pollers = [threading.Thread(target=poll) for _ in range(4)]
     command = "uvicorn application:app --fd 3"
@@ -45,24 +45,24 @@ def test_nobody_is_refused_during_a_boot(real: Boot) -> None:
     for poller in pollers:
         poller.start()
     try:
-        servers.wait_until("it answers", lambda: answers and isinstance(answers[-1], str), 10)
-        servers.wait_until("it serves", lambda: answers[-1] == "serving")
-        count = len(answers)
-        servers.wait_until("more answers", lambda: len(answers) > count + 50)
+        servers.wait_until("it answers", lambda: results and isinstance(results[-1], str), 10)
+        servers.wait_until("it serves", lambda: results[-1] == "serving")
+        count = len(results)
+        servers.wait_until("more responses", lambda: len(results) > count + 50)
     finally:
         done.set()
         for poller in pollers:
             poller.join()
-    while isinstance(answers[0], ConnectionRefusedError):
-        del answers[0]
-    assert set(answers) <= {"waiting", "migrating", "serving"}
-    assert len(answers) > 50
-    assert answers[-1] == "serving"
-    # The application alone is left, in the entrypoint's own process.
+    while isinstance(results[0], ConnectionRefusedError):
+        del results[0]
+    assert set(results) <= {"waiting", "migrating", "serving"}
+    assert len(results) > 50
+    assert results[-1] == "serving"
+    # Only the application is running, in the process of the entrypoint.
     assert [process.pid for process in real.family()] == [real.process.pid]
 
 
-def test_a_request_under_way_is_answered(real: Boot) -> None:
+def test_handover_answers_an_in_flight_request(real: Boot) -> None:
     real.start(UVICORN_CMD="uvicorn application:app --fd 3").until_it_serves()
     with socket.create_connection(("127.0.0.1", real.port), 5) as client:
         client.sendall(b"GET /live HTTP/1.1\r\n")
@@ -79,40 +79,40 @@ def test_a_request_under_way_is_answered(real: Boot) -> None:
     servers.wait_until("it serves", lambda: real.health() == SERVING)
 
 
-# Responders on one socket, one after the other, each for a moment; the last until stdin ends.
+# Responders on one socket, one after the other, each for a moment; the last until stdin is closed.
 RESPONDERS = """
 import os, signal, socket, sys, time
 from app import settings
-from app.boot.responder import answer
+from app.boot.responder import serve
 
 listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=2048)
-config, parent, before = settings.load(), os.getpid(), 0
+config, parent, previous = settings.load(), os.getpid(), 0
 for _ in range(61):
     responder = os.fork()
     if responder == 0:
-        answer(listener, config, parent)
+        serve(listener, config, parent)
         os._exit(0)
     time.sleep(0.05)
-    if before:
-        os.kill(before, signal.SIGTERM)
-        os.waitpid(before, 0)
-    before = responder
+    if previous:
+        os.kill(previous, signal.SIGTERM)
+        os.waitpid(previous, 0)
+    previous = responder
 print("done", flush=True)
 sys.stdin.read()
 """
 
 
-def test_no_request_is_lost_in_many_handovers(lone_boot: Boot) -> None:
-    """Requests without a pause: some are accepted in the very moment in which a responder ends."""
-    answers: list[object] = []
+def test_handover_loses_no_request(lone_boot: Boot) -> None:
+    """With continuous requests, some are accepted at the moment when a responder stops."""
+    results: list[object] = []
     done = threading.Event()
 
     def poll() -> None:
         while not done.is_set():
             try:
-                answers.append(lone_boot.ask("/live")[0])
+                results.append(lone_boot.ask("/live")[0])
             except (OSError, http.client.HTTPException) as error:
-                answers.append(error)
+                results.append(error)
 
     command, pipe = [sys.executable, "-c", RESPONDERS], subprocess.PIPE
     with subprocess.Popen(command, env=lone_boot.environ, stdin=pipe, stdout=pipe) as process:
@@ -127,37 +127,37 @@ def test_no_request_is_lost_in_many_handovers(lone_boot: Boot) -> None:
             for poller in pollers:
                 poller.join()
             process.stdin.close()
-    assert len(answers) > 1000
-    assert set(answers) == {200}
+    assert len(results) > 1000
+    assert set(results) == {200}
 
 
-def test_a_command_that_binds_the_port_itself(real: Boot) -> None:
-    """Whatever it serves: it need not know of a responder."""
-    unaware = APPLICATION.replace("        end_responder()\n", "")
+def test_handover_to_a_command_that_binds_the_port(real: Boot) -> None:
+    """Such an application does not need to stop the responder."""
+    unaware = APPLICATION.replace("        stop_responder()\n", "")
     (real.folder / "application.py").write_text(unaware)
     command = "uvicorn application:app --host 127.0.0.1 --port $PORT"
     real.start(UVICORN_CMD=command, **UNWATCHED)
     real.until_it_serves()
 
-    def serves() -> bool:
-        # What the responder had accepted when it was ended is reset.
+    def is_serving() -> bool:
+        # Connections that the responder had accepted are reset when it stops.
         with contextlib.suppress(ConnectionError):
             return servers.is_listening(real.port) and real.health() == SERVING
         return False
 
-    servers.wait_until("it serves", serves)
+    servers.wait_until("it serves", is_serving)
     assert [process.pid for process in real.family()] == [real.process.pid]
 
 
-def test_the_port_in_braces(boot: Boot) -> None:
+def test_uvicorn_cmd_expands_port_in_braces(boot: Boot) -> None:
     boot.start(UVICORN_CMD="uvicorn 'a b' --port=${PORT} $HOME").until_it_serves()
     servers.wait_until("it runs", lambda: f"\nuvicorn a b --port={boot.port} $HOME\n" in boot.out)
 
 
-def test_small_answers_are_not_delayed(boot: Boot) -> None:
-    """Uvicorn leaves TCP_NODELAY alone on an inherited socket: accepted ones must have it."""
+def test_accepted_sockets_have_tcp_nodelay(boot: Boot) -> None:
+    """Uvicorn does not set TCP_NODELAY on an inherited socket."""
     code = (
-        "import socket; from app.boot.startup import end_responder; end_responder()\n"
+        "import socket; from app.boot.startup import stop_responder; stop_responder()\n"
         "listener = socket.socket(fileno=3); listener.setblocking(True); print('here', flush=True)\n"
         "client = listener.accept()[0]\n"
         "print(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))"

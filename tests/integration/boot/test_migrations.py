@@ -1,4 +1,4 @@
-"""The migrations of a boot: attempts, delays, causes, and what goes on in the background."""
+"""The migrations of a boot: attempts, delays, causes and retries in the background."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ CAUSE = (
 INFO = "echo 'INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.' >&2\n"
 
 
-def test_six_failures_take_126_seconds_and_the_application_starts(boot: Boot, shell: str) -> None:
-    """R4: the delays that it asks `sleep` for, the one after the sixth failure too."""
-    boot.stub("sleep", 'echo "$@" >> $FOLDER/slept')
+def test_application_starts_after_six_failed_migrations_in_126_seconds(
+    boot: Boot, shell: str
+) -> None:
+    """R4: the arguments of `sleep`, including the delay after the sixth failure."""
+    boot.stub("sleep", 'echo "$@" >> $FOLDER/delays')
     boot.stub("alembic", TRACEBACK)
     boot.stub("uvicorn", "exec tail -f /dev/null")
     boot.use_shell(shell).start().until_it_serves()
     delays = [2, 4, 8, 16, 32, 64]
-    assert [int(line) for line in (boot.folder / "slept").read_text().split()] == delays
+    assert [int(line) for line in (boot.folder / "delays").read_text().split()] == delays
     assert sum(delays) == 126
     expected = []
     for attempt, delay in enumerate(delays, 1):
@@ -62,7 +64,7 @@ def test_six_failures_take_126_seconds_and_the_application_starts(boot: Boot, sh
     assert boot.state["migrations"] == boot.state["migrations_outcome"] == "failed"
 
 
-def test_the_second_attempt_may_succeed(boot: Boot) -> None:
+def test_migrations_are_applied_by_the_second_attempt(boot: Boot) -> None:
     boot.stub("alembic", "[ -e $FOLDER/tried ] || { touch $FOLDER/tried; exit 3; }")
     boot.start(MIGRATE_DELAYS="0.1 0.2").until_it_serves()
     assert boot.from_migrations_on()[:-2] == [
@@ -76,7 +78,7 @@ def test_the_second_attempt_may_succeed(boot: Boot) -> None:
     assert boot.state["migrations"] == "applied"
 
 
-def test_a_failure_is_shown_once_and_all_else_always(boot: Boot) -> None:
+def test_migrations_log_a_repeated_failure_once_and_other_output_always(boot: Boot) -> None:
     """F12: the log names the cause once, clearly."""
     boot.stub("alembic", INFO + "printf '  FAILED:'; sleep 0.1; echo ' so'\n" + TRACEBACK)
     boot.start(MIGRATE_DELAYS="0.1 0.1 0.1").until_it_serves()
@@ -86,12 +88,12 @@ def test_a_failure_is_shown_once_and_all_else_always(boot: Boot) -> None:
     assert boot.err.count("Context impl") >= 3
 
 
-def test_another_cause_is_told_again(boot: Boot) -> None:
+def test_migrations_log_each_new_cause(boot: Boot) -> None:
     boot.stub("alembic", f"[ -e $FOLDER/tried ] || {{ touch $FOLDER/tried; exit 3; }}\n{TRACEBACK}")
     boot.start(MIGRATE_DELAYS="0.1 0.1 0.1").until_it_serves()
     causes = [marker for marker in boot.markers if marker.startswith("Cause: ")]
     assert causes[:3] == ["Cause: no output", f"Cause: {CAUSE}", "Cause: the same as before."]
-    assert boot.err.count("Traceback") == 2  # the one with its own cause
+    assert boot.err.count("Traceback") == 2  # one traceback with the exception that caused it
 
 
 @pytest.mark.parametrize(
@@ -107,13 +109,13 @@ def test_another_cause_is_told_again(boot: Boot) -> None:
         ("printf 'one\\n\\377two\\n\\n' >&2", "\ufffdtwo"),
     ],
 )
-def test_the_cause_is_found(boot: Boot, output: str, cause: str) -> None:
+def test_migrations_log_the_cause(boot: Boot, output: str, cause: str) -> None:
     boot.stub("alembic", f"{output}; exit 255")
     boot.start(MIGRATE_DELAYS="30").until(f"Cause: {cause}")
     boot.until("✗ Alembic exited with code 255.")
 
 
-def test_output_passes_through_while_it_runs(boot: Boot) -> None:
+def test_migrations_relay_output_while_running(boot: Boot) -> None:
     boot.stub("alembic", INFO + "printf 'half a line'; exec sleep 60")
     boot.start()
     servers.wait_until("stdout", lambda: boot.out.endswith("half a line"))
@@ -124,47 +126,47 @@ def test_output_passes_through_while_it_runs(boot: Boot) -> None:
     assert (health["phase"], health["attempt"], health["attempts"]) == ("migrating", 1, 6)
 
 
-def test_an_attempt_is_limited(boot: Boot) -> None:
+def test_migrations_stop_an_attempt_after_the_timeout(boot: Boot) -> None:
     boot.stub("alembic", "sleep 61 & sleep 61")
     boot.start(MIGRATE_TIMEOUT="0.3", MIGRATE_DELAYS="60").until("Starting without them")
     assert boot.from_migrations_on()[1:3] == [
-        "Cause: it took longer than MIGRATE_TIMEOUT, 0.3s, and was ended",
+        "Cause: stopped after MIGRATE_TIMEOUT, 0.3s",
         "✗ Alembic exited with code 124.",
     ]
     assert "sleep 61" not in boot.commands()
 
 
-def test_zero_is_no_limit(boot: Boot) -> None:
+def test_migrate_timeout_of_zero_is_no_limit(boot: Boot) -> None:
     boot.stub("alembic", "sleep 0.5")
     boot.start(MIGRATE_TIMEOUT="0").until("✓ Migrations applied successfully.")
 
 
-def test_a_killed_attempt_is_retried(boot: Boot) -> None:
+def test_migrations_retry_a_killed_attempt(boot: Boot) -> None:
     boot.stub("alembic", "[ -e $FOLDER/tried ] || { touch $FOLDER/tried; kill -9 $$; }")
     boot.start(MIGRATE_DELAYS="0.1 0.1").until("✓ Migrations applied successfully.")
-    assert "Cause: it was ended by signal 9" in boot.markers
+    assert "Cause: killed by signal 9" in boot.markers
     assert "✗ Alembic exited with code 137." in boot.markers
 
 
-def test_the_socket_is_closed_to_alembic(boot: Boot) -> None:
+def test_alembic_does_not_inherit_the_socket(boot: Boot) -> None:
     boot.stub("alembic", "if true 2>/dev/null <&3; then echo open; else echo closed; fi")
     boot.start().until_it_serves()
     assert "closed" in boot.out.splitlines()
 
 
-def test_alembic_ends_with_a_killed_runner(boot: Boot) -> None:
+def test_alembic_is_killed_with_its_parent(boot: Boot) -> None:
     if sys.platform != "linux":
-        pytest.skip("only Linux can do that")
+        pytest.skip("only supported on Linux")
     boot.stub("alembic", "echo running; exec sleep 62")
     boot.start()
     servers.wait_until("alembic runs", lambda: "sleep 62" in boot.commands())
-    runner = next(p for p in boot.family() if "app.boot.migrations" in p.cmdline())
-    runner.kill()
-    servers.wait_until("alembic has ended", lambda: "sleep 62" not in boot.commands(), 5)
+    parent = next(p for p in boot.family() if "app.boot.migrations" in p.cmdline())
+    parent.kill()
+    servers.wait_until("alembic has exited", lambda: "sleep 62" not in boot.commands(), 5)
     boot.until("✗ Alembic exited with code 137.")
 
 
-def test_the_background_heals_a_degraded_start(boot: Boot) -> None:
+def test_background_migrations_fix_a_degraded_start(boot: Boot) -> None:
     """F13, R5: without a restart."""
     boot.stub("alembic", f"[ -e $FOLDER/fixed ] || {{ {TRACEBACK}\n}}\n")
     boot.start(MIGRATE_DELAYS="0.1 0.2").until("Attempt 3 in the background failed with code 1.")
@@ -172,7 +174,7 @@ def test_the_background_heals_a_degraded_start(boot: Boot) -> None:
     (boot.folder / "fixed").touch()
     boot.until("✓ Migrations applied successfully.").until("It was attempt ")
     servers.wait_until(
-        "its end", lambda: not any("app.boot.migrations" in c for c in boot.commands())
+        "the retries exit", lambda: not any("app.boot.migrations" in c for c in boot.commands())
     )
     assert boot.state["phase"] == "serving"
     assert boot.state["migrations"] == "applied"
@@ -180,25 +182,25 @@ def test_the_background_heals_a_degraded_start(boot: Boot) -> None:
     assert boot.process.poll() is None
 
 
-def test_the_background_ends_with_the_application(boot: Boot) -> None:
+def test_background_migrations_stop_with_the_application(boot: Boot) -> None:
     boot.stub(
         "alembic", "[ -e $FOLDER/boot ] && grep -q serving $FOLDER/boot && exec sleep 63; exit 1"
     )
     boot.start(MIGRATE_DELAYS="0.1").until_it_serves()
     servers.wait_until("alembic runs", lambda: "sleep 63" in boot.commands())
     boot.process.kill()
-    began = time.monotonic()
+    killed_at = time.monotonic()
     boot.process.wait()
-    servers.wait_until("all have ended", lambda: not boot.family(), 5)
-    assert time.monotonic() - began < 3
+    servers.wait_until("all have exited", lambda: not boot.family(), 5)
+    assert time.monotonic() - killed_at < 3
 
 
-def test_the_background_ends_with_the_application_while_it_waits(boot: Boot) -> None:
+def test_background_migrations_stop_with_the_application_during_a_delay(boot: Boot) -> None:
     boot.stub("alembic", "exit 1")
     boot.start(MIGRATE_DELAYS="0 60").until("Starting without them in 60s...")
     servers.wait_until("it sleeps", lambda: "sleep 60" in boot.commands())
-    next(p for p in boot.family() if p.cmdline() == ["sleep", "60"]).kill()  # they are over
+    next(p for p in boot.family() if p.cmdline() == ["sleep", "60"]).kill()  # skip the delay
     boot.until("Attempt 3 in the background failed with code 1. Next in 60s...")
     code, _ = boot.end()
     assert code == -15
-    servers.wait_until("all have ended", lambda: not boot.family(), 3)
+    servers.wait_until("all have exited", lambda: not boot.family(), 3)

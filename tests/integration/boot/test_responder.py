@@ -1,4 +1,4 @@
-"""What answers on PORT before the application does."""
+"""The startup responder, which serves on PORT before the application does."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ KEYS = ["ok", "db", "redis", "queue_depth", "version", "time", "phase", "migrati
 
 @pytest.fixture
 def migrating(boot: Boot) -> Boot:
-    """A boot that migrates for as long as the test needs."""
+    """Return a boot that keeps migrating."""
     boot.stub("alembic", "exec sleep 1000")
     return boot.start().until("Alembic attempt")
 
 
 @pytest.fixture
 def waiting(lone_boot: Boot) -> Boot:
-    """A boot that waits for a Postgres that is not there."""
+    """Return a boot that keeps waiting for Postgres."""
     return lone_boot.start(DB_WAIT_TIMEOUT="600").listens()
 
 
-def test_health_keeps_the_contract(migrating: Boot) -> None:
+def test_responder_health_while_migrating(migrating: Boot) -> None:
     status, headers, text = migrating.ask("/health")
     health = json.loads(text)
     assert status == 200
@@ -42,18 +42,18 @@ def test_health_keeps_the_contract(migrating: Boot) -> None:
     assert (health["ok"], health["db"], health["redis"]) == (True, True, True)
     assert health["queue_depth"] == 0
     assert (health["phase"], health["migrations"]) == ("migrating", "unknown")
-    told = datetime.fromisoformat(health["time"])
-    assert told.utcoffset() == timedelta(0)
-    assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+    time_of_response = datetime.fromisoformat(health["time"])
+    assert time_of_response.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - time_of_response) < timedelta(minutes=1)
 
 
-def test_ready_is_not_yet(migrating: Boot) -> None:
+def test_responder_is_not_ready(migrating: Boot) -> None:
     status, headers, text = migrating.ask("/ready")
     assert (status, headers["retry-after"]) == (503, "2")
     assert list(json.loads(text))[:8] == KEYS
 
 
-def test_health_without_the_servers(waiting: Boot) -> None:
+def test_responder_health_without_servers(waiting: Boot) -> None:
     status, headers, text = waiting.ask("/health")
     health = json.loads(text)
     assert (status, headers["retry-after"]) == (503, "2")
@@ -63,17 +63,19 @@ def test_health_without_the_servers(waiting: Boot) -> None:
     assert (health["phase"], health["migrations"]) == ("waiting", "unknown")
 
 
-def test_the_wait_is_counted(waiting: Boot) -> None:
-    servers.wait_until("the first second", lambda: waiting.health().get("attempt"))
+def test_responder_health_counts_attempts(waiting: Boot) -> None:
+    servers.wait_until("the first attempt", lambda: waiting.health().get("attempt"))
     assert waiting.health()["attempts"] == 600
     assert "attempt" not in json.loads(waiting.ask("/migrations")[2])
 
 
-def test_overview_of_a_boot_in_progress(migrating: Boot, redis_server: servers.Redis) -> None:
+def test_responder_overview_while_migrating(migrating: Boot, redis_server: servers.Redis) -> None:
     with redis_server.client() as client:
         client.set("deal-scout:heartbeat:beat", 1, px=86_400_000 - 7_000)
         try:
-            servers.wait_until("it is seen", lambda: overview(migrating)[2]["heartbeats"]["beat"])
+            servers.wait_until(
+                "beat has a heartbeat", lambda: overview(migrating)[2]["heartbeats"]["beat"]
+            )
             status, headers, body = overview(migrating)
         finally:
             client.delete("deal-scout:heartbeat:beat")
@@ -90,13 +92,13 @@ def test_overview_of_a_boot_in_progress(migrating: Boot, redis_server: servers.R
         *("migrations", 1),
         None,
     )
-    began = [datetime.fromisoformat(phase["began"]) for phase in body["phases"]]
-    assert timedelta(0) < began[1] - began[0] < timedelta(seconds=20)
+    starts = [datetime.fromisoformat(phase["began"]) for phase in body["phases"]]
+    assert timedelta(0) < starts[1] - starts[0] < timedelta(seconds=20)
     time.sleep(0.02)
     assert overview(migrating)[2]["phases"][1]["seconds"] > migrations["seconds"]
 
 
-def test_overview_without_the_servers(waiting: Boot) -> None:
+def test_responder_overview_without_servers(waiting: Boot) -> None:
     status, headers, body = overview(waiting)
     assert (status, headers["retry-after"]) == (503, "2")
     assert body["heartbeats"] is None
@@ -108,25 +110,25 @@ def overview(boot: Boot) -> tuple[int, dict[str, str], dict[str, Any]]:
     return status, headers, json.loads(text)
 
 
-def test_live_touches_nothing(waiting: Boot) -> None:
+def test_responder_live_needs_no_servers(waiting: Boot) -> None:
     status, headers, text = waiting.ask("/live")
     assert (status, headers["cache-control"], json.loads(text)) == (200, "no-store", {"ok": True})
 
 
-def test_the_queue_holds_all_that_is_not_finished(
+def test_responder_queue_depth_counts_all_unfinished_tasks(
     migrating: Boot, redis_server: servers.Redis
 ) -> None:
     with redis_server.client() as client:
         try:
-            client.lpush("celery", "waits")
-            client.lpush("taken", "on its way to a worker")
-            client.hset("unacked", "tag", "a worker has it")
+            client.lpush("celery", "queued")
+            client.lpush("taken", "in delivery to a worker")
+            client.hset("unacked", "tag", "received by a worker")
             servers.wait_until("3 tasks", lambda: migrating.health()["queue_depth"] == 3, 5)
         finally:
             client.delete("celery", "taken", "unacked")
 
 
-def test_metrics(migrating: Boot) -> None:
+def test_responder_metrics_while_migrating(migrating: Boot) -> None:
     status, headers, text = migrating.ask("/metrics")
     assert status == 200
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -134,7 +136,7 @@ def test_metrics(migrating: Boot) -> None:
     assert "deal_scout_queue_depth 0\n" in text
 
 
-def test_metrics_of_what_is_not_known(waiting: Boot) -> None:
+def test_responder_metrics_without_servers(waiting: Boot) -> None:
     text = waiting.ask("/metrics")[2]
     assert 'deal_scout_up{dependency="redis"} 0\n' in text
     assert "deal_scout_queue_depth NaN\n" in text
@@ -144,26 +146,28 @@ def test_metrics_of_what_is_not_known(waiting: Boot) -> None:
     ("method", "path"),
     [("GET", "/"), ("GET", "/api/deals?page=2"), ("POST", "/health"), ("GET", "/migrations")],
 )
-def test_all_else_is_told_to_come_back(waiting: Boot, method: str, path: str) -> None:
+def test_responder_answers_other_requests_with_retry_after(
+    waiting: Boot, method: str, path: str
+) -> None:
     status, headers, text = waiting.ask(path, method)
     assert (status, headers["retry-after"]) == (503, "2")
     assert headers["content-type"] == "application/json"
     json.loads(text)
 
 
-def test_a_large_request_gets_its_answer(waiting: Boot) -> None:
+def test_responder_answers_a_large_request(waiting: Boot) -> None:
     assert waiting.ask("/api/deals", "POST", "x" * 5_000_000)[0] == 503
 
 
 @pytest.mark.parametrize("path", ["/health", "/live", "/ready", "/metrics", "/else"])
-def test_head_is_get_without_a_body(waiting: Boot, path: str) -> None:
+def test_responder_answers_head_without_a_body(waiting: Boot, path: str) -> None:
     status, headers, text = waiting.ask(path)
     head_status, head_headers, head_text = waiting.ask(path, "HEAD")
     assert (head_status, head_text) == (status, "")
     assert head_headers["content-length"] == headers["content-length"] == str(len(text))
 
 
-def test_silent_and_senseless_clients_hold_nobody_up(waiting: Boot) -> None:
+def test_responder_serves_others_despite_idle_and_invalid_clients(waiting: Boot) -> None:
     def client(number: int) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", waiting.port), 5)
         sock.sendall((b"", b"GET /he", b"\x16\x03\x01\xff\r\n\r\n", b"x" * 50_000)[number % 4])
@@ -173,14 +177,16 @@ def test_silent_and_senseless_clients_hold_nobody_up(waiting: Boot) -> None:
     assert waiting.ask("/live")[0] == 200
     slow = clients[1]
     slow.settimeout(10)
-    assert slow.recv(1) == b""  # closed, having said nothing for some seconds
-    for each in clients:
-        each.close()
+    assert slow.recv(1) == b""  # closed after some seconds without a request
+    for idle_client in clients:
+        idle_client.close()
     assert waiting.ask("/live")[0] == 200
     assert waiting.err == ""
 
 
-def test_many_at_once_share_the_checks(migrating: Boot, postgres: servers.Postgres) -> None:
+def test_responder_shares_checks_between_requests(
+    migrating: Boot, postgres: servers.Postgres
+) -> None:
     def connections() -> int:
         with postgres.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT sessions FROM pg_stat_database WHERE datname = %s", [name])
@@ -189,17 +195,17 @@ def test_many_at_once_share_the_checks(migrating: Boot, postgres: servers.Postgr
     name = migrating.environ["POSTGRES_DB"]
     migrating.health()
     with ThreadPoolExecutor(20) as pool:
-        began = time.monotonic()
-        answers = list(pool.map(lambda _: migrating.ask("/health")[0], range(400)))
-        took = time.monotonic() - began
-    assert set(answers) == {200}
+        started_at = time.monotonic()
+        statuses = list(pool.map(lambda _: migrating.ask("/health")[0], range(400)))
+        seconds = time.monotonic() - started_at
+    assert set(statuses) == {200}
     servers.wait_until("statistics", lambda: connections() > 0)
-    assert connections() <= took + 4  # one a second; the entrypoint's own, too
+    assert connections() <= seconds + 4  # one per second, plus those of the entrypoint
 
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Postgres and a Redis that accept connections and say nothing."""
+    """Run a Postgres and a Redis that accept connections and never answer."""
     folder = tmp_path_factory.mktemp("frozen")
     postgres = servers.make_postgres(folder / "postgres")
     redis = servers.make_redis(folder / "redis")
@@ -209,26 +215,28 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         yield {**postgres.environment("postgres"), **redis.environment()}
 
 
-def test_frozen_servers_delay_no_answer(lone_boot: Boot, frozen: dict[str, str]) -> None:
+def test_responder_answers_in_time_with_frozen_servers(
+    lone_boot: Boot, frozen: dict[str, str]
+) -> None:
     lone_boot.start(**frozen, DB_WAIT_TIMEOUT="600").listens()
 
-    def ask(_: int) -> float:
-        began = time.monotonic()
+    def measure(_: int) -> float:
+        started_at = time.monotonic()
         status, _, text = lone_boot.ask("/health")
         assert status == 503
         assert json.loads(text)["queue_depth"] is None
-        return time.monotonic() - began
+        return time.monotonic() - started_at
 
     with ThreadPoolExecutor(10) as pool:
-        times = list(pool.map(ask, range(60)))
-    assert max(times) <= 2
-    assert statistics.median(times) <= 1.5
+        durations = list(pool.map(measure, range(60)))
+    assert max(durations) <= 2
+    assert statistics.median(durations) <= 1.5
     threads = max(process.num_threads() for process in lone_boot.family())
-    assert threads <= 8  # checks do not pile up
+    assert threads <= 8  # checks do not accumulate
 
 
-def test_it_ends_with_the_entrypoint(waiting: Boot) -> None:
+def test_responder_exits_when_the_entrypoint_is_killed(waiting: Boot) -> None:
     waiting.process.kill()
     waiting.process.wait()
-    servers.wait_until("no orphan", lambda: not waiting.family(), 3)
+    servers.wait_until("no orphan is running", lambda: not waiting.family(), 3)
     assert not servers.is_listening(waiting.port)

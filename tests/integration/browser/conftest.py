@@ -1,4 +1,4 @@
-"""The page in a real Chromium, before a backend that may be harmed: its boots are the real ones."""
+"""Run the page in a real Chromium, with a real backend that tests may break."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ OPTIONS = (
     *("--disable-component-update", "--disable-sync", "--no-first-run"),
 )
 CELERY = ("celery", "-A", "app.worker")
-# Whatever is put into the live region, in order: it is emptied after a while.
-LISTEN = """
-window.said = [];
+# Records every text in the live region, which is emptied after a while.
+RECORD_ANNOUNCEMENTS = """
+window.announcements = [];
 addEventListener("DOMContentLoaded", () => {
   new MutationObserver((changes) => {
-    for (const { addedNodes } of changes) for (const node of addedNodes) said.push(node.textContent);
+    for (const { addedNodes } of changes) for (const node of addedNodes) announcements.push(node.textContent);
   }).observe(document.getElementById("live"), { childList: true });
 });
 """
-# Until alembic may run, where a test holds it up.
-HELD = f'while [ -e $FOLDER/hold ]; do sleep 0.1; done; exec {processes.BIN / "alembic"} "$@"'
+# Runs alembic as soon as no test holds it.
+ALEMBIC = f'while [ -e $FOLDER/hold ]; do sleep 0.1; done; exec {processes.BIN / "alembic"} "$@"'
 
 
 @dataclass
 class Site:
-    """All that the page shows something of. A test that harms it heals it."""
+    """Everything that the page shows. A test that breaks it must restore it."""
 
     url: str
     boot: Boot
@@ -56,11 +56,11 @@ class Site:
         self.boot.start(**variables)
 
     def stop(self) -> None:
-        """End the backend, with nobody to start it again."""
+        """Stop the backend."""
         self.boot.end()
-        servers.wait_until("all have ended", lambda: not self.boot.family(), 15)
+        servers.wait_until("all have exited", lambda: not self.boot.family(), 15)
 
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         with contextlib.suppress(OSError, httpx.TransportError):
             overview = httpx.get(f"{self.url}/api/overview", trust_env=False).json()
             return bool(
@@ -73,7 +73,7 @@ class Site:
 
 
 def find_chromium() -> str:
-    """The path of the system's Chromium; skip without one, or fail if REQUIRE_BROWSER is set."""
+    """Return the path of Chromium. Without it, skip the tests, or fail if REQUIRE_BROWSER is set."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "")
     if not path and os.environ.get("REQUIRE_BROWSER", "0") not in ("", "0"):
         pytest.fail("no Chromium in PATH (and REQUIRE_BROWSER is set)", pytrace=False)
@@ -85,7 +85,7 @@ def find_chromium() -> str:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     executable = find_chromium()
-    expect.set_options(timeout=40_000)  # ms; the page looks every 2 s, and a boot may be slow
+    expect.set_options(timeout=40_000)  # ms; the page polls every 2 s, and a boot may be slow
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=[*OPTIONS])
         yield browser
@@ -106,25 +106,26 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         boot = Boot(_project(folder / "backend"), environment)
         stack.callback(boot.clean_up)
         (boot.bin / "uvicorn").unlink()
-        boot.stub("alembic", HELD)
+        boot.stub("alembic", ALEMBIC)
         boot.start()
-        others = []
-        for name, *words in (("worker", "--concurrency", "1"), ("beat",)):
+        celery_processes = []
+        for name, *options in (("worker", "--concurrency", "1"), ("beat",)):
             run_dir = folder / name
             run_dir.mkdir()
             env = environment | {"RUN_DIR": str(run_dir)}
-            command = (*CELERY, name, *words)
-            others.append(
+            command = (*CELERY, name, *options)
+            celery_processes.append(
                 stack.enter_context(processes.running(*command, env=env, log=run_dir / "log"))
             )
-        served = stack.enter_context(frontend("serve", folder, f"http://127.0.0.1:{boot.port}"))
-        site = Site(served.url, boot, postgres, redis, others[0])
-        servers.wait_until("everything is up", site.is_well, 60)
+        backend_url = f"http://127.0.0.1:{boot.port}"
+        page_server = stack.enter_context(frontend("serve", folder, backend_url))
+        site = Site(page_server.url, boot, postgres, redis, celery_processes[0])
+        servers.wait_until("everything is healthy", site.is_healthy, 60)
         yield site
 
 
 def _project(folder: Path) -> Path:
-    """A working directory like the image's."""
+    """Create a working directory like that of the image."""
     folder.mkdir()
     (folder / "backend").symlink_to(processes.ROOT / "backend")
     shutil.copy(processes.ROOT / "alembic.ini", folder)
@@ -134,7 +135,7 @@ def _project(folder: Path) -> Path:
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
-    """The page as it is when all is well; no script of it may fail."""
+    """Open the page of a healthy stack. Fails if a script of the page fails."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     context.set_default_timeout(40_000)
     page = context.new_page()
@@ -144,7 +145,7 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
         "console",
         lambda message: failures.append(message.text) if "Policy" in message.text else None,
     )
-    page.add_init_script(LISTEN)
+    page.add_init_script(RECORD_ANNOUNCEMENTS)
     page.goto(site.url)
     expect(page.locator("#state")).to_have_text("Healthy")
     yield page

@@ -1,4 +1,4 @@
-"""What the page shows while the stack is harmed and healed."""
+"""What the page shows while services of the stack fail and recover."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from tests.integration.browser.conftest import Site
 pytestmark = pytest.mark.slow
 
 
-def shows(page: Page, state: str, sentence: str | re.Pattern[str]) -> None:
-    """Wait for a state, and see that everything which names it agrees."""
+HEALTHY = "All dependencies answer, and the schema is current."
+
+
+def wait_for_state(page: Page, state: str, sentence: str | re.Pattern[str]) -> None:
+    """Wait until every part of the page shows a state."""
     expect(page.locator("#state")).to_have_text(state)
     expect(page.locator("#sentence")).to_have_text(sentence)
     expect(page).to_have_title(f"{state} – deal-scout")
@@ -23,14 +26,14 @@ def shows(page: Page, state: str, sentence: str | re.Pattern[str]) -> None:
     expect(page.locator("#icon")).to_have_attribute("href", f"#icon-{state.lower()}")
 
 
-def said(page: Page) -> list[str]:
-    """What screen readers were told about the stack."""
+def announcements(page: Page) -> list[str]:
+    """Return the announcements to screen readers about the stack."""
     states = ("Healthy", "Starting", "Degraded", "Unhealthy", "Unreachable")
-    return [text for text in page.evaluate("said") if text.startswith(states)]
+    return [text for text in page.evaluate("announcements") if text.startswith(states)]
 
 
 def phases(page: Page) -> list[list[str]]:
-    """The cells of the last boot's phases."""
+    """Return the cells of the phases of the last boot."""
     rows = page.get_by_role("table", name=re.compile("oot")).get_by_role("row").all()
     return [row.locator("th, td").all_inner_texts() for row in rows[1:]]
 
@@ -39,11 +42,11 @@ def changes(page: Page) -> list[str]:
     return [text.partition(" ")[2] for text in page.locator("#history li").all_inner_texts()]
 
 
-def test_the_database_goes_away_and_comes_back(page: Page, site: Site) -> None:
-    shows(page, "Healthy", "Everything answers, and the schema is current.")
+def test_page_shows_a_database_outage(page: Page, site: Site) -> None:
+    wait_for_state(page, "Healthy", HEALTHY)
     for detail in ("db", "redis", "schema", "worker", "beat"):
         expect(page.locator(f"#{detail}")).to_have_attribute("data-mark", "good")
-    expect(page.locator("#queue")).to_have_text(re.compile(r"\d+ waiting"))
+    expect(page.locator("#queue")).to_have_text(re.compile(r"\d+ unfinished"))
     expect(page.locator("#worker")).to_have_text(re.compile(r"seen \d+ s ago"))
     expect(page.locator("#boot-heading")).to_have_text("Last boot")
     assert [row[0] for row in phases(page)] == ["Database", "Migrations", "Application"]
@@ -52,49 +55,44 @@ def test_the_database_goes_away_and_comes_back(page: Page, site: Site) -> None:
 
     site.postgres.freeze()
     try:
-        shows(page, "Unhealthy", "The database does not answer.")
+        wait_for_state(page, "Unhealthy", "The database does not answer.")
         expect(page.locator("#db")).to_have_text("no answer")
         expect(page.locator("#db")).to_have_attribute("data-mark", "bad")
         expect(page.locator("#redis")).to_have_text("answers")
     finally:
         site.postgres.thaw()
-    shows(page, "Healthy", "Everything answers, and the schema is current.")
-    assert said(page) == [
-        "Healthy. Everything answers, and the schema is current.",
+    wait_for_state(page, "Healthy", HEALTHY)
+    assert announcements(page) == [
+        f"Healthy. {HEALTHY}",
         "Unhealthy. The database does not answer.",
-        "Healthy. Everything answers, and the schema is current.",
+        f"Healthy. {HEALTHY}",
     ]
     assert changes(page) == ["Unhealthy → Healthy", "Healthy → Unhealthy"]
     expect(page.locator("#failure")).to_be_hidden()
 
 
-def test_a_worker_that_hangs_is_missed(page: Page, site: Site) -> None:
+def test_page_shows_a_worker_that_hangs(page: Page, site: Site) -> None:
     os.killpg(site.worker.process.pid, signal.SIGSTOP)
     try:
-        # As if it had hung for five minutes.
+        # As if the worker had hung for five minutes.
         site.redis.client().expire("deal-scout:heartbeat:worker", 86_400 - 300)
-        expect(page.locator("#worker")).to_have_text("silent for 5 min")
+        expect(page.locator("#worker")).to_have_text("last seen 5 min ago")
         expect(page.locator("#worker")).to_have_attribute("data-mark", "bad")
         expect(page.locator("#beat")).to_have_attribute("data-mark", "good")
-        missed = (
-            "Everything answers, and the schema is current. But the worker gives no sign of life."
-        )
-        shows(page, "Healthy", missed)
+        sentence = f"{HEALTHY} The worker sends no heartbeat."
+        wait_for_state(page, "Healthy", sentence)
     finally:
         os.killpg(site.worker.process.pid, signal.SIGCONT)
     expect(page.locator("#worker")).to_have_text(re.compile(r"seen \d+ s ago"))
-    shows(page, "Healthy", "Everything answers, and the schema is current.")
-    assert said(page)[1] == f"Healthy. {missed}"
+    wait_for_state(page, "Healthy", HEALTHY)
+    assert announcements(page)[1] == f"Healthy. {sentence}"
 
 
-def test_the_backend_goes_away_and_a_boot_is_watched(page: Page, site: Site) -> None:
+def test_page_shows_a_backend_outage_and_a_boot(page: Page, site: Site) -> None:
     hold = site.boot.folder / "hold"
     site.stop()
-    shows(
-        page,
-        "Unreachable",
-        re.compile(r"Since \d\d:\d\d:\d\d: the backend does not answer\. Last known: healthy\."),
-    )
+    outage = r"Since \d\d:\d\d:\d\d: the backend does not answer\. Last known state: healthy\."
+    wait_for_state(page, "Unreachable", re.compile(outage))
     expect(page.locator("#stale")).to_have_text(re.compile(r"The last known values, from \d\d:"))
     assert phases(page)[2][3] == "serving"
 
@@ -102,30 +100,30 @@ def test_the_backend_goes_away_and_a_boot_is_watched(page: Page, site: Site) -> 
     hold.touch()
     try:
         site.start(DB_WAIT_TIMEOUT="600")
-        waits = re.compile(r"The backend is waiting for the database, attempt \d+ of 600\.")
-        shows(page, "Starting", waits)
+        waiting = re.compile(r"The backend is waiting for the database, attempt \d+ of 600\.")
+        wait_for_state(page, "Starting", waiting)
         expect(page.locator("#stale")).to_be_hidden()
         expect(page.locator("#boot-heading")).to_have_text("Boot in progress")
-        assert [row[3] for row in phases(page)] == ["under way", "to come", "to come"]
+        assert [row[3] for row in phases(page)] == ["in progress", "pending", "pending"]
         first = page.locator("#sentence").inner_text()
-        expect(page.locator("#sentence")).not_to_have_text(first)  # it counts
+        expect(page.locator("#sentence")).not_to_have_text(first)  # it counts the attempts
         site.postgres.thaw()
-        shows(page, "Starting", "The backend is migrating the schema, attempt 1 of 6.")
-        assert [row[3] for row in phases(page)] == ["answered", "under way", "to come"]
+        wait_for_state(page, "Starting", "The backend is migrating the schema, attempt 1 of 6.")
+        assert [row[3] for row in phases(page)] == ["answered", "in progress", "pending"]
         assert int(phases(page)[0][2]) >= 1
     finally:
         site.postgres.thaw()
         hold.unlink()
-    shows(page, "Healthy", "Everything answers, and the schema is current.")
+    wait_for_state(page, "Healthy", HEALTHY)
     expect(page.locator("#boot-heading")).to_have_text("Last boot")
     assert [row[3] for row in phases(page)] == ["answered", "applied", "serving"]
-    # It takes a second or so, which may fall between two looks.
-    told = [text for text in said(page) if text != "Starting. The application is starting."]
-    assert told[1].startswith("Unreachable. Since ")
-    assert told[2:] == [
+    # The last phase takes about a second and may fall between two polls.
+    texts = [text for text in announcements(page) if "The application is starting" not in text]
+    assert texts[1].startswith("Unreachable. Since ")
+    assert texts[2:] == [
         "Starting. The backend is waiting for the database.",  # once, not for each attempt
         "Starting. The backend is migrating the schema, attempt 1 of 6.",
-        "Healthy. Everything answers, and the schema is current.",
+        f"Healthy. {HEALTHY}",
     ]
     assert changes(page)[::-1] == [
         "Healthy → Unreachable",
@@ -134,32 +132,32 @@ def test_the_backend_goes_away_and_a_boot_is_watched(page: Page, site: Site) -> 
     ]
 
 
-def test_a_degraded_start_that_heals(page: Page, site: Site) -> None:
-    broken = site.boot.folder / "alembic" / "versions" / "9999_broken.py"
+def test_page_shows_a_degraded_start_and_its_recovery(page: Page, site: Site) -> None:
+    invalid_revision = site.boot.folder / "alembic" / "versions" / "9999_broken.py"
     site.stop()
-    broken.write_text("this is no Python\n")
+    invalid_revision.write_text("this is no Python\n")
     try:
         site.start(MIGRATE_DELAYS="0.1 0.5")
-        failed = "It serves, but the schema is not current: its migration failed."
-        shows(page, "Degraded", failed)
+        sentence = "The backend is running, but the schema is not current: its migration failed."
+        wait_for_state(page, "Degraded", sentence)
         expect(page.locator("#schema")).to_have_text("failed")
         row = phases(page)[1]
         assert (row[0], row[2], row[3]) == ("Migrations", "2", "failed")
-        # The deals are there all the same.
+        # The deals are still available.
         expect(page.locator("#failure")).to_be_hidden()
     finally:
-        broken.unlink()
-    shows(page, "Healthy", "Everything answers, and the schema is current.")
-    assert phases(page)[1][3] == "failed, applied since"
-    assert f"Degraded. {failed}" in said(page)
+        invalid_revision.unlink()
+    wait_for_state(page, "Healthy", HEALTHY)
+    assert phases(page)[1][3] == "failed, applied later"
+    assert f"Degraded. {sentence}" in announcements(page)
 
 
-def test_redis_goes_away_and_comes_back(page: Page, site: Site) -> None:
+def test_page_shows_a_redis_outage(page: Page, site: Site) -> None:
     site.redis.freeze()
     try:
-        shows(page, "Unhealthy", "Redis does not answer.")
+        wait_for_state(page, "Unhealthy", "Redis does not answer.")
         for detail in ("queue", "worker", "beat"):
-            expect(page.locator(f"#{detail}")).to_have_text("not known")
+            expect(page.locator(f"#{detail}")).to_have_text("unknown")
     finally:
         site.redis.thaw()
-    shows(page, "Healthy", re.compile("Everything answers, and the schema is current."))
+    wait_for_state(page, "Healthy", re.compile(HEALTHY))

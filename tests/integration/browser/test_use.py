@@ -1,4 +1,4 @@
-"""The page for people: with a keyboard, a screen reader, a small screen, in light and dark."""
+"""The use of the page: by keyboard, with a screen reader, on small screens, light and dark."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.integration.browser.conftest import Site
 pytestmark = pytest.mark.slow
 
 CHECKS = (Path(__file__).parent / "checks.js").read_text("utf-8")
-WIDTHS = (320, 360, 640, 768, 1280)  # CSS pixels; 320 and 640 are 1280 at 400 % and at 200 %
+WIDTHS = (320, 360, 640, 768, 1280)  # CSS pixels; 320 and 640 are 1280 at 400 % and 200 % zoom
 
 
 @pytest.fixture(scope="module")
 def deals(site: Site) -> int:
-    """More than one page of deals; their number."""
+    """Add more than one page of deals and return their number."""
     with httpx.Client(base_url=f"{site.url}/api", trust_env=False) as client:
         for number in range(25):
             deal = {
@@ -33,19 +33,19 @@ def deals(site: Site) -> int:
             }
             assert client.post("/deals", json=deal).status_code == 201
         assert client.post("/scouts", json={}).status_code == 202
-        wait_until("the scout is back", lambda: client.get("/deals").json()["total"] == 37)
+        wait_until("the feed is stored", lambda: client.get("/deals").json()["total"] == 37)
         return 37
 
 
 @pytest.fixture
 def page(page: Page, deals: int) -> Iterator[Page]:
-    """The page with its deals."""
+    """Open the page and wait for its deals."""
     expect(page.locator("#range")).to_have_text(f"1–20 of {deals}")
     return page
 
 
 def focused(page: Page) -> str:
-    """The id of the element with the focus, or its text."""
+    """Return the id of the focused element, or its text."""
     return page.evaluate("document.activeElement.id || document.activeElement.textContent")
 
 
@@ -55,10 +55,10 @@ def tab_to(page: Page, name: str, key: str = "Tab") -> None:
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         if focused(page) == name:
             return
-    raise AssertionError(f"{name} is out of reach")
+    raise AssertionError(f"{name} cannot be focused")
 
 
-def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
+def test_page_works_with_the_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     assert focused(page) == "q"
     page.keyboard.type("lamp 1")
@@ -67,21 +67,22 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.press("Backspace")
     expect(page.locator("#range")).to_have_text("1–20 of 37")
-    assert page.evaluate("said.slice(-2)") == ["Deals 1–9 of 9", "Deals 1–20 of 37"]
+    latest = page.evaluate("announcements.slice(-2)")
+    assert latest == ["Deals 1–9 of 9", "Deals 1–20 of 37"]
 
     page.keyboard.press("Tab")
     assert focused(page) == "scout"
     page.keyboard.press("Space")
-    sent = re.compile(r"A scout is on its way \(feed: sample\)")
-    expect(page.locator("#scouted")).to_have_text(sent)
-    assert sent.search(page.evaluate("said.at(-1)"))
+    scout_sent = re.compile(r"Scout sent \(feed: sample\)")
+    expect(page.locator("#scouted")).to_have_text(scout_sent)
+    assert scout_sent.search(page.evaluate("announcements.at(-1)"))
 
     tab_to(page, "next")
     page.keyboard.press("Enter")
     expect(page.locator("#range")).to_have_text("21–37 of 37")
     assert focused(page) == "next"
     expect(page.locator("#next")).to_have_attribute("aria-disabled", "true")
-    page.keyboard.press("Enter")  # there is no page after it
+    page.keyboard.press("Enter")  # this is the last page
     page.keyboard.press("Shift+Tab")
     while focused(page) != "previous":
         page.keyboard.press("Shift+Tab")
@@ -90,13 +91,13 @@ def test_everything_can_be_done_with_the_keyboard(page: Page) -> None:
     assert "offset" not in page.url
 
 
-def test_the_focus_is_not_lost_with_what_held_it(page: Page) -> None:
+def test_page_keeps_the_focus_when_the_retry_button_disappears(page: Page) -> None:
     failure = '{"detail": "the database is not available"}'
     page.route("**/api/deals?*", lambda route: route.fulfill(status=503, body=failure))
     page.locator("#q").fill("lamp")
-    told = "The deals could not be loaded: the database is not available."
-    expect(page.locator("#failure span")).to_have_text(told)
-    assert told in page.evaluate("said")
+    text = "The deals could not be loaded: the database is not available."
+    expect(page.locator("#failure span")).to_have_text(text)
+    assert text in page.evaluate("announcements")
     page.get_by_role("button", name="Try again").focus()
     page.unroute("**/api/deals?*")
     page.keyboard.press("Enter")
@@ -104,14 +105,14 @@ def test_the_focus_is_not_lost_with_what_held_it(page: Page) -> None:
     assert focused(page) == "deals-heading"
 
 
-def test_what_a_screen_reader_finds(page: Page) -> None:
+def test_page_has_this_accessibility_tree(page: Page) -> None:
     expect(page.locator("body")).to_match_aria_snapshot("""
       - banner:
         - heading "deal-scout" [level=1]
       - main:
         - 'region "The stack: Healthy"':
           - 'heading "The stack: Healthy" [level=2]'
-          - paragraph: Everything answers, and the schema is current.
+          - paragraph: All dependencies answer, and the schema is current.
           - paragraph:
             - text: Checked
             - time
@@ -120,7 +121,7 @@ def test_what_a_screen_reader_finds(page: Page) -> None:
           - term: Redis
           - definition: answers
           - term: Queue
-          - definition: /\\d+ waiting/
+          - definition: /\\d+ unfinished/
           - term: Schema
           - definition: current
           - term: Worker
@@ -131,12 +132,12 @@ def test_what_a_screen_reader_finds(page: Page) -> None:
           - definition: /[\\d.]+/
           - heading "Last boot" [level=3]
           - paragraph:
-            - text: /Began at [\\d:]+,/
+            - text: /Started at [\\d:]+,/
             - time
-            - text: /; it served after [\\d.]+ s\\./
+            - text: /; ready after [\\d.]+ s\\./
           - table "Last boot":
             - rowgroup:
-              - row "Phase Took Attempts Outcome"
+              - row "Phase Duration Attempts Outcome"
             - rowgroup:
               - row /Database .* answered/:
                 - rowheader "Database"
@@ -159,8 +160,8 @@ def test_what_a_screen_reader_finds(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_rules_of_accessibility(page: Page, scheme: str) -> None:
-    """In every state: names, sizes, contrast, and nothing beyond the edge at any width."""
+def test_page_passes_the_accessibility_checks(page: Page, scheme: str) -> None:
+    """Names, sizes and contrast in every state, and no overflow at any width."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     backgrounds = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (backgrounds == "rgb(245, 246, 248)") == (scheme == "light")

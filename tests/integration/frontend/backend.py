@@ -1,4 +1,4 @@
-"""A stand-in for the backend: it says what it was asked, and a few odd things on request."""
+"""A fake backend: echoes requests, and returns a few unusual responses on some paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def echo(request: Request) -> Response:
             ],
             "size": len(body),
         },
-        headers={"X-Answer": "yes"},
+        headers={"X-Response": "yes"},
     )
 
 
@@ -36,15 +36,15 @@ async def busy(_: Request) -> Response:
     return JSONResponse({"detail": "the database is away"}, 503, {"Retry-After": "5"})
 
 
-async def gone(_: Request) -> Response:
+async def empty(_: Request) -> Response:
     return Response(status_code=204)
 
 
-async def moved(request: Request) -> Response:
+async def redirect(request: Request) -> Response:
     return RedirectResponse(request.query_params["to"])
 
 
-async def zipped(_: Request) -> Response:
+async def compressed(_: Request) -> Response:
     return Response(gzip.compress(b"much " * 100), headers={"Content-Encoding": "gzip"})
 
 
@@ -67,9 +67,9 @@ app = Starlette(
     routes=[
         Route("/health", health),
         Route("/busy", busy),
-        Route("/gone", gone, methods=["DELETE"]),
-        Route("/moved", moved),
-        Route("/zipped", zipped),
+        Route("/empty", empty, methods=["DELETE"]),
+        Route("/redirect", redirect),
+        Route("/compressed", compressed),
         Route("/framed", framed),
         Route("/slow", slow),
         Route("/{path:path}", echo, methods=["GET", "POST", "DELETE", "PUT", "PATCH"]),

@@ -1,4 +1,4 @@
-"""The frontend as processes: served by `serve.py`, and by nginx where one is installed."""
+"""Run the frontend as a process: `serve.py`, and nginx where it is installed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from harness.servers import clean_environment, free_port
 
 ROOT = Path(__file__).parents[3]
 FRONTEND = ROOT / "frontend"
-# Nothing answers there: who obeys these variables fails.
+# Nothing listens there, so a client that uses these variables fails.
 NOWHERE = "http://127.0.0.1:1"
 PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"), NOWHERE)
 
 
 @dataclass
 class Site:
-    """Something that answers on a port of this machine."""
+    """A server on a port of this machine."""
 
     port: int
 
@@ -36,7 +36,7 @@ class Site:
 
 @contextlib.contextmanager
 def running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[Site]:
-    """A process, once its port answers; ended afterwards."""
+    """Run a process during the `with` block, and wait until its port answers."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -62,13 +62,13 @@ def running(command: list[str], port: int, log: Path, **environment: str) -> Ite
         process.wait(10)
 
 
-def uvicorn(app: str, port: int, *more: str) -> list[str]:
-    return [sys.executable, "-m", "uvicorn", app, "--port", str(port), *more]
+def uvicorn(app: str, port: int, *options: str) -> list[str]:
+    return [sys.executable, "-m", "uvicorn", app, "--port", str(port), *options]
 
 
 @contextlib.contextmanager
-def stand_in(folder: Path, port: int) -> Iterator[Site]:
-    """The stand-in for the backend, on this port."""
+def fake_backend(folder: Path, port: int) -> Iterator[Site]:
+    """Run the fake backend on a port."""
     with running(
         uvicorn("tests.integration.frontend.backend:app", port), port, folder / "backend.log"
     ) as site:
@@ -77,7 +77,7 @@ def stand_in(folder: Path, port: int) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def frontend(kind: str, folder: Path, backend_url: str) -> Iterator[Site]:
-    """The frontend for this backend, by `serve` or `nginx`."""
+    """Run the frontend for a backend, as `serve` or `nginx`."""
     port = free_port()
     if kind == "serve":
         command = uvicorn("serve:app", port, "--app-dir", "frontend", "--no-access-log")
@@ -89,7 +89,7 @@ def frontend(kind: str, folder: Path, backend_url: str) -> Iterator[Site]:
 
 
 def nginx(folder: Path, port: int, backend_url: str) -> list[str]:
-    """The command for nginx with the image's template, filled in as the image's script does it."""
+    """Return the command for nginx, with the image's template filled in as in the image."""
     binary = shutil.which("nginx")
     if not binary:
         pytest.skip("nginx is not installed")
@@ -118,7 +118,7 @@ def nginx(folder: Path, port: int, backend_url: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with stand_in(tmp_path_factory.mktemp("backend"), free_port()) as site:
+    with fake_backend(tmp_path_factory.mktemp("backend"), free_port()) as site:
         yield site
 
 
@@ -126,16 +126,16 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def site(
     request: pytest.FixtureRequest, backend: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """The frontend, with the stand-in behind it."""
+    """Run the frontend with the fake backend."""
     with frontend(request.param, tmp_path_factory.mktemp(request.param), backend.url) as site:
         yield site
 
 
 @pytest.fixture(scope="session", params=["serve", "nginx"])
-def lonely(
+def site_without_backend(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """The frontend, with nothing behind it."""
+    """Run the frontend without a backend."""
     with frontend(request.param, tmp_path_factory.mktemp(request.param), NOWHERE) as site:
         yield site
 

@@ -1,4 +1,4 @@
-"""The page itself, as far as it can be judged without a browser."""
+"""The files of the page, without a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOID = {"meta", "link", "input", "br", "hr", "img"}
 
 
 class Page(HTMLParser):
-    """Every element as (tag, attributes); fails where a tag is not closed."""
+    """The elements of a page as (tag, attributes). Fails if a tag is not closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(dict(attrs)) == len(attrs), f"an attribute of <{tag}> is there twice"
+        assert len(dict(attrs)) == len(attrs), f"<{tag}> has a duplicate attribute"
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -39,7 +39,7 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()} closes something else"
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()} closes another tag"
 
     def all(self, *tags: str) -> list[dict[str, str | None]]:
         return [attributes for tag, attributes in self.elements if tag in tags]
@@ -49,7 +49,7 @@ PAGE = Page(HTML)
 IDS = [str(attributes["id"]) for _, attributes in PAGE.elements if "id" in attributes]
 
 
-def test_head() -> None:
+def test_page_has_a_valid_head() -> None:
     assert HTML.startswith("<!doctype html>")
     assert PAGE.all("html")[0]["lang"] == "en"
     assert {"charset": "utf-8"} in PAGE.all("meta")
@@ -58,8 +58,8 @@ def test_head() -> None:
     assert "<title>deal-scout</title>" in HTML
 
 
-def test_nothing_is_inline() -> None:
-    """The content security policy allows no script and no style in the page."""
+def test_page_has_no_inline_scripts_and_styles() -> None:
+    """The content security policy does not allow them."""
     assert not PAGE.all("style")
     assert all(script.get("src") for script in PAGE.all("script"))
     assert re.search(r"<script[^>]*>\s*</script>", HTML)
@@ -69,7 +69,7 @@ def test_nothing_is_inline() -> None:
         assert not (attributes.get("href") or "").startswith("javascript:"), tag
 
 
-def test_what_the_page_refers_to_exists() -> None:
+def test_page_refers_only_to_existing_files_and_ids() -> None:
     for _, attributes in PAGE.elements:
         for name in ("src", "href"):
             address = attributes.get(name)
@@ -80,25 +80,25 @@ def test_what_the_page_refers_to_exists() -> None:
             else:
                 assert (PUBLIC / address).is_file(), address
         for name in ("for", "aria-labelledby", "aria-describedby"):
-            for each in (attributes.get(name) or "").split():
-                assert each in IDS, f"{name}={each}"
+            for id in (attributes.get(name) or "").split():
+                assert id in IDS, f"{name}={id}"
     assert "url(" not in CSS
     assert "@import" not in CSS
 
 
-def test_nothing_comes_from_elsewhere() -> None:
+def test_page_loads_nothing_from_other_sites() -> None:
     for text in (HTML, CSS, JS):
         assert not re.search(r"https?://|[\"']//", text)
 
 
-def test_ids_are_unique_and_those_the_script_uses_exist() -> None:
+def test_page_has_unique_ids_including_those_in_scripts() -> None:
     assert len(set(IDS)) == len(IDS)
-    used = set(re.findall(r'\$\("([^"]+)"\)', JS))
-    assert used
-    assert used <= set(IDS)
+    ids_in_scripts = set(re.findall(r'\$\("([^"]+)"\)', JS))
+    assert ids_in_scripts
+    assert ids_in_scripts <= set(IDS)
 
 
-def test_everything_has_a_name() -> None:
+def test_page_has_accessible_names() -> None:
     labelled = {label["for"] for label in PAGE.all("label")}
     for field in PAGE.all("input", "select", "textarea"):
         assert field["id"] in labelled
@@ -111,7 +111,7 @@ def test_everything_has_a_name() -> None:
         assert part.get("aria-label") or part.get("aria-labelledby")
 
 
-def test_landmarks_and_headings() -> None:
+def test_page_has_landmarks_and_headings() -> None:
     for tag in ("header", "main", "h1"):
         assert len(PAGE.all(tag)) == 1, tag
     levels = [int(tag[1]) for tag, _ in PAGE.elements if re.fullmatch(r"h[1-6]", tag)]
@@ -119,33 +119,33 @@ def test_landmarks_and_headings() -> None:
     assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
 
 
-def test_changes_are_announced_politely() -> None:
+def test_page_has_a_polite_live_region() -> None:
     live = next(attributes for _, attributes in PAGE.elements if attributes.get("id") == "live")
     assert live["aria-live"] == "polite"
     assert 'aria-live="assertive"' not in HTML
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_state_is_a_word_and_an_icon_not_only_a_colour(state: str) -> None:
+def test_page_shows_a_state_as_text_and_icon_and_colour(state: str) -> None:
     assert f"icon-{state}" in IDS
     assert re.search(rf'{state}: "{state.title()}"', JS)
     assert f'data-state="{state}"' in CSS
 
 
-def test_what_comes_from_outside_is_put_in_as_text() -> None:
+def test_scripts_insert_data_as_text_only() -> None:
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|Function\(|srcdoc", JS
     )
     assert "noopener noreferrer" in JS
 
 
-def test_the_favicon_is_only_a_picture() -> None:
+def test_favicon_has_only_shapes() -> None:
     favicon = Page((PUBLIC / "favicon.svg").read_text("utf-8"))
     assert {tag for tag, _ in favicon.elements} <= {"svg", "circle", "path"}
 
 
 def brightness(colour: str) -> float:
-    """Relative luminance, as WCAG 2 defines it."""
+    """Return the relative luminance as defined by WCAG 2."""
 
     def linear(value: float) -> float:
         return value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
@@ -160,7 +160,7 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_contrast(theme: str) -> None:
+def test_colours_have_enough_contrast(theme: str) -> None:
     """WCAG AA: 4.5 for text, 3 for the edges of controls."""
     light, dark = CSS.split("@media (prefers-color-scheme: dark)")
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", light if theme == "light" else dark))
@@ -174,8 +174,8 @@ def test_contrast(theme: str) -> None:
     assert contrast(colours["edge"], colours["paper"]) >= 3
 
 
-def test_motion_only_for_those_who_like_it() -> None:
-    """Every animation stands under a media query that asks for it."""
+def test_animations_respect_reduced_motion() -> None:
+    """Every animation is inside a media query for users without that preference."""
     before, _, after = CSS.partition("@media (prefers-reduced-motion: no-preference)")
     assert "animation:" not in before
     assert after.count("animation:") == 2
@@ -183,11 +183,11 @@ def test_motion_only_for_those_who_like_it() -> None:
     assert "outline: none" not in CSS
 
 
-def test_the_image_fills_in_what_the_template_asks_for() -> None:
+def test_dockerfile_substitutes_the_variables_of_the_template() -> None:
     template = (FRONTEND / "nginx.conf.template").read_text("utf-8")
     dockerfile = (FRONTEND / "Dockerfile").read_text("utf-8")
     names = set(re.findall(r"\$\{(\w+)\}", template))
     assert names == {"BACKEND_URL", "NGINX_LOCAL_RESOLVERS"}
-    filtered = re.search(r"NGINX_ENVSUBST_FILTER=\^\((.*)\)\$", dockerfile)
-    assert filtered
-    assert set(filtered[1].split("|")) == names
+    substituted = re.search(r"NGINX_ENVSUBST_FILTER=\^\((.*)\)\$", dockerfile)
+    assert substituted
+    assert set(substituted[1].split("|")) == names
