@@ -1,4 +1,4 @@
-"""The stack's variables: one table, from which `.env.example` and the README's table are made.
+"""The stack's variables: the source of `.env.example` and of the table in docs/configuration.md.
 
 `python -m deal_scout_profile.variables` writes both; a test compares them.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
+PAGE = _ROOT / "docs" / "configuration.md"
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
@@ -51,7 +52,7 @@ class Row:
     """Variables that belong together."""
 
     variables: tuple[Variable, ...]
-    meaning: str  # for the README
+    meaning: str  # for docs/configuration.md
     comment: str = ""  # above them in .env.example
     starts_section: bool = True  # with an empty line before it there
 
@@ -188,8 +189,8 @@ def env_example() -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme_table() -> str:
-    """Return the table of the README."""
+def markdown_table() -> str:
+    """Return the table of docs/configuration.md."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for row in ROWS:
         names = ", ".join(f"`{variable.name}`" for variable in row.variables)
@@ -198,13 +199,12 @@ def readme_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """Return a README with its table of variables replaced by the present one."""
-    begin = readme.index("| variable | default | meaning |")
-    return readme[:begin] + readme_table() + readme[readme.index("\n\n", begin) + 1 :]
+def with_table(page: str) -> str:
+    """Return a page with its table of variables replaced by the current one."""
+    begin = page.index("| variable | default | meaning |")
+    return page[:begin] + markdown_table() + page[page.index("\n\n", begin) + 1 :]
 
 
 if __name__ == "__main__":
     (_ROOT / ".env.example").write_text(env_example(), "utf-8")
-    file = _ROOT / "README.md"
-    file.write_text(with_table(file.read_text("utf-8")), "utf-8")
+    PAGE.write_text(with_table(PAGE.read_text("utf-8")), "utf-8")

@@ -1,4 +1,4 @@
-"""Every code block of the README and of docs/ is run, or parsed by the program it is for."""
+"""Every code block of the documentation is run, or parsed by the program it is for."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ BLOCKS = list(blocks())
 RUN_ELSEWHERE = {
     'eval "$(tests/engine/setup.sh)"': ".ci/run",
     "python3 scripts/inv.py up": ".ci/run",
+    "python3 scripts/inv.py restart-backend": ".ci/run",
     "python3 scripts/inv.py test": ".ci/run",
     "inv test --faults": "tests/faults/test_rows.py",
     "inv bench": "tests/integration/bench",
@@ -42,7 +43,7 @@ def of(*languages: str) -> list[Block]:
 
 
 def test_blocks_have_a_language_that_is_checked():
-    kinds = ("sh", "json", "yaml", "ini", "env", "python", "log")
+    kinds = ("sh", "console", "json", "yaml", "ini", "env", "python", "log")
     assert [str(block) for block in BLOCKS if block not in of(*kinds)] == []
     assert len(BLOCKS) > 10
 
@@ -101,6 +102,27 @@ def run(stack: Stack, shell: str, command: str, variables: Mapping[str, str]) ->
         process.terminate()
     output = process.communicate(timeout=900)[0]
     assert command in ENDLESS or process.returncode == 0, (command, output)
+
+
+@pytest.mark.parametrize("block", of("console"), ids=str)
+def test_transcript_is_what_the_verb_prints(block: Block):
+    """Every line is in the verb's golden file, except for numbers and lines left out (`…`)."""
+    command, *output, _exit_code = block.text.splitlines()
+    if not command.startswith("$ inv "):
+        pytest.skip("another program's output")
+    verb = re.split(r"[ ;]", command.removeprefix("$ inv "))[0]
+    golden = {
+        _skeleton(line)
+        for path in (ROOT / "tests" / "golden" / "local").rglob(f"{verb}*.txt")
+        for line in path.read_text("utf-8").splitlines()
+    }
+    assert [line for line in output if line.strip() != "…" and _skeleton(line) not in golden] == []
+
+
+def _skeleton(line: str) -> str:
+    """Return a line without its numbers, their placeholders and its alignment."""
+    line = re.sub(r"\{[^{}]*\}|\d+(\.\d+)?", "#", line)
+    return " ".join(line.replace("attempts", "attempt").split())
 
 
 @pytest.mark.parametrize("block", of("json"), ids=str)
