@@ -191,7 +191,7 @@ class _Restart:
         undone = self._runtime.capabilities.undone
         if undone and self._is_answered() and (reason := undone(self._service)):
             for judge in self._judges.values():
-                judge.take_back(reason)
+                judge.mark_rolled_back(reason)
 
     def waits_for(self) -> str:
         """Return what the first undecided replica waits for."""
@@ -201,7 +201,7 @@ class _Restart:
         """Wait a moment for the lines of a process that ended at once."""
         until = self._clock.monotonic() + LAST_LINES
         while self._clock.monotonic() < until:
-            if not any(judge.lacks_evidence for judge in self._judges.values()):
+            if not any(judge.needs_evidence for judge in self._judges.values()):
                 return
             self.read_lines()
 

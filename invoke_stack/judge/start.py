@@ -61,7 +61,7 @@ class StartJudge:
         self._ended_at: float | None = None  # when what the verdict says was seen
 
     @property
-    def lacks_evidence(self) -> bool:
+    def needs_evidence(self) -> bool:
         """Return True if the new start has failed and none of its lines has come yet."""
         return self.outcome is Outcome.FAILED and not self._last_lines
 
@@ -120,7 +120,7 @@ class StartJudge:
             case State.UNHEALTHY if lasted >= SETTLE_FOR:
                 self._decide(Outcome.FAILED, health.reason)
 
-    def take_back(self, reason: str) -> None:
+    def mark_rolled_back(self, reason: str) -> None:
         """Note that the runtime has undone the restart: the old process serves on."""
         if self.outcome is not Outcome.FAILED:
             self._decide(Outcome.FAILED, reason)
