@@ -20,7 +20,7 @@ def addresses(facts: Facts) -> Iterator[Finding]:
         ("DATABASE_URL", ("DB_HOST", "DB_PORT")),
         ("REDIS_URL", ("REDIS_HOST", "REDIS_PORT")),
     ):
-        if url := facts.settings.variables.get(name):
+        if url := facts.variables.values.get(name):
             yield from _address(facts, name, url, parts)
 
 
@@ -40,8 +40,8 @@ def _address(facts: Facts, name: str, url: str, parts: tuple[str, str]) -> Itera
         what = f"{name} leads to {host}:{port}"
         yield Finding(what, evidence, f"name a service or a machine, or set {name}= in .env")
         return
-    said_host = facts.settings.variables.get(parts[0]) or host
-    said_port = facts.settings.variables.get(parts[1]) or str(port)
+    said_host = facts.variables.values.get(parts[0]) or host
+    said_port = facts.variables.values.get(parts[1]) or str(port)
     if (said_host, said_port) != (host, str(port)):
         yield Finding(
             f"{name} contradicts {parts[0]} and {parts[1]}",

@@ -41,7 +41,7 @@ def read_revisions(backend: MainService) -> dict[str, str]:
 
 def entrypoint(facts: Facts) -> Iterator[Finding]:
     """No Windows checkout has spoilt the entrypoint."""
-    script: Script = facts.more["script"].result()
+    script: Script = facts.extra["script"].result()
     if script.has_crlf:
         evidence = ('a shell takes the CR for a part of the word: "no such file or directory"',)
         remedy = f"rm {ENTRYPOINT}; git checkout -- {ENTRYPOINT}"
@@ -66,7 +66,7 @@ class Revision:
 def revisions(facts: Facts) -> Iterator[Finding]:
     """The migrations can be read, and lead to one head."""
     found: dict[str, Revision] = {}
-    files: Mapping[str, str] = facts.more["revisions"].result()
+    files: Mapping[str, str] = facts.extra["revisions"].result()
     if not files:
         yield Finding("alembic/versions holds no migrations", (), "git checkout -- alembic")
     for file, text in files.items():

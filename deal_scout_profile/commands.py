@@ -46,7 +46,7 @@ def _exists(backend: MainService, word: str) -> bool:
 
 def alembic(facts: Facts) -> Iterator[Finding]:
     """What applies the migrations is there, can be run, and is not nothing."""
-    text = facts.settings.variables.get("ALEMBIC_CMD", DEFAULT)
+    text = facts.variables.values.get("ALEMBIC_CMD", DEFAULT)
     if not text.strip():
         yield Finding("ALEMBIC_CMD is empty: no migrations are applied", (), _MEND_ALEMBIC)
         return
@@ -68,7 +68,7 @@ def _alembic_verb(text: str) -> str:
 
 def uvicorn(facts: Facts) -> Iterator[Finding]:
     """What starts the application can be run."""
-    text = facts.settings.variables.get("UVICORN_CMD", "")
+    text = facts.variables.values.get("UVICORN_CMD", "")
     yield from _unusable(facts, "UVICORN_CMD", text, _MEND_UVICORN)
 
 
@@ -86,7 +86,7 @@ def _unusable(facts: Facts, name: str, text: str, remedy: str) -> Iterator[Findi
         yield Finding(
             f"{name} holds {operators[0][-2:]!r}", (told,), f"put it into a script, or {remedy}"
         )
-    unknown = facts.more["missing"]
+    unknown = facts.extra["missing"]
     if not unknown.exception() and name in unknown.result():
         what = f"{name} names a program that does not exist: {program(text)}"
         yield Finding(what, (), f"correct its name in .env, or {remedy}")

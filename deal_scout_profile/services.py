@@ -107,7 +107,7 @@ def _unreachable(
 ) -> Finding:
     if "password" in " ".join(evidence):
         return Finding(what, evidence, remedy(facts, facts.service, " ".join(evidence)))
-    variables, service = facts.settings.variables, needed.service
+    variables, service = facts.variables.values, needed.service
     elsewhere = variables.get(needed.url) or variables.get(needed.host) not in (None, "", service)
     if elsewhere and facts.in_containers:
         name = needed.url if variables.get(needed.url) else needed.host
@@ -168,7 +168,7 @@ def schema(facts: Facts) -> Iterator[Finding]:
     if any(look.body.get("db") is False for look in looks):
         raise Skipped("the database does not answer")
     states = {str(look.body.get("migrations")) for look in looks}
-    fact = facts.more["failing"]
+    fact = facts.extra["failing"]
     still_failing: Failing | None = None if fact.exception() else fact.result()
     if "failed" in states:
         evidence = cause(facts.output_of(facts.service))

@@ -25,7 +25,7 @@ from invoke_stack.judge.checks import diagnosis_of
 from invoke_stack.judge.checks.environment import NO_DOCKER
 from invoke_stack.model import Disk, Health, LogLine, Replica, Schema, State
 from invoke_stack.profile import Diagnosis
-from invoke_stack.profile.facts import Facts, NoAnswer, Settings, Skipped
+from invoke_stack.profile.facts import Facts, NoAnswer, Skipped, StackVariables
 from invoke_stack.runtimes import machine, select
 from invoke_stack.runtimes.base import Runtime
 from invoke_stack.runtimes.docker import engine
@@ -168,10 +168,10 @@ def gather(
         profile=config.profile,
         diagnosis=diagnosis,
         now=datetime.now(UTC),
-        late=late,
-        settings=_settings(config, refused, environ),
+        timed_out=late,
+        variables=_settings(config, refused, environ),
         **{name: gathering.in_time(each) for name, each in found.items()},
-        more={name: gathering.in_time(each) for name, each in more.items()},
+        extra={name: gathering.in_time(each) for name, each in more.items()},
     )
 
 
@@ -308,23 +308,25 @@ def _disks(
     return []
 
 
-def _settings(config: Config, refused: Sequence[BadInput], environ: Mapping[str, str]) -> Settings:
+def _settings(
+    config: Config, refused: Sequence[BadInput], environ: Mapping[str, str]
+) -> StackVariables:
     required: list[str] = []
     with suppress(OSError):
         for file in compose_files(config.root, environ):
             required += re.findall(r"(?<!\$)\$\{(\w+):?\?", file.read_text("utf-8", "replace"))
     names = read_env_file(config.root / ".env.example", refuse=lambda _: None)
     ours = read_env_file(config.root / ".env", environ, lambda _: None)
-    return Settings(
-        variables=config.variables,
-        refused=tuple(refused),
+    return StackVariables(
+        values=config.variables,
+        errors=tuple(refused),
         file_exists=(config.root / ".env").exists(),
         required=tuple(dict.fromkeys(required)),
-        lacking=tuple(
+        missing=tuple(
             name
             for name in dict.fromkeys(required)
             if not (config.variables.get(name) or environ.get(name))
         ),
-        unused=tuple(name for name in ours if names and name not in names),
-        names=tuple(names),
+        unknown=tuple(name for name in ours if names and name not in names),
+        example_names=tuple(names),
     )

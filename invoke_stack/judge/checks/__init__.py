@@ -17,8 +17,8 @@ from invoke_stack.profile.facts import Check, Facts
 
 def punctual(facts: Facts) -> Iterator[Finding]:
     """Everything that was asked answered in time."""
-    if facts.late:
-        what = f"no answer in time from: {', '.join(facts.late)}"
+    if facts.timed_out:
+        what = f"no answer in time from: {', '.join(facts.timed_out)}"
         asked = "docker info" if facts.in_containers else "inv status"
         yield Finding(
             what, (), f"see whether this machine is overloaded, or one of them hangs: {asked}"

@@ -15,25 +15,25 @@ _ALIKE = 0.8  # of difflib: from here on a name is taken for a misspelt one
 
 def env(facts: Facts) -> Iterator[Finding]:
     """`.env` is there, can be read, and is filled in."""
-    settings = facts.settings
-    for problem in settings.refused:
+    variables = facts.variables
+    for problem in variables.errors:
         yield Finding(problem.message, (), problem.hint)
-    if settings.lacking and facts.in_containers:
+    if variables.missing and facts.in_containers:
         yield from _lacking(facts)
-    for name in settings.unused:
+    for name in variables.unknown:
         if not name.startswith(_FOREIGN):
-            yield from _misspelt(name, settings.names)
+            yield from _misspelt(name, variables.example_names)
 
 
 def _lacking(facts: Facts) -> Iterator[Finding]:
     """What the Compose file requires, and nothing sets."""
-    lacking = ", ".join(facts.settings.lacking)
+    lacking = ", ".join(facts.variables.missing)
     evidence = (f"the Compose file requires {lacking}",)
-    file_exists = facts.settings.file_exists
+    file_exists = facts.variables.file_exists
     error = facts.will_write_env.exception()
     if isinstance(error, StackError):
-        if file_exists and len(facts.settings.lacking) < len(facts.settings.required):
-            yield _half_filled(facts.settings.lacking)
+        if file_exists and len(facts.variables.missing) < len(facts.variables.required):
+            yield _half_filled(facts.variables.missing)
         elif facts.engine.exception():
             what = f".env lacks {lacking}" if file_exists else "there is no .env"
             yield Finding(what, evidence, "make the engine answer first, then: inv doctor")
@@ -45,7 +45,7 @@ def _lacking(facts: Facts) -> Iterator[Finding]:
     elif facts.will_write_env.result():
         yield Finding("there is no .env", evidence, "inv up writes one, with new passwords")
     elif file_exists:
-        yield _half_filled(facts.settings.lacking)
+        yield _half_filled(facts.variables.missing)
     else:
         yield Finding("there is no .env", evidence, f"write one that sets {lacking}")
 

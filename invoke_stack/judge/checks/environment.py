@@ -67,7 +67,7 @@ def project(facts: Facts) -> Iterator[Finding]:
     """Compose accepts the Compose file."""
     _require_docker(facts)
     facts.compose.result()
-    if facts.settings.lacking or facts.settings.refused:
+    if facts.variables.missing or facts.variables.errors:
         raise Skipped(_UNSET)  # which is another check's
     if error := _reported(facts.ports.exception()):
         yield Finding("the Compose file is refused", (error.message,), "docker compose config")
@@ -77,7 +77,7 @@ def ports(facts: Facts) -> Iterator[Finding]:
     """Nobody else has the ports that the stack needs."""
     if not facts.in_containers:
         raise Skipped("its ports move by themselves")
-    if facts.settings.lacking or facts.settings.refused:
+    if facts.variables.missing or facts.variables.errors:
         raise Skipped(_UNSET)
     wanted, holders = facts.ports.result(), facts.holders.result()
     users: dict[int, str] = {}

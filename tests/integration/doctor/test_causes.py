@@ -184,10 +184,10 @@ def test_an_engine_that_hangs_holds_up_nothing(checkout):
         begin = time.monotonic()
         facts = gather(loaded, [], environ, lambda names, _: waited.extend(names), limit=1.0)
     assert time.monotonic() - begin < 5
-    assert facts.late == ["Docker Engine"]
+    assert facts.timed_out == ["Docker Engine"]
     assert "Docker Engine" in waited
     assert facts.disk.result().free
-    assert facts.more["revisions"].result()  # what does not need it is known
+    assert facts.extra["revisions"].result()  # what does not need it is known
     wrong = {each.check for each in checks.examine(facts) if each.findings}
     assert "answers" in wrong
     assert wrong.isdisjoint({"engine", "running"})  # the same cause

@@ -30,7 +30,7 @@ from invoke_stack.model import (
     Status,
 )
 from invoke_stack.profile import DEFAULT_PROFILE
-from invoke_stack.profile.facts import Facts, Settings
+from invoke_stack.profile.facts import Facts, StackVariables
 from invoke_stack.runtimes.machine import read_df
 from tests.support.fakes import body, moment
 
@@ -54,7 +54,9 @@ def look(state=State.HEALTHY, problem="", **more):
 
 
 SERVICES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
-SETTINGS = Settings({"PORT": "8000"}, names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD"))
+VARIABLES = StackVariables(
+    {"PORT": "8000"}, example_names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD")
+)
 REPLICAS = tuple(replica(name, grace=70) for name in SERVICES)
 ENGINE = EngineInfo("26.1.5", 0.1, 0.05, "/var/lib/docker", True)
 OWN = ("script", "revisions", "missing", "failing")  # facts that the profile adds
@@ -75,11 +77,11 @@ def but(facts, **more):
     futures = {each.name for each in fields(Facts) if each.type.startswith("Future[")}
     own = {name: fact(more.pop(name)) for name in OWN if name in more}
     given = {name: fact(v) if name in futures else v for name, v in more.items()}
-    return replace(facts, more={**facts.more, **own}, **given)
+    return replace(facts, extra={**facts.extra, **own}, **given)
 
 
 NOTHING = Facts(
-    **dict.fromkeys((each.name for each in fields(Facts) if each.name != "more"), None), more={}
+    **dict.fromkeys((each.name for each in fields(Facts) if each.name != "extra"), None), extra={}
 )
 HEALTHY = but(
     NOTHING,
@@ -90,8 +92,8 @@ HEALTHY = but(
     profile=PROFILE,
     diagnosis=DIAGNOSIS,
     now=NOW,
-    late=(),
-    settings=SETTINGS,
+    timed_out=(),
+    variables=VARIABLES,
     context="default",
     engine=ENGINE,
     compose="2.26.1",
@@ -129,7 +131,7 @@ def with_replica(service, **more):
 
 
 def variables(**given):
-    return sick(settings=replace(SETTINGS, variables=given))
+    return sick(variables=replace(VARIABLES, values=given))
 
 
 def found(facts):
@@ -175,7 +177,7 @@ CAUSES = {
         "the engine's clock is 90 s behind this machine's",
     ),
     "late": (
-        sick(late=("Docker Engine", "the services")),
+        sick(timed_out=("Docker Engine", "the services")),
         "answers",
         "Docker Engine, the services",
     ),
@@ -185,44 +187,44 @@ CAUSES = {
         "the Compose file is refused | docker compose config failed: yaml: line 3",
     ),
     "bad value": (
-        sick(settings=replace(SETTINGS, refused=(BadInput("PORT is 'x'", "use a port"),))),
+        sick(variables=replace(VARIABLES, errors=(BadInput("PORT is 'x'", "use a port"),))),
         "env",
         "PORT is 'x' | use a port",
     ),
     "half filled": (
-        sick(settings=replace(SETTINGS, lacking=("POSTGRES_PASSWORD",))),
+        sick(variables=replace(VARIABLES, missing=("POSTGRES_PASSWORD",))),
         "env",
         ".env is half filled: POSTGRES_PASSWORD is empty",
     ),
     "no .env, nothing up": (
         sick(
-            settings=replace(SETTINGS, lacking=("A", "B"), file_exists=False),
+            variables=replace(VARIABLES, missing=("A", "B"), file_exists=False),
             will_write_env=True,
         ),
         "env",
         "there is no .env | the Compose file requires A, B | inv up writes one",
     ),
     ".env without passwords, nothing up": (
-        sick(settings=replace(SETTINGS, lacking=("A", "B")), will_write_env=True),
+        sick(variables=replace(VARIABLES, missing=("A", "B")), will_write_env=True),
         "env",
         ".env lacks A, B | the Compose file requires A, B | inv up adds new passwords",
     ),
     "no .env, but data": (
         sick(
-            settings=replace(SETTINGS, lacking=("A",), file_exists=False),
+            variables=replace(VARIABLES, missing=("A",), file_exists=False),
             will_write_env=OutOfReach(".env is missing, and x_data holds data", "restore it"),
         ),
         "env",
         ".env is missing, and x_data holds data | the Compose file requires A | restore it",
     ),
     "no .env in another project": (
-        sick(settings=replace(SETTINGS, lacking=("A",), file_exists=False)),
+        sick(variables=replace(VARIABLES, missing=("A",), file_exists=False)),
         "env",
         "there is no .env | the Compose file requires A | write one that sets A",
     ),
     "no .env, and no engine": (
         sick(
-            settings=replace(SETTINGS, lacking=("A",), file_exists=False),
+            variables=replace(VARIABLES, missing=("A",), file_exists=False),
             engine=DENIED,
             will_write_env=DENIED,
         ),
@@ -230,7 +232,7 @@ CAUSES = {
         "there is no .env | the Compose file requires A | make the engine answer first",
     ),
     "misspelt": (
-        sick(settings=replace(SETTINGS, unused=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))),
+        sick(variables=replace(VARIABLES, unknown=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))),
         "env",
         "POSTGRES_PASWORD in .env is read by nothing | it is nearly POSTGRES_PASSWORD",
     ),
