@@ -15,10 +15,10 @@ def _diagnosis() -> Diagnosis:
 PROFILE = Profile(
     service="backend",
     ready="/ready",
-    read=health_body.read,
+    assess=health_body.assess,
     phases=entrypoint.PHASES,
     advice=entrypoint.ADVICE,
-    hopeless="migrations: failed",
+    fatal_reason="migrations: failed",
     services=("postgres", "redis", "backend", "worker", "beat", "frontend"),
     dependencies={"postgres": "db", "redis": "redis"},
     page="frontend",

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from invoke_stack.model import Answer, Detail, State
-from invoke_stack.profile.readiness import Reading, by_status
+from invoke_stack.profile.readiness import Assessment, assess_by_status
 
 _DEPENDENCIES = {"db": "the database", "redis": "Redis"}
 _PHASES = {"waiting": "waiting for the database", "migrating": "applying migrations"}
 
 
-def read(answer: Answer) -> Reading:
+def assess(answer: Answer) -> Assessment:
     """Read an answer of `/ready`: 200 if the backend is ready, else 503 with the reason."""
     body = answer.body
-    is_ready = by_status(answer).state is State.HEALTHY
+    is_ready = assess_by_status(answer).state is State.HEALTHY
     if "db" not in body:
         if is_ready:
-            return Reading(State.HEALTHY)
+            return Assessment(State.HEALTHY)
         what = f"HTTP {answer.status} without a health body: something else answers there"
-        return Reading(State.UNREACHABLE, what)
+        return Assessment(State.UNREACHABLE, what)
     absent = [name for key, name in _DEPENDENCIES.items() if not body.get(key)]
     hint = ""
     if is_ready:
@@ -35,7 +35,7 @@ def read(answer: Answer) -> Reading:
         state, reason = State.UNHEALTHY, f"{' and '.join(absent)} {does_not}"
         if "Redis" in absent:
             hint = "look at Redis: inv status, inv logs redis"
-    return Reading(state, reason, hint, 503 if absent else 200, _details(body))
+    return Assessment(state, reason, hint, 503 if absent else 200, _details(body))
 
 
 def _phase(body: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from invoke_stack.commands.health import check_replica
 from invoke_stack.commands.session import Session
 from invoke_stack.judge.start import Criteria, StartJudge
 from invoke_stack.model import LogLine, Outcome, Replica, Verdict
-from invoke_stack.profile.readiness import OWN_CHECK
+from invoke_stack.profile.readiness import CONTAINER_CHECK
 from invoke_stack.runtimes.base import Runtime
 
 POLL_EVERY = 0.02  # seconds between two looks at the replicas
@@ -64,7 +64,7 @@ def restart_service(
     """Restart a service under the stack's lock, and judge as `restart_and_judge` does."""
     config = session.config
     criteria = Criteria(
-        readiness=config.readiness if service == config.service else OWN_CHECK,
+        readiness=config.readiness if service == config.service else CONTAINER_CHECK,
         phases=config.phases,
         advice=config.profile.advice,
         stable=config.stable,

@@ -81,14 +81,14 @@ def _reasons(replicas: Iterable[Replica]) -> str:
 
 
 def _give_up_on(session: Session, replica: Replica, before: int) -> None:
-    hopeless = session.config.profile.hopeless
+    fatal_reason = session.config.profile.fatal_reason
     if not replica.running and replica.restarts - before >= RESTARTS:
         raise NotHealthy(
             f"{replica.replica} does not stay up: {_last_words(session.runtime, replica)}",
             f"see: inv logs {replica.service}",
         )
     is_main = replica.service == session.config.service
-    if is_main and hopeless and hopeless in replica.reason:
+    if is_main and fatal_reason and fatal_reason in replica.reason:
         raise NotHealthy(
             f"{replica.replica} is degraded: its migrations failed",
             f'see: inv logs {replica.service} --grep "entrypoint|FAILED"',

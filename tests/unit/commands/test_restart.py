@@ -34,7 +34,7 @@ class Listener:
         self.waits.append((what, seconds, limit))
 
 
-READINESS = Readiness("/ready", PROFILE.read)
+READINESS = Readiness("/ready", PROFILE.assess)
 
 
 def play(timeout=600.0, readiness=READINESS, **script):

@@ -129,7 +129,7 @@ def console(width, height):
 def look(state=State.HEALTHY, at=0.0, latency=5.0, name="backend", **more):
     if state in (State.HEALTHY, State.DEGRADED):
         answered = body()
-        more = {"details": PROFILE.read(Answer("", 200, answered, 0.0)).details, **more}
+        more = {"details": PROFILE.assess(Answer("", 200, answered, 0.0)).details, **more}
     else:
         answered = {}
     return Health("backend", name, "one", state, "", 200, latency, moment(at), answered, **more)
