@@ -13,9 +13,9 @@ DATABASE, MIGRATIONS, APPLICATION = "database", "migrations", "application"
 
 
 def _marker(
-    phase: str, says: MarkerKind, pattern: str, outcome: str = "", attempts: int = 1
+    phase: str, kind: MarkerKind, pattern: str, outcome: str = "", attempts: int = 1
 ) -> Marker:
-    return Marker(phase, says, re.compile(pattern, re.IGNORECASE), outcome, attempts)
+    return Marker(phase, kind, re.compile(pattern, re.IGNORECASE), outcome, attempts)
 
 
 PHASES = PhaseMarkers(
@@ -34,7 +34,7 @@ PHASES = PhaseMarkers(
         _marker(MIGRATIONS, MarkerKind.ENDS, r".*Migrations did not complete", "failed"),
         _marker(APPLICATION, MarkerKind.BEGINS, r"Starting Uvicorn application"),
     ),
-    overtaken={DATABASE: "timed out", MIGRATIONS: "skipped"},
+    implied={DATABASE: "timed out", MIGRATIONS: "skipped"},
     served=re.compile(r"INFO: +Application startup complete"),  # printed by Uvicorn
 )
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from invoke_stack import timestamps
 from invoke_stack.errors import StackError
-from invoke_stack.judge.causes import cause
+from invoke_stack.judge.causes import find_cause
 from invoke_stack.judge.checks.services import of_look, remedy, unhealthy
 from invoke_stack.model import Finding, Health, LogLine, State
 from invoke_stack.profile import MainService
@@ -36,7 +36,7 @@ def heartbeats(facts: Facts) -> Iterator[Finding]:
     for replica in facts.replicas.result():
         if replica.service in HEARTBEATS and replica.health == "unhealthy":
             output = facts.output_of(replica.service)
-            evidence = (replica.reason, *cause(output, has_ended=not replica.running))
+            evidence = (replica.reason, *find_cause(output, has_ended=not replica.running))
             what = f"{replica.replica} is silent"
             yield Finding(what, tuple(filter(None, evidence)), f"inv restart {replica.service}")
 
@@ -56,7 +56,7 @@ def health(facts: Facts) -> Iterator[Finding]:
             yield from _dependencies(facts, look)
         elif look.state is State.STARTING and int(look.body.get("attempt") or 1) > 2:
             phase, attempt = look.body.get("phase"), look.body["attempt"]
-            evidence = cause(facts.output_of(look.service))
+            evidence = find_cause(facts.output_of(look.service))
             what = f"{look.replica or look.service} is still starting: {phase}, attempt {attempt}"
             yield Finding(what, evidence, remedy(facts, look.service, " ".join(evidence)))
         else:
@@ -91,7 +91,7 @@ _NEEDED = {
 def _dependencies(facts: Facts, look: Health) -> Iterator[Finding]:
     for key, needed in _NEEDED.items():
         if not look.body.get(key) and not _is_in_trouble(facts, needed.service):
-            evidence = cause(facts.output_of(look.service), about=needed.lines)
+            evidence = find_cause(facts.output_of(look.service), about=needed.lines)
             what = f"{look.replica or look.service} gets no answer from {needed.title}"
             yield _unreachable(facts, what, needed, evidence)
 
@@ -171,7 +171,7 @@ def schema(facts: Facts) -> Iterator[Finding]:
     fact = facts.extra["failing"]
     still_failing: Failing | None = None if fact.exception() else fact.result()
     if "failed" in states:
-        evidence = cause(facts.output_of(facts.service))
+        evidence = find_cause(facts.output_of(facts.service))
         what = "the migrations failed; they go on being tried"
         yield _failed(facts, what, evidence, still_failing)
     elif schema.pending:

@@ -254,9 +254,11 @@ def _output(
         in_trouble.add(config.service)
     output = {}
     for service in sorted(in_trouble):
-        began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
+        began = causes.relevant_since(
+            [r for r in replicas if r.service == service], datetime.now(UTC)
+        )
         lines = logs.last(runtime, service, TAIL, timestamps.log_time(began) if began else None)
-        output[service] = [line.text for line in (lines if began else causes.last_said(lines))]
+        output[service] = [line.text for line in (lines if began else causes.last_minute(lines))]
     if config.service in output:
         output[config.service] += diagnosis.causes(main, seen)
     return output

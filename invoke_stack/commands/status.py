@@ -61,11 +61,11 @@ class StatusPoller:
         now = timestamps.log_time(datetime.now(UTC))
         found = {}
         for each in replicas:
-            story = boot.BootStory(self.config.phases)
+            parser = boot.BootParser(self.config.phases)
             for line in lines:
                 if line.replica == each.replica and _is_since(line, each.started_at):
-                    story.add(line)
-            told = story.boot(until=now if each.running else "")
+                    parser.add(line)
+            told = parser.boot(until=now if each.running else "")
             found[each.replica] = told
             rotated_away = not told.phases and len(lines) == LINES
             if rotated_away or (told.serving_since and not told.current):

@@ -98,5 +98,5 @@ def _give_up_on(session: Session, replica: Replica, before: int) -> None:
 def _last_words(runtime: Runtime, replica: Replica) -> str:
     """How it ended, and the line in which it said why."""
     lines = logs.last(runtime, replica.service, TAIL)
-    told = causes.cause([line.text for line in causes.last_said(lines)], has_ended=True)
+    told = causes.find_cause([line.text for line in causes.last_minute(lines)], has_ended=True)
     return ": ".join(filter(None, (replica.reason, *told)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from invoke_stack.model import Answer, Health, LogLine
 from invoke_stack.profile.phases import NO_PHASES, PhaseMarkers
-from invoke_stack.profile.readiness import Readiness, Assessment, assess_by_status
+from invoke_stack.profile.readiness import Assessment, Readiness, assess_by_status
 
 if TYPE_CHECKING:
     from invoke_stack.profile.facts import Check

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from invoke_stack.errors import StackError
-from invoke_stack.judge.causes import cause
+from invoke_stack.judge.causes import find_cause
 from invoke_stack.model import OUT_OF_MEMORY, Finding, Health, Replica, State, Status
 from invoke_stack.profile.facts import Facts, NoAnswer, Skipped
 
@@ -122,7 +122,7 @@ def health(facts: Facts) -> Iterator[Finding]:
 def of_look(facts: Facts, look: Health) -> Iterator[Finding]:
     """Find what one look at the main service shows."""
     name = look.replica or look.service
-    told = cause(facts.output_of(look.service))
+    told = find_cause(facts.output_of(look.service))
     match look.state:
         case State.UNREACHABLE:
             what = f"{name} does not answer"
@@ -149,7 +149,7 @@ def configuration(facts: Facts) -> Iterator[Finding]:
 
 
 def _cause(facts: Facts, replica: Replica) -> tuple[str, ...]:
-    return cause(facts.output_of(replica.service), has_ended=not replica.running)
+    return find_cause(facts.output_of(replica.service), has_ended=not replica.running)
 
 
 def _consequence(facts: Facts, service: str) -> tuple[str, ...]:

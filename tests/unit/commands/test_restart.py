@@ -95,7 +95,7 @@ def test_a_start_that_ends_at_once_has_failed_and_shows_its_last_lines():
         ends=[(2.2, "backend", 2)],
     )
     assert verdict.outcome is Outcome.FAILED
-    assert verdict.reason == "it ended with code 2"
+    assert verdict.reason == "it exited with code 2"
     assert [each.text for each in verdict.evidence] == ["PORT is 'abc'"]
     assert verdict.remedy
 
@@ -117,7 +117,7 @@ def test_a_start_that_ended_before_anybody_looked_has_failed(restarts_itself):
         restarts_itself=restarts_itself,
     )
     assert verdict.outcome is Outcome.FAILED
-    assert verdict.reason == "it ended with code 2"
+    assert verdict.reason == "it exited with code 2"
     assert clock.seconds < 3.1
 
 

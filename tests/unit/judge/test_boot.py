@@ -10,7 +10,7 @@ from tests.support.fakes import line, stamp
 
 
 def told(*lines):
-    return boot.read([line(at, f"[entrypoint] {text}") for at, text in lines], PHASES)
+    return boot.parse([line(at, f"[entrypoint] {text}") for at, text in lines], PHASES)
 
 
 def test_a_good_boot():
@@ -82,10 +82,10 @@ def test_only_the_last_boot_counts():
 
 
 def test_a_boot_that_was_seen_to_serve():
-    story = boot.BootStory(PHASES)
-    story.add(line(0, "[entrypoint] Waiting for Postgres at a:1..."))
-    story.add(line(1, "[entrypoint] Starting Uvicorn application..."))
-    assert story.boot(served_after=1.5).phases[-1] == Phase("application", 1.5, 1, "serving")
+    parser = boot.BootParser(PHASES)
+    parser.add(line(0, "[entrypoint] Waiting for Postgres at a:1..."))
+    parser.add(line(1, "[entrypoint] Starting Uvicorn application..."))
+    assert parser.boot(served_after=1.5).phases[-1] == Phase("application", 1.5, 1, "serving")
 
 
 def test_a_migration_in_the_background_does_not_reopen_a_phase():
@@ -102,7 +102,7 @@ def test_a_migration_in_the_background_does_not_reopen_a_phase():
 
 @given(st.lists(st.text(max_size=60)))
 def test_no_line_can_break_it(texts):
-    result = boot.read([line(i, f"[entrypoint] {text}") for i, text in enumerate(texts)], PHASES)
+    result = boot.parse([line(i, f"[entrypoint] {text}") for i, text in enumerate(texts)], PHASES)
     assert all(phase.seconds >= 0 for phase in result.phases)
 
 
@@ -130,13 +130,15 @@ def test_the_application_serves_when_uvicorn_says_so():
         line(2, "[entrypoint] ✓ DB connectivity check complete."),
         line(2, "[entrypoint] Starting Uvicorn application..."),
     ]
-    assert boot.read(lines, PHASES).phases[-1] == Phase("application", 0.0, 1, "")
+    assert boot.parse(lines, PHASES).phases[-1] == Phase("application", 0.0, 1, "")
     served = line(3.5, "INFO:     Application startup complete.", stream="stderr")
-    assert boot.read([*lines, served], PHASES).phases[-1] == Phase("application", 1.5, 1, "serving")
+    assert boot.parse([*lines, served], PHASES).phases[-1] == Phase(
+        "application", 1.5, 1, "serving"
+    )
 
 
 def test_a_phase_that_lasts_does_so_until_now():
-    story = boot.BootStory(PHASES)
-    story.add(line(1, "[entrypoint] Waiting for Postgres at postgres:5432..."))
-    assert story.boot().phases == (Phase("database", 0.0, 1, ""),)
-    assert story.boot(until=stamp(5)).phases == (Phase("database", 4.0, 1, ""),)
+    parser = boot.BootParser(PHASES)
+    parser.add(line(1, "[entrypoint] Waiting for Postgres at postgres:5432..."))
+    assert parser.boot().phases == (Phase("database", 0.0, 1, ""),)
+    assert parser.boot(until=stamp(5)).phases == (Phase("database", 4.0, 1, ""),)

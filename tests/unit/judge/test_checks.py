@@ -500,14 +500,18 @@ def line(seconds, text):
 
 
 def test_what_was_said_before_the_present_start_is_no_evidence():
-    assert causes.began([replica("backend", started_at=moment(9_000))], NOW) == moment(9_000)
+    assert causes.relevant_since([replica("backend", started_at=moment(9_000))], NOW) == moment(
+        9_000
+    )
     restarted = replica("backend", started_at=moment(9_990), restarts=2)
-    assert causes.began([restarted], NOW) == moment(9_930)
-    assert causes.began([replica("backend", started_at=moment(0), restarts=2)], NOW) == moment(0)
-    assert causes.began([replica("backend", status=Status.EXITED)], NOW) is None
-    assert causes.last_said([]) == []
+    assert causes.relevant_since([restarted], NOW) == moment(9_930)
+    assert causes.relevant_since(
+        [replica("backend", started_at=moment(0), restarts=2)], NOW
+    ) == moment(0)
+    assert causes.relevant_since([replica("backend", status=Status.EXITED)], NOW) is None
+    assert causes.last_minute([]) == []
     said = [line(10, "[entrypoint] Cause: old"), line(100, "new"), line(130, "last")]
-    assert [each.text for each in causes.last_said(said)] == ["new", "last"]
+    assert [each.text for each in causes.last_minute(said)] == ["new", "last"]
 
 
 def test_the_next_attempt_is_known_until_it_comes():
@@ -654,12 +658,12 @@ def test_a_merge_of_two_heads_is_one_head():
     ],
 )
 def test_the_line_that_tells_the_cause(lines, cause):
-    assert causes.cause(lines) == cause
+    assert causes.find_cause(lines) == cause
 
 
 def test_the_last_words_of_what_has_ended_count_whatever_they_are():
-    assert causes.cause(["one", "two", ""]) == ()
-    assert causes.cause(["one", "two", ""], has_ended=True) == ("two",)
+    assert causes.find_cause(["one", "two", ""]) == ()
+    assert causes.find_cause(["one", "two", ""], has_ended=True) == ("two",)
 
 
 def test_the_program_of_a_command():
