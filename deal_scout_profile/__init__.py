@@ -1,4 +1,4 @@
-"""What the toolkit knows about deal-scout; `tasks.py` names it. It is not in the wheel."""
+"""The profile of deal-scout, which `tasks.py` passes to the toolkit. It is not in the wheel."""
 
 from __future__ import annotations
 

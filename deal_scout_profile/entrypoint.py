@@ -1,6 +1,6 @@
-"""The phases of the entrypoint's log lines.
+"""The phases of a start, from the log markers of the entrypoint.
 
-Older entrypoints used shorter forms of the same lines (`Alembic attempt 6/6... ✗`).
+Older entrypoints print shorter forms of the same lines (`Alembic attempt 6/6... ✗`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,6 @@ PHASES = PhaseMarkers(
 )
 
 ADVICE = {
-    DATABASE: "look at the database: inv status, inv logs postgres",
-    MIGRATIONS: "mend the migration that the log names; it is tried again by itself: inv migrations",
+    DATABASE: "check the database: inv status, inv logs postgres",
+    MIGRATIONS: "fix the migration named in the log; it is retried automatically: inv migrations",
 }

@@ -1,4 +1,4 @@
-"""The body of the backend's `/health` and `/ready`."""
+"""Assess the body of the backend's `/health` and `/ready`."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _PHASES = {"waiting": "waiting for the database", "migrating": "applying migrati
 
 
 def assess(answer: Answer) -> Assessment:
-    """Read an answer of `/ready`: 200 if the backend is ready, else 503 with the reason."""
+    """Return the Assessment of an answer of `/ready`."""
     body = answer.body
     is_ready = assess_by_status(answer).state is State.HEALTHY
     if "db" not in body:
         if is_ready:
             return Assessment(State.HEALTHY)
-        what = f"HTTP {answer.status} without a health body: something else answers there"
-        return Assessment(State.UNREACHABLE, what)
-    absent = [name for key, name in _DEPENDENCIES.items() if not body.get(key)]
+        reason = f"HTTP {answer.status} without a health body: another program answers there"
+        return Assessment(State.UNREACHABLE, reason)
+    unavailable = [name for key, name in _DEPENDENCIES.items() if not body.get(key)]
     hint = ""
     if is_ready:
         state, reason = State.HEALTHY, ""
     elif body.get("phase") not in (None, "serving"):
         state, reason = State.STARTING, _phase(body)
-    elif not absent:
+    elif not unavailable:
         schema = body.get("migrations")
         state, reason = State.DEGRADED, f"the schema is not current (migrations: {schema})"
     else:
-        does_not = "does not answer" if len(absent) == 1 else "do not answer"
-        state, reason = State.UNHEALTHY, f"{' and '.join(absent)} {does_not}"
-        if "Redis" in absent:
-            hint = "look at Redis: inv status, inv logs redis"
-    return Assessment(state, reason, hint, 503 if absent else 200, _details(body))
+        verb = "does" if len(unavailable) == 1 else "do"
+        state, reason = State.UNHEALTHY, f"{' and '.join(unavailable)} {verb} not answer"
+        if "Redis" in unavailable:
+            hint = "check Redis: inv status, inv logs redis"
+    return Assessment(state, reason, hint, 503 if unavailable else 200, _details(body))
 
 
 def _phase(body: Mapping[str, Any]) -> str:

@@ -189,7 +189,7 @@ class _Main:
         replicas = self._replicas.result()
         running = [each for each in replicas if each.service == self._service and each.running]
         if not running:
-            raise Skipped(f"{self._service} does not run")
+            raise Skipped(f"{self._service} is not running")
         return [self._runtime.result().get(each, path, PROBE).body for each in running]
 
     def execute(self, *words: str) -> str:

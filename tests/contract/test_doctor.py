@@ -79,7 +79,7 @@ def test_a_schema_that_is_behind_and_the_remedy_that_is_named(stack):
 def test_a_variable_that_is_set_and_not_taken_over_yet(stack):
     with stack.setting("ALEMBIC_CMD=alembik upgrade head"):
         found = findings(stack)
-        assert "names a program that does not exist: alembik" in found["alembic-cmd"]
+        assert "program not found: alembik" in found["alembic-cmd"]
         assert "has changed since it was created" in found["configuration"]
 
 
@@ -93,7 +93,7 @@ def test_a_worker_that_is_silent(stack):
     with frozen(stack, "worker"):
         os.utime(heartbeat, (began + 60, began + 60))
         told = findings(stack)["heartbeats"]
-    assert told.startswith("worker is silent | silent for ")
+    assert told.startswith("worker sends no heartbeat | silent for ")
     assert told.endswith("inv restart worker")
 
 

@@ -60,7 +60,7 @@ def test_f22_out_of_memory_is_told_after_the_restart(tmp_path, measured):
         assert "hungry: it ran out of memory at " in stack.ok("status")
         examined = stack.inv("doctor")
         assert examined.returncode == 3
-        assert "✗ hungry was killed for memory\n  it ran out of memory at " in examined.stdout
+        assert "✗ hungry was killed: out of memory\n  it ran out of memory at " in examined.stdout
     measured("`inv status` and `inv doctor` name it, and when, after the restart")
 
 

@@ -82,15 +82,15 @@ def test_a_checkout_that_is_spoilt_in_every_way(checkout):
     found = examine(checkout, "--runtime", "compose")
     assert snapshot(root) == before
     for check, told in {
-        "engine": "its socket does not exist | asked: unix:///nowhere/docker.sock",
-        "env": "REDIS_PASSWORD is empty",
-        "addresses": "leads to db.example:5433 and wins; they say postgres:5433",
+        "engine": "its socket does not exist | Docker endpoint: unix:///nowhere/docker.sock",
+        "env": "REDIS_PASSWORD is not set",
+        "addresses": "points to db.example:5433 and takes precedence; they say postgres:5433",
         "entrypoint": "(CRLF)",
         "revisions": "have 2 heads: b, 0003_deals_newest",
         "alembic-cmd": "no closing quotation",
     }.items():
         assert told in found[check], found
-    for told in ("line 3 is not NAME=value", "PORT in .env is '70000'", "nearly DB_PORT"):
+    for told in ("line 3 is not NAME=value", "PORT in .env is '70000'", "did you mean DB_PORT?"):
         assert told in found["env"]
     assert "executable bit" in found["entrypoint"]
     assert "sentinel" not in str(found)
@@ -260,12 +260,12 @@ def test_a_project_that_is_ill_in_several_ways(tmp_path):
         finally:
             dockerized.docker("rm", "-f", name.stdout.strip())
         checks = {each["name"] for each in stack.json("doctor")["checks"]}
-    assert "looping keeps ending" in found["restarts"]
+    assert "looping keeps exiting" in found["restarts"]
     assert "| fatal: cannot open the dictionary |" in found["restarts"]
-    assert found["probes"].startswith("sad is unhealthy | its probe: I am sad | inv restart sad")
-    assert f"port {port}, which web needs, is taken" in found["ports"]
+    assert found["probes"].startswith("sad is unhealthy | health check: I am sad | inv restart sad")
+    assert f"port {port} of web is already in use" in found["ports"]
     assert f"(process {os.getpid()})" in found["ports"]
-    assert found["running"].startswith("web does not run (exited)")
+    assert found["running"].startswith("web is not running (exited)")
     assert "job" not in str(found)  # it has done its work
     assert "schema" not in checks
 

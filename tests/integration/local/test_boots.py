@@ -189,7 +189,7 @@ def test_migrations_that_go_on_failing_though_the_schema_is_current_are_found(st
 
     def failing():
         findings = stack.json("doctor")["findings"]
-        return [each for each in findings if "go on failing" in each["what"]]
+        return [each for each in findings if "keep failing" in each["what"]]
 
     assert not failing()
     env.write_text(SETTINGS + "ALEMBIC_CMD=alembic upgrade nosuch\n")

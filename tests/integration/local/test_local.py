@@ -229,7 +229,7 @@ def test_a_restart_is_finished_though_the_verb_is_gone(stack, how):
     if how == "timeout":
         assert verb.returncode == 3
         assert "after -" not in said
-        assert "the restart goes on" in said
+        assert "the restart continues" in said
     assert process_state(stack, "worker") == "STOPPING"
     os.kill(old, signal.SIGCONT)
     wait_until("it runs anew", lambda: process_state(stack, "worker") == "RUNNING")

@@ -150,14 +150,15 @@ def test_a_healthy_stack_has_no_findings_and_every_check_is_made():
 
 
 DENIED = OutOfReach(
-    "Docker's socket may not be opened by this user", "sudo usermod -aG docker $USER"
+    "permission denied on the Docker socket",
+    "add yourself to the docker group: sudo usermod -aG docker $USER",
 )
 
 CAUSES = {
     "engine that is denied": (
         sick(engine=DENIED, replicas=DENIED, healths=DENIED),
         "engine",
-        "may not be opened by this user | asked: default | sudo usermod",
+        "permission denied on the Docker socket | Docker endpoint: default | add yourself",
     ),
     "old engine": (sick(engine=replace(ENGINE, version="19.03.8")), "engine", "too old"),
     "context": (
@@ -184,7 +185,7 @@ CAUSES = {
     "compose file": (
         sick(ports=OutOfReach("docker compose config failed: yaml: line 3")),
         "project",
-        "the Compose file is refused | docker compose config failed: yaml: line 3",
+        "the Compose file is invalid | docker compose config failed: yaml: line 3",
     ),
     "bad value": (
         sick(variables=replace(VARIABLES, errors=(BadInput("PORT is 'x'", "use a port"),))),
@@ -194,7 +195,7 @@ CAUSES = {
     "half filled": (
         sick(variables=replace(VARIABLES, missing=("POSTGRES_PASSWORD",))),
         "env",
-        ".env is half filled: POSTGRES_PASSWORD is empty",
+        ".env is incomplete: POSTGRES_PASSWORD is not set",
     ),
     "no .env, nothing up": (
         sick(
@@ -202,12 +203,12 @@ CAUSES = {
             will_write_env=True,
         ),
         "env",
-        "there is no .env | the Compose file requires A, B | inv up writes one",
+        "there is no .env | the Compose file requires A, B | inv up creates one",
     ),
     ".env without passwords, nothing up": (
         sick(variables=replace(VARIABLES, missing=("A", "B")), will_write_env=True),
         "env",
-        ".env lacks A, B | the Compose file requires A, B | inv up adds new passwords",
+        ".env does not set A, B | the Compose file requires A, B | inv up generates the passwords",
     ),
     "no .env, but data": (
         sick(
@@ -220,7 +221,7 @@ CAUSES = {
     "no .env in another project": (
         sick(variables=replace(VARIABLES, missing=("A",), file_exists=False)),
         "env",
-        "there is no .env | the Compose file requires A | write one that sets A",
+        "there is no .env | the Compose file requires A | create one that sets A",
     ),
     "no .env, and no engine": (
         sick(
@@ -229,36 +230,36 @@ CAUSES = {
             will_write_env=DENIED,
         ),
         "env",
-        "there is no .env | the Compose file requires A | make the engine answer first",
+        "there is no .env | the Compose file requires A | fix the connection to the engine first",
     ),
     "misspelt": (
         sick(variables=replace(VARIABLES, unknown=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))),
         "env",
-        "POSTGRES_PASWORD in .env is read by nothing | it is nearly POSTGRES_PASSWORD",
+        "unknown variable POSTGRES_PASWORD in .env | did you mean POSTGRES_PASSWORD? | rename it",
     ),
     "contradiction": (
         variables(
             DATABASE_URL="postgresql://u:p@db.example:5433/d", DB_HOST="postgres", DB_PORT="5432"
         ),
         "addresses",
-        "it leads to db.example:5433 and wins; they say postgres:5432",
+        "it points to db.example:5433 and takes precedence; they say postgres:5432",
     ),
     "localhost": (
         variables(DATABASE_URL="postgresql://u:p@localhost/d"),
         "addresses",
-        "leads to localhost:5432 | inside a container that is the container itself",
+        "points to localhost:5432 | inside a container, that is the container itself",
     ),
     "password in a URL": (
         variables(DATABASE_URL="postgresql://u:p@ss/w:rd%#?@postgres:5432/d"),
         "addresses",
-        "DATABASE_URL cannot be read",
+        "DATABASE_URL is not a valid URL",
     ),
-    "broker": (variables(REDIS_URL="http://redis"), "addresses", "REDIS_URL cannot be read"),
+    "broker": (variables(REDIS_URL="http://redis"), "addresses", "REDIS_URL is not a valid URL"),
     "no migrations": (variables(ALEMBIC_CMD=" "), "alembic-cmd", "no migrations are applied"),
     "quotes": (
         variables(ALEMBIC_CMD="alembic 'upgrade head"),
         "alembic-cmd",
-        "cannot be split into words | no closing quotation",
+        "cannot be parsed | no closing quotation",
     ),
     "no such command": (
         variables(ALEMBIC_CMD="alembic -c alembic.ini status"),
@@ -268,27 +269,27 @@ CAUSES = {
     "shell": (
         variables(ALEMBIC_CMD="alembic upgrade head && echo"),
         "alembic-cmd",
-        "ALEMBIC_CMD holds '&&' | no shell sees it",
+        "ALEMBIC_CMD contains '&&' | no shell runs it",
     ),
     "no such program": (
         but(variables(ALEMBIC_CMD="alembik upgrade head"), missing=("ALEMBIC_CMD",)),
         "alembic-cmd",
-        "names a program that does not exist: alembik",
+        "ALEMBIC_CMD: program not found: alembik",
     ),
     "no such server": (
         but(variables(UVICORN_CMD="gunicorn x"), missing=("UVICORN_CMD",)),
         "uvicorn-cmd",
-        "names a program that does not exist: gunicorn",
+        "UVICORN_CMD: program not found: gunicorn",
     ),
     "port": (
         but(with_replica("backend", status=Status.CREATED), holders={8000: "python (process 7)"}),
         "ports",
-        "port 8000, which backend needs, is taken | it is held: python (process 7) | end that, or set PORT=8001",
+        "port 8000 of backend is already in use | used by python (process 7) | stop it, or set PORT=8001",
     ),
     "one port twice": (
         sick(ports={"backend": (8000,), "frontend": (8000,)}),
         "ports",
-        "backend and frontend are both given port 8000",
+        "backend and frontend both use port 8000",
     ),
     "disk": (
         sick(disks=(Disk("/data", 100 << 30, 400 << 20),)),
@@ -296,7 +297,7 @@ CAUSES = {
         "/data | 400 MiB of 102400 MiB",
     ),
     "inodes": (sick(disks=(Disk("/data", 100 << 30, 50 << 30, 0.001),)), "disk", "inodes"),
-    "crlf": (sick(script=Script(True, True)), "entrypoint", "line ends of Windows (CRLF)"),
+    "crlf": (sick(script=Script(True, True)), "entrypoint", "Windows line endings (CRLF)"),
     "bit": (sick(script=Script(False, False)), "entrypoint", "chmod +x backend/entrypoint.sh"),
     "nothing up": (
         sick(replicas=OutOfReach("the stack is not up", "start it with: inv up")),
@@ -306,17 +307,17 @@ CAUSES = {
     "a service that does not exist": (
         sick(service="nosuch", healths=OutOfReach("no service 'nosuch'")),
         "running",
-        "there is no service 'nosuch', which stack.service names | there are: backend, beat,",
+        "unknown service 'nosuch' in stack.service | services: backend, beat,",
     ),
     "absent": (
         sick(replicas=REPLICAS[1:], healths=(look(State.UNHEALTHY, db=False),)),
         "running",
-        "postgres is absent | backend gets no answer from it | inv up",
+        "postgres is missing | backend cannot reach it | inv up",
     ),
     "ended": (
         with_replica("redis", status=Status.EXITED, reason="exit code 1"),
         "running",
-        "redis does not run (exited) | exit code 1 | inv up",
+        "redis is not running (exited) | exit code 1 | inv up",
     ),
     "loop": (
         but(
@@ -324,7 +325,7 @@ CAUSES = {
             output={"backend": ["[entrypoint] Cause: alembic: broken", "[entrypoint] more"]},
         ),
         "restarts",
-        "backend keeps ending: restarted 5 times | exit code 1 | alembic: broken",
+        "backend keeps exiting: restarted 5 times | exit code 1 | alembic: broken",
     ),
     "slow loop": (
         with_replica("worker", restarts=3, started_at=moment(9_900)),
@@ -336,12 +337,12 @@ CAUSES = {
             "worker", restarts=1, reason="it ran out of memory at 01:02:03 UTC and was restarted"
         ),
         "memory",
-        "worker was killed for memory | it ran out of memory at 01:02:03 UTC",
+        "worker was killed: out of memory | it ran out of memory at 01:02:03 UTC",
     ),
     "probe": (
         with_replica("postgres", health="unhealthy", reason="no response"),
         "probes",
-        "postgres is unhealthy | its probe: no response | inv restart postgres",
+        "postgres is unhealthy | health check: no response | inv restart postgres",
     ),
     "no answer": (
         sick(healths=(look(State.UNREACHABLE, "connection refused"),)),
@@ -359,7 +360,7 @@ CAUSES = {
             healths=(look(State.UNHEALTHY, db=False),),
         ),
         "running",
-        "postgres does not run (exited) | backend gets no answer from it | inv up",
+        "postgres is not running (exited) | backend cannot reach it | inv up",
     ),
     "database stuck": (
         but(
@@ -367,22 +368,22 @@ CAUSES = {
             healths=(look(State.UNHEALTHY, db=False),),
         ),
         "probes",
-        "its probe: no response | backend gets no answer from it | inv restart postgres",
+        "health check: no response | backend cannot reach it | inv restart postgres",
     ),
     "database that nobody has noticed yet": (
         sick(healths=(look(State.UNHEALTHY, db=False),)),
         "health",
-        "no answer from the database | postgres runs, and does not respond | inv restart postgres",
+        "backend cannot reach the database | postgres is running, but does not answer | inv restart postgres",
     ),
     "database elsewhere": (
         but(variables(DB_HOST="db.example"), healths=(look(State.UNHEALTHY, db=False),)),
         "health",
-        "no answer from the database | DB_HOST leads there | correct DB_HOST in .env",
+        "backend cannot reach the database | its address is set by DB_HOST | correct DB_HOST in .env",
     ),
     "broker elsewhere": (
         but(variables(REDIS_URL="redis://r"), healths=(look(State.UNHEALTHY, redis=False),)),
         "health",
-        "no answer from Redis | REDIS_URL leads there | correct REDIS_URL in .env",
+        "backend cannot reach Redis | its address is set by REDIS_URL | correct REDIS_URL in .env",
     ),
     "password": (
         sick(
@@ -394,7 +395,7 @@ CAUSES = {
             },
         ),
         "health",
-        "put the former POSTGRES_PASSWORD back into .env",
+        "restore the previous POSTGRES_PASSWORD in .env",
     ),
     "waiting": (
         sick(healths=(look(State.STARTING, phase="migrating", attempt=4, attempts=6),)),
@@ -404,7 +405,7 @@ CAUSES = {
     "silent": (
         with_replica("beat", health="unhealthy", reason="45 s since the last heartbeat"),
         "heartbeats",
-        "beat is silent | 45 s since the last heartbeat | inv restart beat",
+        "beat sends no heartbeat | 45 s since the last heartbeat | inv restart beat",
     ),
     "behind": (
         sick(
@@ -419,7 +420,7 @@ CAUSES = {
             schema=Schema("0003", "0002", ()), healths=(look(State.DEGRADED, migrations="ahead"),)
         ),
         "schema",
-        "ahead of the code | it is at 0003, the code's newest is 0002",
+        "ahead of the code | it is at 0003, the code needs 0002",
     ),
     "failed": (
         sick(
@@ -432,12 +433,12 @@ CAUSES = {
             },
         ),
         "schema",
-        "the migrations failed; they go on being tried | Multiple head revisions are present | alembic merge",
+        "the migrations failed and are being retried | Multiple head revisions are present | alembic merge",
     ),
     "failed, and current": (
         sick(failing=Failing("Can't locate revision 'nosuch'", None)),
         "schema",
-        "go on failing, though the schema is current | Can't locate revision 'nosuch' | inv up",
+        "keep failing, although the schema is current | Can't locate revision 'nosuch' | inv up",
     ),
     "failed, and tried again soon": (
         sick(
@@ -446,7 +447,7 @@ CAUSES = {
             failing=Failing("KeyError: 'nope'", moment(10_044)),
         ),
         "schema",
-        "KeyError: 'nope' | so it was at the last attempt; the next comes in 44 s | mend",
+        "KeyError: 'nope' | as of the last attempt; the next one is in 44 s | fix",
     ),
     "a cause that is another check's": (
         sick(
@@ -454,7 +455,7 @@ CAUSES = {
             output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
         ),
         "health",
-        "postgres runs, and does not respond | inv restart postgres",
+        "postgres is running, but does not answer | inv restart postgres",
     ),
     "a database whose clients are told to wait": (
         but(
@@ -475,12 +476,12 @@ CAUSES = {
     "shell before it": (
         sick(commands={"backend": "sh -c 'uvicorn app.main:app; echo'"}),
         "signals",
-        "backend does not hear the request to stop: it runs below a shell",
+        "backend never receives SIGTERM: its main process is a shell",
     ),
     "grace": (
         with_replica("worker", grace=10),
         "grace",
-        "the grace period of worker is too short | what it does may take 60 s; after 10 s it is killed",
+        "the grace period of worker is too short | its work may take 60 s; it is killed after 10 s",
     ),
 }
 
@@ -585,7 +586,7 @@ def test_no_finding_shows_a_password():
 
 def test_a_service_that_users_have_added_is_missed_too():
     added = sick(expected_services=(*SERVICES, "mailer"))
-    assert found(added) == {"running": ["mailer is absent | inv up"]}
+    assert found(added) == {"running": ["mailer is missing | inv up"]}
 
 
 def test_an_unhealthy_backend_is_reported_whatever_the_main_service_is():
@@ -620,14 +621,14 @@ def test_another_project_gets_no_checks_of_ours():
         ({"0003.py": "revision = '0003'\ndown_revision = '0001'\n"}, "have 2 heads: 0004, 0003"),
         (
             {"0003.py": "revision = '0003'\ndown_revision = '0007'\n"},
-            "the revision 0007 is missing",
+            "revision 0007 is missing",
         ),
         (
             {"0003.py": "revision = '0002'\ndown_revision = '0001'\n"},
-            "two migrations have the name",
+            "two migrations have the revision 0002",
         ),
-        ({"0003.py": "revision = '0003'\ndef upgrade(:\n"}, "0003.py cannot be read | line 2"),
-        ({"0003.py": "def upgrade(): pass\n"}, "0003.py names no revision"),
+        ({"0003.py": "revision = '0003'\ndef upgrade(:\n"}, "0003.py has a syntax error | line 2"),
+        ({"0003.py": "def upgrade(): pass\n"}, "0003.py has no revision"),
     ],
 )
 def test_revisions_that_lead_nowhere(files, told):
