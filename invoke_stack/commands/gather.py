@@ -317,7 +317,7 @@ def _settings(
     with suppress(OSError):
         for file in compose_files(config.root, environ):
             required += re.findall(r"(?<!\$)\$\{(\w+):?\?", file.read_text("utf-8", "replace"))
-    names = read_env_file(config.root / ".env.example", refuse=lambda _: None)
+    names = read_env_file(config.root / ".env.example", on_error=lambda _: None)
     ours = read_env_file(config.root / ".env", environ, lambda _: None)
     return StackVariables(
         values=config.variables,

@@ -77,7 +77,7 @@ for name in {[name for name in modules if name != collector]}:
     [
         (("--help", "logs"), "inv logs [SERVICE,…]"),
         (("health", "--url", "http://127.0.0.1:1"), "✗ backend is unreachable"),
-        (("status", "--runtime", "мир"), "--runtime is 'мир'"),
+        (("status", "--runtime", "мир"), "invalid value 'мир' for --runtime"),
     ],
     ids=["help", "a screen", "an error"],
 )

@@ -126,10 +126,10 @@ def test_a_start_that_fails_shows_why(greeter, mood, code, words):
     ("setting", "words"),
     [
         ("service: ''", "stack.service in invoke.yaml is empty"),
-        ("ready: greeter:9090", "stack.ready in invoke.yaml is 'greeter:9090'"),
+        ("ready: greeter:9090", "invalid value 'greeter:9090' for stack.ready in invoke.yaml"),
         ("phases: {dictionary: '('}", "stack.phases.dictionary in invoke.yaml"),
-        ("phases: {dictionary: []}", "stack.phases.dictionary in invoke.yaml is []"),
-        ("phases: nonsense", "stack.phases in invoke.yaml is 'nonsense'"),
+        ("phases: {dictionary: []}", "invalid value [] for stack.phases.dictionary in invoke.yaml"),
+        ("phases: nonsense", "invalid value 'nonsense' for stack.phases in invoke.yaml"),
         ("runtime: kubernetes", "stack.runtime in invoke.yaml"),
     ],
 )

@@ -90,7 +90,11 @@ def test_a_checkout_that_is_spoilt_in_every_way(checkout):
         "alembic-cmd": "no closing quotation",
     }.items():
         assert told in found[check], found
-    for told in ("line 3 is not NAME=value", "PORT in .env is '70000'", "did you mean DB_PORT?"):
+    for told in (
+        "line 3 is not NAME=value",
+        "invalid value '70000' for PORT in .env",
+        "did you mean DB_PORT?",
+    ):
         assert told in found["env"]
     assert "executable bit" in found["entrypoint"]
     assert "sentinel" not in str(found)

@@ -54,4 +54,4 @@ def test_it_passes_words_and_exit_code_on(shell):
     words = ["-NoProfile", "-ExecutionPolicy", "Bypass", "-File", str(SHIM), "-TailLines", "-1"]
     result = subprocess.run([shell, *words], capture_output=True, text=True, timeout=300)
     assert result.returncode == 2
-    assert "--tail is '-1'" in result.stderr
+    assert "invalid value '-1' for --tail" in result.stderr

@@ -18,7 +18,7 @@ def checkout(tmp_path_factory):
     ("words", "code", "told"),
     [
         ("logs ,", 2, "',' names no service"),
-        ("health --url=", 2, "--url is ''"),
+        ("health --url=", 2, "invalid value '' for --url"),
         ("scale backend=3 --runtime local", 2, "local cannot scale a service"),
         ("scale nosuch=3 --runtime local", 4, "there are: postgres, redis, backend"),
     ],

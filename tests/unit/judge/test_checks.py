@@ -188,9 +188,13 @@ CAUSES = {
         "the Compose file is invalid | docker compose config failed: yaml: line 3",
     ),
     "bad value": (
-        sick(variables=replace(VARIABLES, errors=(BadInput("PORT is 'x'", "use a port"),))),
+        sick(
+            variables=replace(
+                VARIABLES, errors=(BadInput("invalid value 'x' for PORT in .env", "use a port"),)
+            )
+        ),
         "env",
-        "PORT is 'x' | use a port",
+        "invalid value 'x' for PORT in .env | use a port",
     ),
     "half filled": (
         sick(variables=replace(VARIABLES, missing=("POSTGRES_PASSWORD",))),
