@@ -17,6 +17,8 @@ from invoke_stack.profile.phases import NO_PHASES, PhaseMarkers, compile_markers
 from invoke_stack.profile.readiness import Readiness
 
 RUNTIMES = ("auto", "compose", "local", "swarm")
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
 
 DEFAULTS: dict[str, Any] = {
     "runtime": "auto",
@@ -205,9 +207,6 @@ def read_env_file(
     return {}
 
 
-_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
-
-
 def count(flag: str, text: str) -> int:
     """Return a whole number of at least 0. Raises `BadInput` with the flag."""
     if text.isascii() and text.isdigit() and len(text) < 10:
@@ -224,9 +223,6 @@ def seconds(flag: str, text: str) -> float:
         hint = f"use a positive time: {flag} 30 or {flag} 10m"
         raise BadInput(f"invalid value {text!r} for {flag}", hint)
     return value
-
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def since(flag: str, text: str, now: datetime) -> str:

@@ -82,7 +82,7 @@ def test_levels_and_markers_have_colours(text, shown):
 
 
 def test_what_grep_found_stands_out_within_any_colour():
-    printer = LinePrinter(["a"], timestamps=False, colour=True, found=re.compile("RO|r x"))
+    printer = LinePrinter(["a"], timestamps=False, colour=True, highlight=re.compile("RO|r x"))
     assert named(printer.text(line(1, "ERROR x or x")._replace(replica="a", service="a"))) == (
         "<red>ER{RO}R</> x o{r x}"
     )
