@@ -71,7 +71,7 @@ def revisions(facts: Facts) -> Iterator[Finding]:
         yield Finding("alembic/versions has no migrations", (), "git checkout -- alembic")
     for file, text in files.items():
         try:
-            revision = read(file, text)
+            revision = parse_revision(file, text)
         except SyntaxError as error:
             what = f"alembic/versions/{file} has a syntax error"
             evidence = (f"line {error.lineno}: {error.msg}",)
@@ -110,7 +110,7 @@ def heads(revisions: Mapping[str, Revision]) -> list[str]:
     return [name for name in revisions if name not in parents]
 
 
-def read(file: str, text: str) -> Revision | None:
+def parse_revision(file: str, text: str) -> Revision | None:
     """Return the Revision in a file's text without running it; None if there is none.
 
     Raises `SyntaxError`.

@@ -29,7 +29,7 @@ def program(text: str) -> str:
         return ""
 
 
-def missing(backend: MainService) -> list[str]:
+def missing_programs(backend: MainService) -> list[str]:
     """Return the variables whose program does not exist beside the backend."""
     programs = {name: program(backend.variables.get(name, "")) for name in VARIABLES}
     return [name for name, path in programs.items() if path and not _exists(backend, path)]

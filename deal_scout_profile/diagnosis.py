@@ -41,8 +41,8 @@ DIAGNOSIS = Diagnosis(
     facts={
         "script": Fact("the entrypoint", checkout.read_entrypoint, asks_service=False),
         "revisions": Fact("the migrations", checkout.read_revisions, asks_service=False),
-        "missing": Fact("the programs", commands.missing),
-        "failing": Fact("the schema", services.failing),
+        "missing": Fact("the programs", commands.missing_programs),
+        "failing": Fact("the schema", services.failing_migrations),
     },
     causes=services.remembered_causes,
     remedies=services.REMEDIES,

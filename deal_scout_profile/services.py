@@ -120,7 +120,7 @@ def _unreachable(
 
 
 @dataclass(frozen=True)
-class Failing:
+class FailingMigrations:
     """Migrations that failed at the last boot and are being retried."""
 
     cause: str
@@ -133,14 +133,16 @@ _LAST_STATE = 'sed -n s/^migrations=//p "${RUN_DIR:-/tmp}/boot" | tail -n 1'
 _LAST_CAUSE = 'cat "${RUN_DIR:-/tmp}/migration-cause"'
 
 
-def failing(backend: MainService) -> Failing | None:
+def failing_migrations(backend: MainService) -> FailingMigrations | None:
     """Return why the migrations keep failing; None if they do not."""
     phases = [phase for body in backend.answers("/overview") for phase in body.get("phases") or ()]
     if any(phase["name"] == "migrations" and phase["outcome"] == "failed" for phase in phases):
         output = backend.execute("sh", "-c", f"{_LAST_STATE}; {_LAST_CAUSE}")
         state, _, reason = output.partition("\n")
         if state == "failed":
-            return Failing(reason.strip(), next_attempt(backend.last_lines(), datetime.now(UTC)))
+            return FailingMigrations(
+                reason.strip(), next_attempt(backend.last_lines(), datetime.now(UTC))
+            )
     return None
 
 
@@ -173,7 +175,7 @@ def schema(facts: Facts) -> Iterator[Finding]:
         raise Skipped("the database does not answer")
     states = {str(health.body.get("migrations")) for health in healths}
     fact = facts.extra["failing"]
-    still_failing: Failing | None = None if fact.exception() else fact.result()
+    still_failing: FailingMigrations | None = None if fact.exception() else fact.result()
     if "failed" in states:
         evidence = find_cause(facts.output_of(facts.service))
         what = "the migrations failed and are being retried"
@@ -195,7 +197,7 @@ def schema(facts: Facts) -> Iterator[Finding]:
 
 
 def _failed(
-    facts: Facts, what: str, evidence: tuple[str, ...], still_failing: Failing | None
+    facts: Facts, what: str, evidence: tuple[str, ...], still_failing: FailingMigrations | None
 ) -> Finding:
     text = remedy(facts, facts.service, " ".join(evidence))
     if still_failing and still_failing.next_attempt:

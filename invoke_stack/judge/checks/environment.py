@@ -39,7 +39,7 @@ def engine(facts: Facts) -> Iterator[Finding]:
     _require_docker(facts)
     context = facts.context.result()
     if error := _own_error(facts.engine.exception()):
-        yield Finding(error.message, (f"Docker endpoint: {context}",), error.hint)
+        yield Finding(error.message, (f"Docker host or context: {context}",), error.hint)
     elif _version(facts.engine.result().version) < ENGINE:
         what = f"Docker Engine {facts.engine.result().version} is too old"
         yield Finding(what, ("20.10 is the oldest version known to work",), "upgrade Docker Engine")

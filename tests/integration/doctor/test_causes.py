@@ -82,7 +82,7 @@ def test_doctor_reports_every_problem_of_a_broken_checkout(checkout):
     findings = examine(checkout, "--runtime", "compose")
     assert snapshot(root) == before
     for check, expected in {
-        "engine": "its socket does not exist | Docker endpoint: unix:///nowhere/docker.sock",
+        "engine": "its socket does not exist | Docker host or context: unix:///nowhere/docker.sock",
         "env": "REDIS_PASSWORD is not set",
         "addresses": "points to db.example:5433 and takes precedence; they say postgres:5433",
         "entrypoint": "(CRLF)",

@@ -10,7 +10,7 @@ from rich.console import Console
 from deal_scout_profile import PROFILE, checkout, commands
 from deal_scout_profile.checkout import Script
 from deal_scout_profile.diagnosis import DIAGNOSIS
-from deal_scout_profile.services import Failing, next_attempt
+from deal_scout_profile.services import FailingMigrations, next_attempt
 from harness.stacks import ROOT
 from invoke_stack import timestamps
 from invoke_stack.cli.screen.findings import findings_text
@@ -159,7 +159,7 @@ CAUSES = {
     "engine: permission denied": (
         with_facts(engine=DENIED, replicas=DENIED, healths=DENIED),
         "engine",
-        "permission denied on the Docker socket | Docker endpoint: default | add yourself",
+        "permission denied on the Docker socket | Docker host or context: default | add yourself",
     ),
     "old engine": (with_facts(engine=replace(ENGINE, version="19.03.8")), "engine", "too old"),
     "context": (
@@ -455,7 +455,7 @@ CAUSES = {
         "the migrations failed and are being retried | Multiple head revisions are present | alembic merge",
     ),
     "failed, but current": (
-        with_facts(failing=Failing("Can't locate revision 'nosuch'", None)),
+        with_facts(failing=FailingMigrations("Can't locate revision 'nosuch'", None)),
         "schema",
         "keep failing, although the schema is current | Can't locate revision 'nosuch' | inv up",
     ),
@@ -463,7 +463,7 @@ CAUSES = {
         with_facts(
             healths=(health(State.DEGRADED, migrations="failed"),),
             output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
-            failing=Failing("KeyError: 'nope'", moment(10_044)),
+            failing=FailingMigrations("KeyError: 'nope'", moment(10_044)),
         ),
         "schema",
         "KeyError: 'nope' | as of the last attempt; the next one is in 44 s | fix",
@@ -670,7 +670,7 @@ def test_revisions_accepts_a_merge_of_two_heads():
         "0004.py": "revision = '0004'\ndown_revision = ('0002', '0003')\n",
     }
     assert findings(with_facts(revisions=merged)) == {}
-    assert checkout.read("x.py", merged["0004.py"]).parents == ("0002", "0003")
+    assert checkout.parse_revision("x.py", merged["0004.py"]).parents == ("0002", "0003")
 
 
 @pytest.mark.parametrize(
