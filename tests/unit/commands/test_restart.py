@@ -178,7 +178,7 @@ def test_a_migration_that_fails_is_told_with_its_cause_and_its_own_lines():
     assert verdict.outcome is Outcome.DEGRADED
     assert verdict.reason.endswith('0004_shinvoke_stack.py:9: relation "shops" does not exist')
     assert "Migrations did not complete" in verdict.evidence[-1].text
-    assert "mend the migration" in verdict.remedy
+    assert "fix the migration" in verdict.remedy
 
 
 def test_a_schema_that_is_unknown_for_a_moment_is_not():
