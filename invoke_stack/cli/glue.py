@@ -138,9 +138,9 @@ def speak_utf8() -> None:
 def configure(
     context: Context, runtime: str, refuse: Callable[[BadInput], None] | None = None
 ) -> Config:
-    """The Config; `refuse` as in `config.load`."""
+    """The Config; `refuse` is `on_error` of `config.load`."""
     root = Path(context.config.stack.get("root") or os.getcwd())  # noqa: PTH109
-    more = {"refuse": refuse} if refuse else {}
+    more = {"on_error": refuse} if refuse else {}
     profile = context.config.stack.get("profile") or DEFAULT_PROFILE
     return config.load(root, context.config.stack, os.environ, runtime, profile=profile, **more)
 

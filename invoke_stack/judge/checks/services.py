@@ -31,8 +31,8 @@ def running(facts: Facts) -> Iterator[Finding]:
     expected = () if facts.expected_services.exception() else facts.expected_services.result()
     if (services := present.union(expected)) and facts.service not in services:
         what = f"unknown service {facts.service!r} in stack.service"
-        evidence = f"services: {', '.join(sorted(services))}"
-        yield Finding(what, (evidence,), "correct it in invoke.yaml or INVOKE_STACK_SERVICE")
+        listing = f"services: {', '.join(sorted(services))}"
+        yield Finding(what, (listing,), "correct it in invoke.yaml or INVOKE_STACK_SERVICE")
     for service in expected if facts.profile.services else ():
         if service not in present:
             yield Finding(f"{service} is missing", _consequence(facts, service), "inv up")

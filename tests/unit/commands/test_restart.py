@@ -85,7 +85,7 @@ def test_a_request_that_is_not_answered_in_time_tells_how_long_that_was():
     [verdict], _, _ = play(timeout=4, answered_at=60)
     assert verdict.outcome is Outcome.TIMEOUT
     assert verdict.total_seconds == pytest.approx(4, abs=0.2)
-    assert "goes on" in verdict.reason
+    assert "continues in the background" in verdict.reason
 
 
 def test_a_start_that_ends_at_once_has_failed_and_shows_its_last_lines():
