@@ -1,4 +1,4 @@
-"""What the toolkit knows about deal-scout; `tasks.py` names it. It is not in the wheel."""
+"""The profile of deal-scout, which `tasks.py` passes to the toolkit. It is not in the wheel."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def _diagnosis() -> Diagnosis:
 PROFILE = Profile(
     service="backend",
     ready="/ready",
-    read=health_body.read,
+    assess=health_body.assess,
     phases=entrypoint.PHASES,
     advice=entrypoint.ADVICE,
-    hopeless="migrations: failed",
+    fatal_reason="migrations: failed",
     services=("postgres", "redis", "backend", "worker", "beat", "frontend"),
     dependencies={"postgres": "db", "redis": "redis"},
     page="frontend",

@@ -17,14 +17,14 @@ ENTRYPOINT = "backend/entrypoint.sh"
 
 @dataclass(frozen=True)
 class Script:
-    """The entrypoint as it is in the checkout."""
+    """The properties of the entrypoint in the checkout."""
 
     has_crlf: bool
     is_executable: bool
 
 
 def read_entrypoint(backend: MainService) -> Script:
-    """Look at the entrypoint. Raises `Skipped` if there is none."""
+    """Return the properties of the entrypoint. Raises `Skipped` if it does not exist."""
     path = backend.root / ENTRYPOINT
     try:
         has_crlf = b"\r\n" in path.read_bytes()
@@ -40,23 +40,23 @@ def read_revisions(backend: MainService) -> dict[str, str]:
 
 
 def entrypoint(facts: Facts) -> Iterator[Finding]:
-    """No Windows checkout has spoilt the entrypoint."""
-    script: Script = facts.more["script"].result()
+    """Find an entrypoint that has CRLF line endings or is not executable."""
+    script: Script = facts.extra["script"].result()
     if script.has_crlf:
-        evidence = ('a shell takes the CR for a part of the word: "no such file or directory"',)
+        evidence = ('the shell reads the CR as part of the word: "no such file or directory"',)
         remedy = f"rm {ENTRYPOINT}; git checkout -- {ENTRYPOINT}"
-        yield Finding(f"{ENTRYPOINT} has the line ends of Windows (CRLF)", evidence, remedy)
+        yield Finding(f"{ENTRYPOINT} has Windows line endings (CRLF)", evidence, remedy)
     if not script.is_executable:
         yield Finding(
             f"{ENTRYPOINT} has lost its executable bit",
-            ("the image restores it; what mounts the checkout does not",),
+            ("the image restores it; a mounted checkout does not",),
             f"chmod +x {ENTRYPOINT}",
         )
 
 
 @dataclass(frozen=True)
 class Revision:
-    """What a file in alembic/versions says of itself."""
+    """The identifiers in one file of alembic/versions."""
 
     file: str
     name: str
@@ -64,54 +64,57 @@ class Revision:
 
 
 def revisions(facts: Facts) -> Iterator[Finding]:
-    """The migrations can be read, and lead to one head."""
-    found: dict[str, Revision] = {}
-    files: Mapping[str, str] = facts.more["revisions"].result()
+    """Find migrations that are invalid, or that do not lead to exactly one head."""
+    by_name: dict[str, Revision] = {}
+    files: Mapping[str, str] = facts.extra["revisions"].result()
     if not files:
-        yield Finding("alembic/versions holds no migrations", (), "git checkout -- alembic")
+        yield Finding("alembic/versions has no migrations", (), "git checkout -- alembic")
     for file, text in files.items():
         try:
-            revision = read(file, text)
+            revision = parse_revision(file, text)
         except SyntaxError as error:
-            what = f"alembic/versions/{file} cannot be read"
+            what = f"alembic/versions/{file} has a syntax error"
             evidence = (f"line {error.lineno}: {error.msg}",)
-            yield Finding(what, evidence, "mend it; no migration runs until then")
+            yield Finding(what, evidence, "fix it; no migration runs until then")
             continue
         if revision is None:
-            what = f"alembic/versions/{file} names no revision"
+            what = f"alembic/versions/{file} has no revision"
             yield Finding(what, (), 'add: revision = "…" and down_revision = "…"')
-        elif revision.name in found:
-            evidence = (f"{found[revision.name].file}, {file}",)
-            what = f"two migrations have the name {revision.name}"
+        elif revision.name in by_name:
+            evidence = (f"{by_name[revision.name].file}, {file}",)
+            what = f"two migrations have the revision {revision.name}"
             yield Finding(what, evidence, "give one of them another revision")
         else:
-            found[revision.name] = revision
-    for revision in found.values():
+            by_name[revision.name] = revision
+    for revision in by_name.values():
         for parent in revision.parents:
-            if parent not in found and len(found) == len(files):
+            if parent not in by_name and len(by_name) == len(files):
                 yield Finding(
-                    f"the revision {parent} is missing",
-                    (f"alembic/versions/{revision.file} builds on it",),
+                    f"revision {parent} is missing",
+                    (f"alembic/versions/{revision.file} depends on it",),
                     "restore its file, or correct down_revision",
                 )
-    if len(last := heads(found)) > 1 and len(found) == len(files):
+    if len(names := heads(by_name)) > 1 and len(by_name) == len(files):
         yield Finding(
-            f"the migrations have {len(last)} heads: {', '.join(last)}",
-            ("`alembic upgrade head` does not know which to take, and applies none",),
+            f"the migrations have {len(names)} heads: {', '.join(names)}",
+            ("`alembic upgrade head` cannot choose one, and applies none",),
             without_build(
-                facts, "join them: alembic merge heads -m join --rev-id NAME, then: inv up --build"
+                facts, "merge them: alembic merge heads -m join --rev-id NAME, then: inv up --build"
             ),
         )
 
 
-def heads(found: Mapping[str, Revision]) -> list[str]:
-    """The revisions that no other builds on."""
-    parents = {parent for revision in found.values() for parent in revision.parents}
-    return [name for name in found if name not in parents]
+def heads(revisions: Mapping[str, Revision]) -> list[str]:
+    """Return the names of the revisions that no other revision depends on."""
+    parents = {parent for revision in revisions.values() for parent in revision.parents}
+    return [name for name in revisions if name not in parents]
 
 
-def read(file: str, text: str) -> Revision | None:
-    """A migration's names, without running it; None when it has none. Raises `SyntaxError`."""
+def parse_revision(file: str, text: str) -> Revision | None:
+    """Return the Revision in a file's text without running it; None if there is none.
+
+    Raises `SyntaxError`.
+    """
     values: dict[str, object] = {}
     for node in ast.parse(text, file).body:
         if isinstance(node, ast.Assign):
@@ -126,12 +129,14 @@ def read(file: str, text: str) -> Revision | None:
                 values[target.id] = value
             elif isinstance(target, ast.Tuple) and isinstance(value, tuple):
                 pairs = zip(target.elts, value, strict=False)
-                values |= {each.id: part for each, part in pairs if isinstance(each, ast.Name)}
+                values |= {
+                    element.id: part for element, part in pairs if isinstance(element, ast.Name)
+                }
     name, parents = values.get("revision"), values.get("down_revision")
     if not isinstance(name, str):
         return None
-    listed = [parents] if isinstance(parents, str) else parents or ()
-    return Revision(file, name, tuple(listed) if isinstance(listed, (list, tuple)) else ())
+    names = [parents] if isinstance(parents, str) else parents or ()
+    return Revision(file, name, tuple(names) if isinstance(names, (list, tuple)) else ())
 
 
 def _literal(node: ast.expr) -> object:

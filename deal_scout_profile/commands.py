@@ -13,80 +13,81 @@ from invoke_stack.profile.facts import Facts
 DEFAULT = "alembic upgrade head"
 VARIABLES = ("ALEMBIC_CMD", "UVICORN_CMD")
 _OPERATORS = ("&&", "||", ";", "|", ">", "<", "&")
-_ALEMBIC = (
+_ALEMBIC_COMMANDS = (
     *("branches", "check", "current", "downgrade", "edit", "ensure_version", "heads", "history"),
     *("init", "list_templates", "merge", "revision", "show", "stamp", "upgrade"),
 )
-_MEND_ALEMBIC = f"set ALEMBIC_CMD={DEFAULT} in .env, then: inv up"
-_MEND_UVICORN = "set UVICORN_CMD= in .env, then: inv up"
+_ALEMBIC_REMEDY = f"set ALEMBIC_CMD={DEFAULT} in .env, then: inv up"
+_UVICORN_REMEDY = "set UVICORN_CMD= in .env, then: inv up"
 
 
 def program(text: str) -> str:
-    """The first word of a command; empty when it has none, or cannot be split."""
+    """Return the program of a command line; empty if there is none or it cannot be parsed."""
     try:
         return next(iter(shlex.split(text)), "")
     except ValueError:
         return ""
 
 
-def missing(backend: MainService) -> list[str]:
-    """Return the variables that name a program which does not exist beside the backend."""
+def missing_programs(backend: MainService) -> list[str]:
+    """Return the variables whose program does not exist beside the backend."""
     programs = {name: program(backend.variables.get(name, "")) for name in VARIABLES}
-    return [name for name, word in programs.items() if word and not _exists(backend, word)]
+    return [name for name, path in programs.items() if path and not _exists(backend, path)]
 
 
-def _exists(backend: MainService, word: str) -> bool:
-    backend.execute("true")  # raises where nothing can be run
+def _exists(backend: MainService, path: str) -> bool:
+    backend.execute("true")  # raises if nothing can be run there
     try:
-        backend.execute("sh", "-c", 'command -v -- "$0"', word)
+        backend.execute("sh", "-c", 'command -v -- "$0"', path)
     except CommandFailed:
         return False
     return True
 
 
 def alembic(facts: Facts) -> Iterator[Finding]:
-    """What applies the migrations is there, can be run, and is not nothing."""
-    text = facts.settings.variables.get("ALEMBIC_CMD", DEFAULT)
+    """Find an `ALEMBIC_CMD` that is empty or cannot be run."""
+    text = facts.variables.values.get("ALEMBIC_CMD", DEFAULT)
     if not text.strip():
-        yield Finding("ALEMBIC_CMD is empty: no migrations are applied", (), _MEND_ALEMBIC)
+        yield Finding("ALEMBIC_CMD is empty: no migrations are applied", (), _ALEMBIC_REMEDY)
         return
-    yield from _unusable(facts, "ALEMBIC_CMD", text, _MEND_ALEMBIC)
-    if program(text).rpartition("/")[2] == "alembic" and (verb := _alembic_verb(text)):
-        yield Finding(f"ALEMBIC_CMD: alembic has no command {verb!r}", (), _MEND_ALEMBIC)
+    yield from _unusable(facts, "ALEMBIC_CMD", text, _ALEMBIC_REMEDY)
+    if program(text).rpartition("/")[2] == "alembic" and (
+        command := _unknown_alembic_command(text)
+    ):
+        yield Finding(f"ALEMBIC_CMD: alembic has no command {command!r}", (), _ALEMBIC_REMEDY)
 
 
-def _alembic_verb(text: str) -> str:
-    """The word that Alembic would refuse; empty if there is none."""
-    words = iter(shlex.split(text)[1:])
-    for word in words:
-        if word in ("-c", "--config", "-n", "--name", "-x"):
-            next(words, "")
-        elif not word.startswith("-"):
-            return "" if word in _ALEMBIC else word
+def _unknown_alembic_command(text: str) -> str:
+    """Return the command that Alembic does not know; empty if it knows it."""
+    arguments = iter(shlex.split(text)[1:])
+    for argument in arguments:
+        if argument in ("-c", "--config", "-n", "--name", "-x"):
+            next(arguments, "")
+        elif not argument.startswith("-"):
+            return "" if argument in _ALEMBIC_COMMANDS else argument
     return ""
 
 
 def uvicorn(facts: Facts) -> Iterator[Finding]:
-    """What starts the application can be run."""
-    text = facts.settings.variables.get("UVICORN_CMD", "")
-    yield from _unusable(facts, "UVICORN_CMD", text, _MEND_UVICORN)
+    """Find a `UVICORN_CMD` that cannot be run."""
+    text = facts.variables.values.get("UVICORN_CMD", "")
+    yield from _unusable(facts, "UVICORN_CMD", text, _UVICORN_REMEDY)
 
 
 def _unusable(facts: Facts, name: str, text: str, remedy: str) -> Iterator[Finding]:
-    # Never the whole text: it may hold a secret.
+    # Never shows the whole text: it may contain a secret.
     try:
-        words = shlex.split(text)
+        arguments = shlex.split(text)
     except ValueError as error:
-        what = f"{name} cannot be split into words"
+        what = f"{name} cannot be parsed"
         yield Finding(what, (str(error).lower(),), f"close the quote, or {remedy}")
         return
-    operators = [word for word in words if word in _OPERATORS or word.endswith(";")]
+    operators = [arg for arg in arguments if arg in _OPERATORS or arg.endswith(";")]
     if operators:
-        told = "no shell sees it: this is an ordinary word there, handed to the program"
-        yield Finding(
-            f"{name} holds {operators[0][-2:]!r}", (told,), f"put it into a script, or {remedy}"
-        )
-    unknown = facts.more["missing"]
-    if not unknown.exception() and name in unknown.result():
-        what = f"{name} names a program that does not exist: {program(text)}"
+        evidence = "no shell runs it: the program gets this as an ordinary argument"
+        what = f"{name} contains {operators[0][-2:]!r}"
+        yield Finding(what, (evidence,), f"put it into a script, or {remedy}")
+    names = facts.extra["missing"]
+    if not names.exception() and name in names.result():
+        what = f"{name}: program not found: {program(text)}"
         yield Finding(what, (), f"correct its name in .env, or {remedy}")

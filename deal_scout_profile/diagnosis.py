@@ -1,4 +1,4 @@
-"""What `inv doctor` knows about deal-scout."""
+"""The checks, facts and remedies of deal-scout for `inv doctor`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from invoke_stack.model import Finding
 from invoke_stack.profile import Diagnosis, Fact
 from invoke_stack.profile.facts import Check, Facts
 
-_REPLACED: dict[str, Callable[[Facts], Iterable[Finding]]] = {
+_REPLACEMENTS: dict[str, Callable[[Facts], Iterable[Finding]]] = {
     "probes": services.probes,
     "health": services.health,
 }
-_MORE = {
+_ADDITIONS = {
     "env": [Check("addresses", addresses.addresses)],
     "clock": [
         Check("entrypoint", checkout.entrypoint),
@@ -25,15 +25,15 @@ _MORE = {
     "health": [Check("heartbeats", services.heartbeats), Check("schema", services.schema)],
     "configuration": [Check("signals", services.signals), Check("grace", services.grace)],
 }
-"""By the general check that they follow."""
+"""By the name of the general check that they follow."""
 
 
 def _checks() -> tuple[Check, ...]:
-    listed = []
+    result = []
     for check in checks.CHECKS:
-        listed.append(Check(check.name, _REPLACED.get(check.name, check.find)))
-        listed += _MORE.get(check.name, ())
-    return tuple(listed)
+        result.append(Check(check.name, _REPLACEMENTS.get(check.name, check.find)))
+        result += _ADDITIONS.get(check.name, ())
+    return tuple(result)
 
 
 DIAGNOSIS = Diagnosis(
@@ -41,8 +41,8 @@ DIAGNOSIS = Diagnosis(
     facts={
         "script": Fact("the entrypoint", checkout.read_entrypoint, asks_service=False),
         "revisions": Fact("the migrations", checkout.read_revisions, asks_service=False),
-        "missing": Fact("the programs", commands.missing),
-        "failing": Fact("the schema", services.failing),
+        "missing": Fact("the programs", commands.missing_programs),
+        "failing": Fact("the schema", services.failing_migrations),
     },
     causes=services.remembered_causes,
     remedies=services.REMEDIES,

@@ -1,6 +1,6 @@
-"""The phases of the entrypoint's log lines.
+"""The phases of a start, from the log markers of the entrypoint.
 
-Older entrypoints used shorter forms of the same lines (`Alembic attempt 6/6... ✗`).
+Older entrypoints print shorter forms of the same lines (`Alembic attempt 6/6... ✗`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ DATABASE, MIGRATIONS, APPLICATION = "database", "migrations", "application"
 
 
 def _marker(
-    phase: str, says: MarkerKind, pattern: str, outcome: str = "", attempts: int = 1
+    phase: str, kind: MarkerKind, pattern: str, outcome: str = "", attempts: int = 1
 ) -> Marker:
-    return Marker(phase, says, re.compile(pattern, re.IGNORECASE), outcome, attempts)
+    return Marker(phase, kind, re.compile(pattern, re.IGNORECASE), outcome, attempts)
 
 
 PHASES = PhaseMarkers(
@@ -34,11 +34,11 @@ PHASES = PhaseMarkers(
         _marker(MIGRATIONS, MarkerKind.ENDS, r".*Migrations did not complete", "failed"),
         _marker(APPLICATION, MarkerKind.BEGINS, r"Starting Uvicorn application"),
     ),
-    overtaken={DATABASE: "timed out", MIGRATIONS: "skipped"},
+    implied={DATABASE: "timed out", MIGRATIONS: "skipped"},
     served=re.compile(r"INFO: +Application startup complete"),  # printed by Uvicorn
 )
 
 ADVICE = {
-    DATABASE: "look at the database: inv status, inv logs postgres",
-    MIGRATIONS: "mend the migration that the log names; it is tried again by itself: inv migrations",
+    DATABASE: "check the database: inv status, inv logs postgres",
+    MIGRATIONS: "fix the migration named in the log; it is retried automatically: inv migrations",
 }

@@ -1,4 +1,4 @@
-"""The body of the backend's `/health` and `/ready`."""
+"""Assess the body of the backend's `/health` and `/ready`."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from invoke_stack.model import Answer, Detail, State
-from invoke_stack.profile.readiness import Reading, by_status
+from invoke_stack.profile.readiness import Assessment, assess_by_status
 
 _DEPENDENCIES = {"db": "the database", "redis": "Redis"}
 _PHASES = {"waiting": "waiting for the database", "migrating": "applying migrations"}
 
 
-def read(answer: Answer) -> Reading:
-    """Read an answer of `/ready`: 200 if the backend is ready, else 503 with the reason."""
+def assess(answer: Answer) -> Assessment:
+    """Return the Assessment of an answer of `/ready`."""
     body = answer.body
-    is_ready = by_status(answer).state is State.HEALTHY
+    is_ready = assess_by_status(answer).state is State.HEALTHY
     if "db" not in body:
         if is_ready:
-            return Reading(State.HEALTHY)
-        what = f"HTTP {answer.status} without a health body: something else answers there"
-        return Reading(State.UNREACHABLE, what)
-    absent = [name for key, name in _DEPENDENCIES.items() if not body.get(key)]
+            return Assessment(State.HEALTHY)
+        reason = f"HTTP {answer.status} without a health body: another program answers there"
+        return Assessment(State.UNREACHABLE, reason)
+    unavailable = [name for key, name in _DEPENDENCIES.items() if not body.get(key)]
     hint = ""
     if is_ready:
         state, reason = State.HEALTHY, ""
     elif body.get("phase") not in (None, "serving"):
         state, reason = State.STARTING, _phase(body)
-    elif not absent:
+    elif not unavailable:
         schema = body.get("migrations")
         state, reason = State.DEGRADED, f"the schema is not current (migrations: {schema})"
     else:
-        does_not = "does not answer" if len(absent) == 1 else "do not answer"
-        state, reason = State.UNHEALTHY, f"{' and '.join(absent)} {does_not}"
-        if "Redis" in absent:
-            hint = "look at Redis: inv status, inv logs redis"
-    return Reading(state, reason, hint, 503 if absent else 200, _details(body))
+        verb = "does" if len(unavailable) == 1 else "do"
+        state, reason = State.UNHEALTHY, f"{' and '.join(unavailable)} {verb} not answer"
+        if "Redis" in unavailable:
+            hint = "check Redis: inv status, inv logs redis"
+    return Assessment(state, reason, hint, 503 if unavailable else 200, _details(body))
 
 
 def _phase(body: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def _any(_: str) -> str:
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable. `check` returns how to write a value that it refuses; else an empty text."""
+    """One variable. `check` returns a hint for an invalid value, else an empty text."""
 
     name: str
     default: str = ""
@@ -49,24 +49,24 @@ class Variable:
 
 @dataclass(frozen=True)
 class Row:
-    """Variables that belong together."""
+    """A row of the README's table: variables that belong together."""
 
     variables: tuple[Variable, ...]
     meaning: str  # for docs/configuration.md
     comment: str = ""  # above them in .env.example
-    starts_section: bool = True  # with an empty line before it there
+    starts_section: bool = True  # with an empty line before it in .env.example
 
 
 ROWS = (
     Row(
         (Variable("DATABASE_URL"),),
-        "wins over the next five; percent-encode its password",
-        "Database connection. DATABASE_URL, if set, wins over the others; percent-encode its"
-        " password.\nThe stack's own database is postgres:5432, and starts in any case.",
+        "overrides the next five; percent-encode its password",
+        "Database connection. DATABASE_URL, if set, overrides the others; percent-encode its"
+        " password.\nThe stack's own database (postgres:5432) starts in any case.",
     ),
     Row(
         (Variable("DB_HOST", "postgres"), Variable("DB_PORT", "5432", _port)),
-        "where Postgres is",
+        "host and port of Postgres",
         starts_section=False,
     ),
     Row(
@@ -75,13 +75,13 @@ ROWS = (
             Variable("POSTGRES_PASSWORD"),
             Variable("POSTGRES_DB", "deal_scout"),
         ),
-        "who the backend is there",
+        "user, password and database there",
         starts_section=False,
     ),
     Row(
         (Variable("REDIS_URL"),),
-        "wins over the next three",
-        "Broker. REDIS_URL, if set, wins over the others.",
+        "overrides the next three",
+        "Broker. REDIS_URL, if set, overrides the others.",
     ),
     Row(
         (
@@ -89,41 +89,41 @@ ROWS = (
             Variable("REDIS_PORT", "6379", _port),
             Variable("REDIS_PASSWORD"),
         ),
-        "where Redis is",
+        "host, port and password of Redis",
         starts_section=False,
     ),
     Row(
         (Variable("PORT", "8000", _port), Variable("FRONTEND_PORT", "3000", _port)),
-        "where the backend and the page are published, on 127.0.0.1",
-        "Where the backend listens, and where the web page is published (on 127.0.0.1).",
+        "ports of the backend and the page, published on 127.0.0.1",
+        "Ports of the backend and the web page, published on 127.0.0.1.",
     ),
     Row(
         (Variable("ALEMBIC_CMD", "alembic upgrade head"),),
-        "what applies the migrations; empty: nothing does",
-        "Alembic migrations, applied at every start. Words with quotes, never a shell."
-        " Empty: none.",
+        "command that applies the migrations; empty: skip them",
+        "Command that applies the migrations at every start; quotes work, but no shell runs it."
+        "\nEmpty: skip them.",
     ),
     Row(
         (Variable("MIGRATE_DELAYS", "2 4 8 16 32 64", _delays),),
-        "seconds after each failed attempt; as many attempts as numbers",
-        "Seconds after each failed attempt; as many attempts as numbers.",
+        "seconds to wait after each failed attempt; one attempt for each number",
+        "Seconds to wait after each failed attempt; one attempt for each number.",
         starts_section=False,
     ),
     Row(
         (Variable("MIGRATE_TIMEOUT", "600", _seconds("600")),),
-        "seconds for one attempt; `0`: no limit",
-        "Seconds for one attempt; 0: no limit.",
+        "timeout of one attempt in seconds; `0`: none",
+        "Timeout of one attempt in seconds; 0: none.",
         starts_section=False,
     ),
     Row(
         (Variable("DB_WAIT_TIMEOUT", "60", _seconds("60")),),
         "seconds to wait for Postgres",
-        "Seconds that the entrypoint waits for Postgres before it goes on without.",
+        "Seconds to wait for Postgres before the start continues without it.",
         starts_section=False,
     ),
     Row(
         (Variable("HEALTH_RESTART_AFTER", "300", _seconds("300")),),
-        "seconds of failing `/health` after which the watchdog restarts the application, doubled"
+        "seconds of failing `/health` after which the watchdog restarts the application; doubled"
         " by each restart that did not help, up to an hour; `0`: never",
         "The watchdog restarts the application when /health has failed for so many seconds"
         " (doubled by\neach restart that did not help, up to an hour), or /live has not answered."
@@ -131,36 +131,34 @@ ROWS = (
     ),
     Row(
         (Variable("LIVE_RESTART_AFTER", "30", _seconds("30")),),
-        "the same for a `/live` that does not answer, never doubled",
+        "the same for an unanswered `/live`; never doubled",
         starts_section=False,
     ),
     Row(
         (Variable("UVICORN_CMD"),),
-        "another command for the application (rarely used)",
-        "Another command for the application (rarely used). Empty: uvicorn app.main:app on PORT.",
+        "custom command for the application (rarely used)",
+        "Custom command for the application (rarely used). Empty: uvicorn app.main:app on PORT.",
     ),
     Row(
         (Variable("WEB_CONCURRENCY", "1", _workers),),
-        "Uvicorn worker processes in one backend",
-        "Uvicorn worker processes in one backend; each has its own connections to Postgres and"
-        " Redis.",
+        "Uvicorn worker processes per backend",
+        "Uvicorn worker processes per backend; each has its own connections to Postgres and Redis.",
         starts_section=False,
     ),
     Row(
         (Variable("SCOUT_FEED", "sample"), Variable("SCOUT_INTERVAL", "300", _seconds("300"))),
-        "what beat has the worker scout, and every how many seconds",
-        "What beat has the worker scout, and every how many seconds: `sample`, or an http(s)"
-        " address.",
+        "feed that the worker scouts, and the interval in seconds",
+        "Feed that the worker scouts (`sample` or an http(s) URL), and the interval in seconds.",
     ),
     Row(
         (Variable("IMAGE_TAG"),),
-        "with Docker: the tag of the two images; empty: `latest`",
-        "Docker only: the tag of the two images that are built here. Empty: latest.",
+        "with Docker: tag of the two images; empty: `latest`",
+        "Docker only: tag of the two images that are built here. Empty: latest.",
     ),
     Row(
         (Variable("CA_BUNDLE"),),
-        "with Docker: a file of certificates for the build behind a proxy that re-signs TLS",
-        "Docker only: a file of certificates for the build behind a proxy that re-signs TLS."
+        "with Docker: CA certificates file for builds behind a proxy that re-signs TLS",
+        "Docker only: CA certificates file for builds behind a proxy that re-signs TLS."
         " Empty: none.",
         starts_section=False,
     ),
@@ -169,12 +167,12 @@ ROWS = (
 CHECKS = {variable.name: variable.check for row in ROWS for variable in row.variables}
 
 _HEAD = """\
-# The stack's variables. Copy this file to .env and fill in what is empty: cp .env.example .env
-# (`inv up` does that by itself when it uses Docker.) The `local` runtime needs none of it: it
-# makes its own database, broker, ports and passwords, and ignores DB_*, POSTGRES_*, REDIS_*,
+# The stack's variables. Copy this file to .env and set the passwords: cp .env.example .env
+# (With Docker, `inv up` does this automatically.) The `local` runtime does not need .env: it
+# creates its own database, broker, ports and passwords, and ignores DB_*, POSTGRES_*, REDIS_*,
 # DATABASE_URL, HOST and PORT.
 
-# A value with any of # $ " \\ goes into single quotes: POSTGRES_PASSWORD='s3cr$t #1'
+# Put a value with any of # $ " \\ into single quotes: POSTGRES_PASSWORD='s3cr$t #1'
 """
 
 

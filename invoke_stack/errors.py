@@ -1,4 +1,4 @@
-"""What can go wrong, each kind with the exit code that the command ends with."""
+"""The errors of the toolkit, each with the exit code of the command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class StackError(Exception):
-    """Something that the user can act on: `message` says what, `hint` what to do now."""
+    """An error that the user can act on: `message` says what failed, `hint` how to fix it."""
 
     exit_code = 1
 
@@ -20,29 +20,29 @@ class StackError(Exception):
 
 
 class BadInput(StackError):
-    """A flag, `.env` or `invoke.yaml` holds a value that cannot be used."""
+    """A flag, `.env` or `invoke.yaml` has an invalid value."""
 
     exit_code = 2
 
 
 class NotHealthy(StackError):
-    """The stack answered, but it is not healthy, or not ready in time."""
+    """The stack answers, but it is not healthy or was not ready in time."""
 
     exit_code = 3
 
 
 class OutOfReach(StackError):
-    """No engine, the stack is not up, or there is no such service."""
+    """No engine answers, the stack is not up, or the service does not exist."""
 
     exit_code = 4
 
 
 class Unavailable(OutOfReach):
-    """No engine answers where the stack would run, or it refuses to."""
+    """The engine that would run the stack does not answer or rejects the request."""
 
 
 class Unsupervised(OutOfReach):
-    """Nobody watches over the stack any more, while some of its processes still run."""
+    """The supervisor of the stack is gone, but some of its processes still run."""
 
 
 class OtherCheckout(OutOfReach):
@@ -50,7 +50,7 @@ class OtherCheckout(OutOfReach):
 
 
 class CommandFailed(OutOfReach):
-    """A command that ran beside a service ended with an error."""
+    """A command that ran beside a service failed."""
 
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -58,7 +58,7 @@ _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUO
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Tells what of `folder` cannot be written, as an `OutOfReach`."""
+    """Raise `OutOfReach` if a file in `folder` cannot be written."""
     try:
         yield
     except OSError as error:
@@ -66,5 +66,5 @@ def writing(folder: Path) -> Iterator[None]:
             raise
         raise OutOfReach(
             f"cannot write {error.filename or folder}: {error.strerror}",
-            f"see whose it is, and its disk: ls -la {folder}; df {folder}",
+            f"check its owner and free space: ls -la {folder}; df {folder}",
         ) from None

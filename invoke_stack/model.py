@@ -1,4 +1,4 @@
-"""The nouns that everything speaks: what runs, what it says, how it booted, how it feels."""
+"""The data types that all layers share: replicas, log lines, healths, boots and verdicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Status(StrEnum):
-    """What a replica's process or container does, in the words of Docker."""
+    """The status of a replica's process or container, in Docker's terms."""
 
     RUNNING = "running"
     RESTARTING = "restarting"
@@ -23,19 +23,19 @@ class Presence(IntEnum):
     """How much of a project's stack exists in one runtime."""
 
     NOTHING = 0
-    DATA = 1  # volumes or a data folder, and nothing that could be started again
+    DATA = 1  # only volumes or a data folder
     STOPPED = 2
     RUNNING = 3  # at least in part
 
 
 class State(StrEnum):
-    """What a service's endpoints say of it, from best to worst."""
+    """The health of a service, from best to worst."""
 
     HEALTHY = "healthy"  # /ready answers 200
-    DEGRADED = "degraded"  # it serves, but the schema is not current
-    STARTING = "starting"  # it is not serving yet
-    UNKNOWN = "unknown"  # it could not be asked
-    UNHEALTHY = "unhealthy"  # it serves, but the database or Redis does not answer
+    DEGRADED = "degraded"  # serving, but the schema is not current
+    STARTING = "starting"  # not serving yet
+    UNKNOWN = "unknown"  # the request could not be sent
+    UNHEALTHY = "unhealthy"  # serving, but the database or Redis does not answer
     UNREACHABLE = "unreachable"  # no answer
 
 
@@ -44,51 +44,52 @@ class Replica:
     """One process or container of a service."""
 
     service: str
-    replica: str  # its own name, such as `backend-1`
+    replica: str  # its name, such as `backend-1`
     node: str  # the machine that it runs on
     status: Status
-    health: str | None = None  # healthy, unhealthy or starting; None when nothing probes it
-    started_at: datetime | None = None  # UTC; None when it does not run
-    restarts: int = 0  # by the runtime, since somebody asked for a start
+    health: str | None = None  # healthy, unhealthy or starting; None without a health check
+    started_at: datetime | None = None  # UTC; None if it is not running
+    restarts: int = 0  # by the runtime, since the user last started it
     image: str = ""
     ports: tuple[str, ...] = ()
     exit_code: int | None = None
-    reason: str = ""  # why it does not run, or is not healthy, in a few words
-    identity: str = ""  # what the runtime knows it by: the id of a container or of a task
-    grace: int | None = None  # seconds from the request to stop to SIGKILL; None: not known
+    reason: str = ""  # why it is not running or not healthy, in a few words
+    identity: str = ""  # the runtime's id of the container or task
+    grace: int | None = None  # seconds from SIGTERM to SIGKILL; None: unknown
 
     @property
     def running(self) -> bool:
+        """True if it is running."""
         return self.status is Status.RUNNING
 
 
 class LogLine(NamedTuple):
     """One line of output. A tuple, because there may be millions."""
 
-    time: str  # RFC 3339 in UTC with nine decimals, so that text order is time order
+    time: str  # RFC 3339 in UTC with nine decimals, so that it sorts as text
     service: str
     replica: str
     node: str
     stream: str  # stdout or stderr
     text: str
-    identity: str = ""  # of the replica that said it, as in `Replica.identity`, where it is known
+    identity: str = ""  # `Replica.identity` of its replica, if known
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an endpoint answered, or why it did not."""
+    """The answer of an endpoint, or why there is none."""
 
     url: str
-    status: int | None  # HTTP status; None when nothing answered
+    status: int | None  # HTTP status; None without an answer
     body: Mapping[str, Any]
     seconds: float
-    problem: str = ""
-    was_sent: bool = True  # False: the request could not be sent, `problem` says why
-    through_engine: bool = False  # asked from inside a container, where 127.0.0.1 is that container
+    problem: str = ""  # why there is no answer
+    was_sent: bool = True  # False: the request could not be sent
+    through_engine: bool = False  # sent from inside a container, where 127.0.0.1 is that container
 
 
 class Detail(NamedTuple):
-    """One fact of a health body, to show beside the state."""
+    """One detail of a health body, shown beside the state."""
 
     label: str
     value: str
@@ -97,7 +98,7 @@ class Detail(NamedTuple):
 
 @dataclass(frozen=True)
 class Health:
-    """How a replica was at one moment."""
+    """The health of a replica at one moment."""
 
     service: str
     replica: str
@@ -115,7 +116,7 @@ class Health:
 
 
 def worst(healths: Sequence[Health]) -> Health:
-    """Return the one that the whole service is judged by."""
+    """Return the worst health, which counts for the whole service."""
     order = list(State)
     return max(healths, key=lambda health: order.index(health.state))
 
@@ -127,34 +128,34 @@ class Phase:
     name: str
     seconds: float
     attempts: int
-    outcome: str  # see invoke_stack/profile/phases.py; empty while the phase lasts
-    cause: str = ""  # why it does not go well, in its own words
+    outcome: str  # from its markers, see `profile.phases`; empty while unfinished
+    cause: str = ""  # of a problem, as logged
 
 
 @dataclass(frozen=True)
 class Boot:
-    """What the log lines of a start tell."""
+    """The progress of a start, from its log lines."""
 
     phases: tuple[Phase, ...] = ()
-    serving_since: str | None = None  # the time of the line that announced the application
+    serving_since: str | None = None  # time of the line that begins the last phase
 
     @property
     def current(self) -> Phase | None:
-        """The phase that has not ended yet."""
+        """The unfinished phase, if there is one."""
         return next((phase for phase in self.phases if not phase.outcome), None)
 
     @property
     def failed(self) -> Phase | None:
-        """The first phase that did not do what it is for."""
+        """The first phase that failed, if there is one."""
         return next((phase for phase in self.phases if phase.outcome in FAILURES), None)
 
 
 FAILURES = ("failed", "timed out")
-"""The outcomes of a phase that mean that it did not do what it is for."""
+"""The outcomes of a failed phase."""
 
 
 class Outcome(StrEnum):
-    """What `restart` says in the end, from best to worst."""
+    """The outcome of a restart, from best to worst."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -165,7 +166,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """How the restart of one replica went, with the evidence."""
+    """The verdict on the restart of one replica, with its evidence."""
 
     service: str
     replica: str
@@ -183,7 +184,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Schema:
-    """Where the database's schema stands. Every part is None when nobody could tell."""
+    """The revisions of the database's schema. Unknown values are None."""
 
     current: str | None = None
     head: str | None = None
@@ -191,12 +192,12 @@ class Schema:
 
 
 OUT_OF_MEMORY = "ran out of memory"
-"""What the reason of a replica holds when it was killed for memory."""
+"""Part of the reason of a replica that was killed because it ran out of memory."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong: what, how that shows, and what mends it."""
+    """One problem: what it is, the evidence for it, and its remedy."""
 
     what: str
     evidence: tuple[str, ...] = ()
@@ -204,23 +205,24 @@ class Finding:
 
 
 class Result(StrEnum):
-    """What became of a check."""
+    """The result of a check."""
 
     FINE = "fine"
     WRONG = "wrong"
-    SKIPPED = "skipped"  # it does not apply here, or what it needs is not known
+    SKIPPED = "skipped"  # it does not apply, or needs a fact that is unknown
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check of `doctor` found."""
+    """The result and findings of one check of `doctor`."""
 
     check: str
     findings: tuple[Finding, ...] = ()
-    skipped: str = ""  # why it could not be made
+    skipped: str = ""  # why it was skipped
 
     @property
     def result(self) -> Result:
+        """Wrong with any finding, else skipped or fine."""
         if self.findings:
             return Result.WRONG
         return Result.SKIPPED if self.skipped else Result.FINE
@@ -233,14 +235,14 @@ class Snapshot:
     runtime: str
     services: tuple[str, ...] = ()
     replicas: tuple[Replica, ...] = ()
-    schema: Schema | None = None  # None for a project whose schema is not known
-    boots: Mapping[str, Boot] = field(default_factory=dict)  # the last one of each replica
-    problem: str = ""  # why nothing could be seen
+    schema: Schema | None = None  # None if the project has no known schema
+    boots: Mapping[str, Boot] = field(default_factory=dict)  # the last boot, by replica
+    problem: str = ""  # why the snapshot could not be taken
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that a verb would do."""
+    """One step of a dry run."""
 
     action: str
     name: str
@@ -249,20 +251,20 @@ class Step:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What an engine tells of itself."""
+    """What an engine reports about itself."""
 
     version: str
-    clock_ahead: float  # seconds that its clock is ahead of ours
-    clock_error: float  # seconds that this may be wrong by
-    folder: str  # where it keeps its data
-    is_here: bool  # its published ports are known to be ports of this machine
+    clock_ahead: float  # seconds by which its clock is ahead of ours
+    clock_error: float  # maximum error of `clock_ahead` in seconds
+    folder: str  # its data folder
+    is_here: bool  # True if its published ports are known to be ports of this machine
 
 
 @dataclass(frozen=True)
 class Disk:
-    """How full a file system is."""
+    """The capacity of a file system."""
 
     name: str
     total: int  # bytes
     free: int  # bytes
-    free_files: float = 1.0  # the part of all possible files that may still be made
+    free_files: float = 1.0  # free inodes, as a part of all

@@ -1,6 +1,6 @@
 """Times as text: RFC 3339 in UTC, ending in Z.
 
-Those of log lines have nine decimals, so that the order of the texts is the order of the times.
+Times of log lines have nine decimals, so that they sort as text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 
 def parse(text: str) -> datetime:
-    """Return the time of an RFC 3339 text in UTC; decimals past microseconds are dropped.
+    """Return the time of an RFC 3339 text, in UTC; digits past microseconds are dropped.
 
     Raises `ValueError`.
     """
@@ -23,7 +23,7 @@ def log_time(moment: datetime) -> str:
 
 
 def nine_decimals(text: str) -> str:
-    """Return an RFC 3339 text in UTC with its trailing zeros, which Docker leaves out of a few."""
+    """Return an RFC 3339 text in UTC with the trailing zeros that Docker sometimes omits."""
     if len(text) == 30:
         return text
     whole, _, decimals = text.rstrip("Z").partition(".")
@@ -31,5 +31,5 @@ def nine_decimals(text: str) -> str:
 
 
 def json_time(moment: datetime) -> str:
-    """Return a time as it stands in our JSON, with milliseconds."""
+    """Return a time for JSON output, with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -142,11 +142,11 @@ def use_utf8() -> None:
 
 
 def load_config(
-    context: Context, runtime: str, refuse: Callable[[BadInput], None] | None = None
+    context: Context, runtime: str, on_error: Callable[[BadInput], None] | None = None
 ) -> Config:
-    """Return the checked configuration; `refuse` as in `config.load`. Raises `BadInput`."""
+    """Return the checked configuration; `on_error` as in `config.load`. Raises `BadInput`."""
     root = Path(context.config.stack.get("root") or os.getcwd())  # noqa: PTH109
-    options = {"refuse": refuse} if refuse else {}
+    options = {"on_error": on_error} if on_error else {}
     profile = context.config.stack.get("profile") or DEFAULT_PROFILE
     return config.load(root, context.config.stack, os.environ, runtime, profile=profile, **options)
 

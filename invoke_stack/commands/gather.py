@@ -25,7 +25,7 @@ from invoke_stack.judge.checks import diagnosis_of
 from invoke_stack.judge.checks.environment import NO_DOCKER
 from invoke_stack.model import Disk, Health, LogLine, Replica, Schema, State
 from invoke_stack.profile import Diagnosis
-from invoke_stack.profile.facts import Facts, NoAnswer, Settings, Skipped
+from invoke_stack.profile.facts import Facts, NoAnswer, Skipped, StackVariables
 from invoke_stack.runtimes import machine, select
 from invoke_stack.runtimes.base import Runtime
 from invoke_stack.runtimes.docker import engine
@@ -182,10 +182,10 @@ def gather(
         profile=config.profile,
         diagnosis=diagnosis,
         now=datetime.now(UTC),
-        late=late,
-        settings=_settings(config, variable_errors, environ),
+        timed_out=late,
+        variables=_settings(config, variable_errors, environ),
         **{name: gatherer.done_or_failed(future) for name, future in facts.items()},
-        more={name: gatherer.done_or_failed(future) for name, future in more.items()},
+        extra={name: gatherer.done_or_failed(future) for name, future in more.items()},
     )
 
 
@@ -270,11 +270,13 @@ def _output(
         in_trouble.add(config.service)
     output = {}
     for service in sorted(in_trouble):
-        began = causes.began([r for r in replicas if r.service == service], datetime.now(UTC))
+        began = causes.relevant_since(
+            [r for r in replicas if r.service == service], datetime.now(UTC)
+        )
         lines = logs.last_lines(
             runtime, service, TAIL, timestamps.log_time(began) if began else None
         )
-        output[service] = [line.text for line in (lines if began else causes.last_said(lines))]
+        output[service] = [line.text for line in (lines if began else causes.last_minute(lines))]
     if config.service in output:
         output[config.service] += diagnosis.causes(main, healths)
     return output
@@ -335,23 +337,23 @@ def _disks(
 
 def _settings(
     config: Config, variable_errors: Sequence[BadInput], environ: Mapping[str, str]
-) -> Settings:
+) -> StackVariables:
     required: list[str] = []
     with suppress(OSError):
         for file in compose_files(config.root, environ):
             required += re.findall(r"(?<!\$)\$\{(\w+):?\?", file.read_text("utf-8", "replace"))
-    names = read_env_file(config.root / ".env.example", refuse=lambda _: None)
+    names = read_env_file(config.root / ".env.example", on_error=lambda _: None)
     env_file = read_env_file(config.root / ".env", environ, lambda _: None)
-    return Settings(
-        variables=config.variables,
-        refused=tuple(variable_errors),
+    return StackVariables(
+        values=config.variables,
+        errors=tuple(variable_errors),
         file_exists=(config.root / ".env").exists(),
         required=tuple(dict.fromkeys(required)),
-        lacking=tuple(
+        missing=tuple(
             name
             for name in dict.fromkeys(required)
             if not (config.variables.get(name) or environ.get(name))
         ),
-        unused=tuple(name for name in env_file if names and name not in names),
-        names=tuple(names),
+        unknown=tuple(name for name in env_file if names and name not in names),
+        example_names=tuple(names),
     )

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from invoke_stack.commands.session import Session
 from invoke_stack.config import Config
 from invoke_stack.model import Answer, Health, Replica, Schema, Status
-from invoke_stack.profile.readiness import Readiness, own_health, read_health
+from invoke_stack.profile.readiness import Readiness, container_health, read_health
 from invoke_stack.runtimes import http
 from invoke_stack.runtimes.base import Runtime
 
@@ -53,7 +53,7 @@ def check_replica(
     """
     url = readiness.url
     if not url:
-        return own_health(replica)
+        return container_health(replica)
     if url.startswith("/"):
         answer = runtime.get(replica, url, timeout)
     elif is_loopback(url) and not runtime.is_here():

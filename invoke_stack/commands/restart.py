@@ -13,7 +13,7 @@ from invoke_stack.commands.health import check_replica
 from invoke_stack.commands.session import Session
 from invoke_stack.judge.start import Criteria, StartJudge
 from invoke_stack.model import LogLine, Outcome, Replica, Verdict
-from invoke_stack.profile.readiness import OWN_CHECK
+from invoke_stack.profile.readiness import CONTAINER_CHECK
 from invoke_stack.runtimes.base import Runtime
 
 POLL_EVERY = 0.02  # seconds between two polls of the replicas
@@ -67,7 +67,7 @@ def restart_service(
     """
     config = session.config
     criteria = Criteria(
-        readiness=config.readiness if service == config.service else OWN_CHECK,
+        readiness=config.readiness if service == config.service else CONTAINER_CHECK,
         phases=config.phases,
         advice=config.profile.advice,
         stable=config.stable,
@@ -194,7 +194,7 @@ class _Restart:
         rollback_reason = self._runtime.capabilities.rollback_reason
         if rollback_reason and self._has_returned() and (reason := rollback_reason(self._service)):
             for judge in self._judges.values():
-                judge.take_back(reason)
+                judge.mark_rolled_back(reason)
 
     def waits_for(self) -> str:
         """Return what the first undecided replica is waiting for."""
@@ -204,7 +204,7 @@ class _Restart:
         """Wait for the log lines of a process that ended at once, at most `LAST_LINES_TIMEOUT`."""
         deadline = self._clock.monotonic() + LAST_LINES_TIMEOUT
         while self._clock.monotonic() < deadline:
-            if not any(judge.lacks_evidence for judge in self._judges.values()):
+            if not any(judge.needs_evidence for judge in self._judges.values()):
                 return
             self.read_lines()
 

@@ -67,7 +67,7 @@ class StatusPoller:
         now = timestamps.log_time(datetime.now(UTC))
         boots = {}
         for replica in replicas:
-            story = boot.BootStory(self.config.phases)
+            story = boot.BootParser(self.config.phases)
             for line in lines:
                 if line.replica == replica.replica and _is_since(line, replica.started_at):
                     story.add(line)

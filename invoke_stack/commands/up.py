@@ -83,14 +83,14 @@ def _reasons(replicas: Iterable[Replica]) -> str:
 
 
 def _raise_if_hopeless(session: Session, replica: Replica, first_restarts: int) -> None:
-    hopeless = session.config.profile.hopeless
+    fatal_reason = session.config.profile.fatal_reason
     if not replica.running and replica.restarts - first_restarts >= RESTARTS:
         raise NotHealthy(
             f"{replica.replica} keeps restarting: {_exit_cause(session.runtime, replica)}",
             f"see: inv logs {replica.service}",
         )
     is_main = replica.service == session.config.service
-    if is_main and hopeless and hopeless in replica.reason:
+    if is_main and fatal_reason and fatal_reason in replica.reason:
         raise NotHealthy(
             f"{replica.replica} is degraded: its migrations failed",
             f'see: inv logs {replica.service} --grep "entrypoint|FAILED"',
@@ -100,5 +100,5 @@ def _raise_if_hopeless(session: Session, replica: Replica, first_restarts: int) 
 def _exit_cause(runtime: Runtime, replica: Replica) -> str:
     """Return how the replica ended, and the log line that names the cause."""
     lines = logs.last_lines(runtime, replica.service, TAIL)
-    line = causes.cause([line.text for line in causes.last_said(lines)], has_ended=True)
+    line = causes.find_cause([line.text for line in causes.last_minute(lines)], has_ended=True)
     return ": ".join(filter(None, (replica.reason, *line)))

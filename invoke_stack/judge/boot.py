@@ -1,4 +1,4 @@
-"""A start's log lines → the phases of a boot. Pure: lines in, a Boot out."""
+"""Parse the log lines of a start into the phases of a boot. Pure: lines in, a Boot out."""
 
 from __future__ import annotations
 
@@ -11,94 +11,97 @@ from invoke_stack.model import Boot, LogLine, Phase
 from invoke_stack.profile.phases import Marker, MarkerKind, PhaseMarkers
 
 
-def read(lines: Iterable[LogLine], markers: PhaseMarkers) -> Boot:
-    """The last boot that these lines, in order of time, tell of."""
-    story = BootStory(markers)
+def parse(lines: Iterable[LogLine], markers: PhaseMarkers) -> Boot:
+    """Return the last boot in these lines, which are in order of time."""
+    parser = BootParser(markers)
     for line in lines:
-        story.add(line)
-    return story.boot()
+        parser.add(line)
+    return parser.boot()
 
 
-class BootStory:
-    """Reads a boot line by line. When its first phase begins again, a new story starts."""
+class BootParser:
+    """Parses a boot line by line. When its first phase begins again, it forgets the boot before."""
 
     def __init__(self, markers: PhaseMarkers) -> None:
         self.markers = markers
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        self._phases: list[_Open] = []
+    def _reset(self) -> None:
+        self._phases: list[_PhaseInProgress] = []
         self._serving_since: str | None = None
-        self._last = ""
+        self._last_marker_time = ""
 
     def add(self, line: LogLine) -> None:
-        """Take one line; lines that are no markers change nothing."""
+        """Add one line; lines that are no markers are ignored."""
         prefix = self.markers.prefix
         if not line.text.startswith(prefix):
             served = self.markers.served
             if served and self._serving_since and served.match(line.text):
                 self._close(self.markers.last, line.time, "serving")
             return
-        self._last = line.time
+        self._last_marker_time = line.time
         text = line.text[len(prefix) :].strip()
         for marker in self.markers.markers:
             if match := marker.pattern.match(text):
-                self._take(marker, match, line.time)
+                self._apply(marker, match, line.time)
                 return
 
-    def _take(self, marker: Marker, match: re.Match[str], time: str) -> None:
-        if marker.says is MarkerKind.COUNTS:
-            if phase := self._find(marker.phase):
+    def _apply(self, marker: Marker, match: re.Match[str], time: str) -> None:
+        if marker.kind is MarkerKind.COUNTS:
+            if phase := self._unfinished(marker.phase):
                 phase.attempts = int(match[1])
-        elif marker.says is MarkerKind.EXPLAINS:
-            if phase := self._find(marker.phase):
+        elif marker.kind is MarkerKind.EXPLAINS:
+            if phase := self._unfinished(marker.phase):
                 phase.cause = match[1]
-        elif marker.says is MarkerKind.ENDS:
+        elif marker.kind is MarkerKind.ENDS:
             self._close(marker.phase, time, marker.outcome)
         else:
             self._open(marker.phase, time, marker.attempts)
 
     def _open(self, name: str, time: str, attempts: int) -> None:
         if name == self.markers.first:
-            # Whatever was told before belongs to a boot that ended without a word.
-            self._begin()
-            self._last = time
-        elif self._find(name):
+            # The lines so far belong to a boot that ended without a marker.
+            self._reset()
+            self._last_marker_time = time
+        elif self._unfinished(name):
             return
-        for earlier, outcome in self.markers.overtaken.items():
+        for earlier, outcome in self.markers.implied.items():
             self._close(earlier, time, outcome)
-        self._phases.append(_Open(name, time, attempts))
+        self._phases.append(_PhaseInProgress(name, time, attempts))
         if name == self.markers.last:
             self._serving_since = time
 
     def boot(self, served_after: float | None = None, until: str = "") -> Boot:
-        """What has been told so far; a phase that lasts has no outcome, and lasts `until` then.
+        """Return the boot so far; unfinished phases have no outcome.
 
-        `served_after` is for what no line tells: the seconds from the last phase's beginning until
-        it was seen to serve. By default a phase that lasts does so until the last marker.
+        `until` is the end of an unfinished phase, by default the time of the last marker.
+        `served_after` ends the last phase where no line does: the seconds from its beginning until
+        the application first answered.
         """
-        phases = [phase.frozen(max(self._last, until)) for phase in self._phases]
+        end = max(self._last_marker_time, until)
+        phases = [phase.snapshot(end) for phase in self._phases]
         if served_after is not None and phases and phases[-1].name == self.markers.last:
             phases[-1] = replace(phases[-1], seconds=served_after, outcome="serving")
         return Boot(tuple(phases), self._serving_since)
 
-    def _find(self, name: str) -> _Open | None:
+    def _unfinished(self, name: str) -> _PhaseInProgress | None:
         return next((p for p in self._phases if p.name == name and not p.outcome), None)
 
     def _close(self, name: str, time: str, outcome: str) -> None:
-        if phase := self._find(name):
+        if phase := self._unfinished(name):
             phase.end, phase.outcome = time, outcome
 
 
-class _Open:
-    """A phase that is being told."""
+class _PhaseInProgress:
+    """A phase whose lines are being parsed."""
 
     def __init__(self, name: str, begin: str, attempts: int) -> None:
         self.name, self.begin, self.attempts = name, begin, attempts
         self.end, self.outcome, self.cause = "", "", ""
 
-    def frozen(self, last: str) -> Phase:
-        seconds = _seconds(self.begin, self.end or last)
+    def snapshot(self, now: str) -> Phase:
+        """Return the phase as of `now`."""
+        seconds = _seconds(self.begin, self.end or now)
         return Phase(self.name, seconds, self.attempts, self.outcome, self.cause)
 
 

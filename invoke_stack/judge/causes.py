@@ -1,4 +1,4 @@
-"""The lines of a log that tell why a service is in trouble. Pure."""
+"""Find the log lines that explain why a service is in trouble. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from invoke_stack import timestamps
 from invoke_stack.model import LogLine, Replica
 
-_LATELY = timedelta(minutes=10)  # a start before that is no part of a loop
-_LAST = timedelta(minutes=1)  # in which what has ended tells why
+_RECENT = timedelta(minutes=10)  # an earlier start is not part of a restart loop
+_LAST_LINES = timedelta(minutes=1)  # the time before an exit in which lines explain it
 
-_LONGEST = 200  # characters
-# The first of these that matches anything tells most; of its matches the last one counts.
-_TELLING = (
+_MAX_LENGTH = 200  # characters
+# The first pattern with a match wins; of its matches, the last one.
+_PATTERNS = (
     re.compile(r"^\[\w+\] Cause: (?!the same as before)(.+)"),
     re.compile(r"^ *FAILED: (.+)"),
-    # What clients are told meanwhile is no cause.
+    # Not what PostgreSQL logs for each client that it turns away meanwhile.
     re.compile(
         r"\b(?:FATAL|PANIC)\b:? +"
         r"(?! |the database system is (?:\w+ing|not|in)\b|terminating connection).+"
@@ -31,45 +31,46 @@ _TELLING = (
 )
 
 
-def cause(
+def find_cause(
     lines: Sequence[str], *, has_ended: bool = False, about: re.Pattern[str] | None = None
 ) -> tuple[str, ...]:
-    """The line that tells the cause, as far as one does; of a service that ended, else the last.
+    """Return the line that explains the trouble, or nothing.
 
-    With `about`, only lines that it finds something in count.
+    If no line does, and the service `has_ended`, return its last line. With `about`, only lines
+    that match it count.
     """
     lines = [line for line in lines if about is None or about.search(line)]
-    for pattern in _TELLING:
+    for pattern in _PATTERNS:
         for line in reversed(lines):
             if match := pattern.search(line):
-                return (_short(match[match.lastindex or 0]),)
-    said = [line for line in lines if line.strip() and has_ended]
-    return (_short(said[-1]),) if said else ()
+                return (_shorten(match[match.lastindex or 0]),)
+    last_lines = [line for line in lines if line.strip() and has_ended]
+    return (_shorten(last_lines[-1]),) if last_lines else ()
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     text = text.strip()
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
 
 
-def began(replicas: Sequence[Replica], now: datetime) -> datetime | None:
-    """Since when a service's lines tell of what is wrong now; None when none of it runs.
+def relevant_since(replicas: Sequence[Replica], now: datetime) -> datetime | None:
+    """Return from when on a service's lines are about its present trouble; None if it is down.
 
-    Since its start; of one that was restarted lately, also what it said just before.
+    That is its start, or shortly before it if the service was restarted recently.
     """
     starts = [
-        each.started_at - _LAST
-        if each.restarts and now - each.started_at < _LATELY
-        else each.started_at
-        for each in replicas
-        if each.running and each.started_at
+        replica.started_at - _LAST_LINES
+        if replica.restarts and now - replica.started_at < _RECENT
+        else replica.started_at
+        for replica in replicas
+        if replica.running and replica.started_at
     ]
     return min(starts, default=None)
 
 
-def last_said(lines: Sequence[LogLine]) -> list[LogLine]:
-    """The last minute of what has ended: what came before may tell of another end."""
+def last_minute(lines: Sequence[LogLine]) -> list[LogLine]:
+    """Return the last minute of lines: earlier ones may be about another exit."""
     if not lines:
         return []
-    since = timestamps.log_time(timestamps.parse(lines[-1].time) - _LAST)
+    since = timestamps.log_time(timestamps.parse(lines[-1].time) - _LAST_LINES)
     return [line for line in lines if line.time >= since]

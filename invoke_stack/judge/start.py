@@ -1,4 +1,4 @@
-"""Judges the new start of one replica. Pure: replicas, lines and health in, a Verdict out.
+"""Judge the new start of one replica. Pure: replicas, lines and healths in, a Verdict out.
 
 Times are seconds on the caller's clock.
 """
@@ -16,35 +16,41 @@ from invoke_stack.model import Health, LogLine, Outcome, Phase, Replica, State, 
 from invoke_stack.profile.phases import NO_PHASES, PhaseMarkers
 from invoke_stack.profile.readiness import Readiness
 
-STABLE_FOR = 2.0  # seconds that a ready replica must stay up before it is called healthy
-STABLE_UNCHECKED = 5.0  # seconds for one without any check: that it runs is all that is known
+STABLE_FOR = 2.0  # seconds that a replica must stay ready before it counts as healthy
+STABLE_UNCHECKED = 5.0  # the same in seconds for a replica without any health check
 SETTLE_FOR = 10.0  # seconds that a serving replica may be unhealthy before its start has failed
-EVIDENCE = 12  # lines of the new start that a failure shows
+EVIDENCE = 12  # log lines of the new start to show with a failure
 _NOT_SERVING = (State.STARTING, State.UNKNOWN, State.UNREACHABLE)
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What the start of a service is judged by."""
+    """The criteria that a start is judged by."""
 
     readiness: Readiness
     phases: PhaseMarkers = NO_PHASES
     advice: Mapping[str, str] = field(default_factory=dict)  # by phase: what to do if it fails
-    stable: float = 0.0  # seconds that it must stay ready; 0: what suits its checks
+    stable: float = 0.0  # seconds that it must stay ready; 0: STABLE_FOR or STABLE_UNCHECKED
 
 
 class StartJudge:
-    """Follows one replica from the moment that the restart was requested.
+    """Follows one replica from the request to restart it until its verdict.
 
-    What the old process prints or answers never counts.
+    Ignores what the old process prints or answers.
     """
 
     def __init__(
         self, old: Replica | None, criteria: Criteria, show: Callable[[LogLine], None]
     ) -> None:
-        """`show` gets each line of the new start; `old` is the replica before the restart."""
+        """Start to follow the replica.
+
+        Args:
+            old: the replica before the restart, if there was one.
+            criteria: what the new start is judged by.
+            show: called with each log line of the new start.
+        """
         self.old = old
-        self.new: Replica | None = None  # as it was when its new start was first seen
+        self.new: Replica | None = None  # as of the first poll after its new start
         self.outcome: Outcome | None = None
         self._criteria = criteria
         self._show = show
@@ -52,35 +58,35 @@ class StartJudge:
         self._reason = ""
         self._health: Health | None = None
         self._state_since = (State.UNREACHABLE, 0.0)
-        self._story = boot.BootStory(criteria.phases)
-        self._early: list[LogLine] = []  # that came before the new start was seen
+        self._parser = boot.BootParser(criteria.phases)
+        self._early_lines: list[LogLine] = []  # received before `new` was known
         self._last_lines: deque[LogLine] = deque(maxlen=EVIDENCE)
-        self._lines_of: dict[str, deque[LogLine]] = {}  # the last ones by phase
-        self._announced_at: float | None = None  # when the last phase began
-        self._served_at: float | None = None  # when the application was first seen to answer
-        self._ended_at: float | None = None  # when what the verdict says was seen
+        self._lines_by_phase: dict[str, deque[LogLine]] = {}  # the last ones of each
+        self._last_phase_at: float | None = None  # when the last phase began
+        self._served_at: float | None = None  # when the application first answered
+        self._ended_at: float | None = None  # time of the observation that the verdict rests on
 
     @property
-    def lacks_evidence(self) -> bool:
-        """Return True if the new start has failed and none of its lines has come yet."""
+    def needs_evidence(self) -> bool:
+        """True if the new start has failed and none of its log lines has arrived."""
         return self.outcome is Outcome.FAILED and not self._last_lines
 
     def add_line(self, line: LogLine, now: float) -> None:
-        """Take a log line of the replica."""
+        """Add a log line of the replica."""
         if self.new is None:
-            self._early.append(line)
+            self._early_lines.append(line)
         elif self._is_new_line(line):
-            phase = self._story.boot().current
-            self._story.add(line)
+            phase = self._parser.boot().current
+            self._parser.add(line)
             self._last_lines.append(line)
             if phase:
-                self._lines_of.setdefault(phase.name, deque(maxlen=EVIDENCE)).append(line)
-            if self._announced_at is None and self._story.boot().serving_since:
-                self._announced_at = now
+                self._lines_by_phase.setdefault(phase.name, deque(maxlen=EVIDENCE)).append(line)
+            if self._last_phase_at is None and self._parser.boot().serving_since:
+                self._last_phase_at = now
             self._show(line)
 
     def add_replica(self, replica: Replica, now: float) -> bool:
-        """Take the replica as it is; return True if its health is needed to decide."""
+        """Add the current state of the replica; return True if its health is needed to decide."""
         if self.outcome:
             return False
         self._ended_at = now
@@ -88,11 +94,11 @@ class StartJudge:
             if not self._is_new(replica):
                 return False
             self.new = replica
-            early, self._early = self._early, []
-            for line in early:
+            early_lines, self._early_lines = self._early_lines, []
+            for line in early_lines:
                 self.add_line(line, now)
         if self._has_ended(replica, self.new):
-            self._decide(Outcome.FAILED, replica.reason or _how_it_ended(replica))
+            self._decide(Outcome.FAILED, replica.reason or _end_reason(replica))
             return False
         is_checked = self._criteria.readiness.url or replica.health is not None
         if not is_checked and not self._criteria.stable:
@@ -100,38 +106,38 @@ class StartJudge:
         return True
 
     def add_health(self, health: Health, now: float) -> None:
-        """Take the health of the new start, and decide if that can be decided."""
+        """Add the health of the new start, and decide if possible."""
         self._health, self._ended_at = health, now
         if health.state is not self._state_since[0]:
             self._state_since = (health.state, now)
         state, since = self._state_since
         if self._served_at is None and state not in _NOT_SERVING:
             self._served_at = now
-        lasted = now - since
+        duration = now - since
         match state:
-            case State.HEALTHY if lasted >= self._stable:
-                self._ended_at = since  # the wait since then was ours, not the service's
+            case State.HEALTHY if duration >= self._stable:
+                self._ended_at = since  # the wait since then is not the service's
                 self._decide(Outcome.HEALTHY, "")
-            case State.DEGRADED if lasted >= self._stable:
+            case State.DEGRADED if duration >= self._stable:
                 self._ended_at = since
                 self._decide(Outcome.DEGRADED, health.reason)
-            case State.UNKNOWN if lasted >= self._stable:
+            case State.UNKNOWN if duration >= self._stable:
                 self._decide(Outcome.UNKNOWN, health.reason)
-            case State.UNHEALTHY if lasted >= SETTLE_FOR:
+            case State.UNHEALTHY if duration >= SETTLE_FOR:
                 self._decide(Outcome.FAILED, health.reason)
 
-    def take_back(self, reason: str) -> None:
-        """Note that the runtime has undone the restart: the old process serves on."""
+    def mark_rolled_back(self, reason: str) -> None:
+        """Fail the start: the runtime has rolled back to the old process for this `reason`."""
         if self.outcome is not Outcome.FAILED:
             self._decide(Outcome.FAILED, reason)
 
     def waits_for(self) -> str:
-        """Return what the user is waiting for, in a few words."""
+        """Return what the restart is waiting for, in a few words."""
         if self.new is None:
-            return "the old process to stop" if self.old and self.old.running else "a start"
+            return "the old process to stop" if self.old and self.old.running else "a new process"
         if self._health and self._health.state is State.HEALTHY:
             return f"{self._stable:g} s without a restart"
-        phase = self._story.boot().current
+        phase = self._parser.boot().current
         return f"{self.new.service}: {phase.name}" if phase else f"{self.new.service} to answer"
 
     def verdict(self, begin: float, now: float, timeout: float) -> Verdict:
@@ -140,15 +146,17 @@ class StartJudge:
         assert replica is not None
         outcome = self.outcome or Outcome.TIMEOUT
         reason = self._reason if self.outcome else self._timed_out(timeout)
-        serving = None
-        if self._served_at is not None and self._announced_at is not None:
-            serving = max(0.0, self._served_at - self._announced_at)
+        served_after = None
+        if self._served_at is not None and self._last_phase_at is not None:
+            served_after = max(0.0, self._served_at - self._last_phase_at)
         is_good = outcome is Outcome.HEALTHY
-        story = self._story.boot(serving)
-        trouble = None if is_good else story.current or story.failed
-        if trouble and trouble.cause:
-            reason += f": {trouble.cause}"
-        lines = self._lines_of.get(trouble.name, self._last_lines) if trouble else self._last_lines
+        progress = self._parser.boot(served_after)
+        phase = None if is_good else progress.current or progress.failed
+        if phase and phase.cause:
+            reason += f": {phase.cause}"
+        lines = (
+            self._lines_by_phase.get(phase.name, self._last_lines) if phase else self._last_lines
+        )
         return Verdict(
             service=replica.service,
             replica=replica.replica,
@@ -157,30 +165,30 @@ class StartJudge:
             previous_started_at=self.old.started_at if self.old else None,
             started_at=self.new.started_at if self.new else None,
             total_seconds=round((self._ended_at or now) - begin, 3),
-            phases=story.phases,
+            phases=progress.phases,
             health=self._health,
             reason=reason,
-            remedy="" if is_good else self._remedy(replica.service, trouble),
+            remedy="" if is_good else self._remedy(replica.service, phase),
             evidence=() if is_good else tuple(lines),
         )
 
     def _timed_out(self, timeout: float) -> str:
         reason = f"waited {timeout:g} s for {self.waits_for()}"
-        reason += "" if self.new else "; the restart goes on by itself"
+        reason += "" if self.new else "; the restart continues in the background"
         if self._health and self._health.state is not State.HEALTHY:
             reason += f" ({self._health.reason})"
         return reason
 
-    def _remedy(self, service: str, trouble: Phase | None) -> str:
+    def _remedy(self, service: str, phase: Phase | None) -> str:
         if self._health and self._health.state is State.UNKNOWN:
-            return "ask it at an address that this machine reaches: inv health --url URL"
+            return "query an address that this machine can reach: inv health --url URL"
         if self._health and self._health.hint:
             return self._health.hint
-        general = f"look at its log: inv logs {service} --tail 100"
-        return self._criteria.advice.get(trouble.name, general) if trouble else general
+        general = f"see its log: inv logs {service} --tail 100"
+        return self._criteria.advice.get(phase.name, general) if phase else general
 
     def _is_new_line(self, line: LogLine) -> bool:
-        # Where the old process serves until the new one does, both print at the same time.
+        # In a rolling update the old and the new process log at the same time.
         assert self.new is not None
         if line.identity and self.new.identity and line.identity != self.new.identity:
             return False
@@ -188,7 +196,7 @@ class StartJudge:
         return timestamps.parse(line.time) >= started_at
 
     def _is_new(self, replica: Replica) -> bool:
-        if replica.started_at is None:  # it has ended before it was seen to run
+        if replica.started_at is None:  # it ended before the first poll
             return replica.status in (Status.RESTARTING, Status.EXITED)
         return self.old is None or replica.started_at != self.old.started_at
 
@@ -201,6 +209,6 @@ class StartJudge:
         self.outcome, self._reason = outcome, reason
 
 
-def _how_it_ended(replica: Replica) -> str:
+def _end_reason(replica: Replica) -> str:
     code = "" if replica.exit_code is None else f" with code {replica.exit_code}"
-    return f"it ended{code}" if not replica.running else "it was restarted again"
+    return f"it exited{code}" if not replica.running else "it was restarted again"

@@ -1,7 +1,7 @@
-"""What the checks of `doctor` decide on, and what a check is.
+"""The facts that the checks of `doctor` decide on, and the type of a check.
 
-Each fact that somebody has to be asked for is a Future that is done: `result()` returns it or
-raises the `StackError` that explains why it is not known.
+Each fact that has to be asked for is a completed Future: `result()` returns the fact or raises the
+`StackError` that says why it is unknown.
 """
 
 from __future__ import annotations
@@ -20,68 +20,68 @@ if TYPE_CHECKING:
 
 
 class Skipped(StackError):
-    """A check does not apply, or another one reports what keeps it from being made."""
+    """A check does not apply, or another check reports what prevents it."""
 
 
 class NoAnswer(StackError):
-    """A fact did not come in time."""
+    """A fact was not available before the timeout."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The stack's variables, and what is wrong with how they were written down."""
+class StackVariables:
+    """The stack's variables, and the problems of `.env`."""
 
-    variables: Mapping[str, str]  # of the environment and of `.env`, those that can be used
-    refused: tuple[StackError, ...] = ()
+    values: Mapping[str, str]  # the valid ones, from the environment and `.env`
+    errors: tuple[StackError, ...] = ()  # one for each invalid value or line
     file_exists: bool = True  # `.env`
-    required: tuple[str, ...] = ()  # what the Compose file requires
-    lacking: tuple[str, ...] = ()  # those of them that nothing sets
-    unused: tuple[str, ...] = ()  # names in `.env` that nothing reads
-    names: tuple[str, ...] = ()  # of `.env.example`
+    required: tuple[str, ...] = ()  # names that the Compose file requires
+    missing: tuple[str, ...] = ()  # required names that are not set
+    unknown: tuple[str, ...] = ()  # names in `.env` that `.env.example` does not have
+    example_names: tuple[str, ...] = ()  # names in `.env.example`
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that is known about a stack that may be in trouble."""
+    """Everything that `doctor` knows about a stack."""
 
     runtime: str  # its name
-    in_containers: bool  # whether that runtime runs services in containers
-    needs_docker: bool  # whether it matters that Docker works
-    service: str  # the main one
+    in_containers: bool  # True if the runtime runs services in containers
+    needs_docker: bool  # True if the stack is on Docker, or would be if Docker answered
+    service: str  # the main service
     profile: Profile
     diagnosis: Diagnosis
     now: datetime
-    late: Sequence[str]  # the names of what did not come in time
-    settings: Settings
-    context: Future[str]  # the engine's address or context
+    timed_out: Sequence[str]  # titles of the facts that were not available in time
+    variables: StackVariables
+    context: Future[str]  # Docker's context, or the engine's address
     engine: Future[EngineInfo]
-    compose: Future[str]  # the version of the Compose plugin
-    ports: Future[Mapping[str, Sequence[int]]]  # that each service needs on this machine
-    holders: Future[Mapping[int, str]]  # who uses a port of these; empty text: not known
-    will_write_env: Future[bool]  # whether `up` would write passwords; else why it would refuse
+    compose: Future[str]  # version of the Compose plugin
+    ports: Future[Mapping[str, Sequence[int]]]  # host ports by service
+    holders: Future[Mapping[int, str]]  # what uses a port of these; empty text: unknown
+    will_write_env: Future[bool]  # True if `up` would write passwords to `.env`
     expected_services: Future[Sequence[str]]  # the services that `up` would start
     replicas: Future[Sequence[Replica]]
-    healths: Future[Sequence[Health]]  # at the running replicas of the main service
+    healths: Future[Sequence[Health]]  # of the running replicas of the main service
     schema: Future[Schema]
-    output: Future[Mapping[str, Sequence[str]]]  # the last log lines of each service in trouble
-    stale: Future[str]  # why the main service is not what `up` would start
-    commands: Future[Mapping[str, str]]  # each replica's main command line
-    disk: Future[Disk]  # that of the checkout
-    disks: Future[Sequence[Disk]]  # further ones, that the services are on
-    more: Mapping[str, Future[Any]] = field(default_factory=dict)  # by name, of the profile
+    output: Future[Mapping[str, Sequence[str]]]  # last log lines of each service in trouble
+    stale: Future[str]  # why the main service is out of date; empty if it is not
+    commands: Future[Mapping[str, str]]  # command line of the main process, by replica
+    disk: Future[Disk]  # the disk of the checkout
+    disks: Future[Sequence[Disk]]  # the other disks that the services use
+    extra: Mapping[str, Future[Any]] = field(default_factory=dict)  # the profile's own, by name
 
     def replicas_of(self, service: str) -> list[Replica]:
-        """Return those of one service."""
-        return [each for each in self.replicas.result() if each.service == service]
+        """Return the replicas of one service."""
+        return [replica for replica in self.replicas.result() if replica.service == service]
 
     def output_of(self, service: str) -> Sequence[str]:
-        """Return the last log lines of a service in trouble; empty if they are not known."""
+        """Return the last log lines of a service in trouble; empty if they are unknown."""
         return () if self.output.exception() else self.output.result().get(service, ())
 
 
 @dataclass(frozen=True)
 class Check:
-    """One kind of cause that `doctor` looks for."""
+    """One check of `doctor`."""
 
     name: str
     find: Callable[[Facts], Iterable[Finding]]

@@ -1,4 +1,4 @@
-"""What the answer of a readiness address means, and what a container's own health check says."""
+"""Turn the answer of a readiness URL, or a container's own health check, into a Health."""
 
 from __future__ import annotations
 
@@ -8,63 +8,68 @@ from datetime import UTC, datetime
 
 from invoke_stack.model import Answer, Detail, Health, Replica, State
 
+_STATES = {"healthy": State.HEALTHY, None: State.HEALTHY, "unhealthy": State.UNHEALTHY}
+
 
 @dataclass(frozen=True)
-class Reading:
-    """What one answer means. Only an answer with an HTTP status is read."""
+class Assessment:
+    """The meaning of one answer that has an HTTP status."""
 
     state: State
     reason: str = ""  # why it is not healthy, in a few words
-    hint: str = ""  # what to do about that; empty if the log has to be read
-    http_status: int | None = None  # what to report in place of the answer's own
+    hint: str = ""  # what to do about that; empty if the user has to read the log
+    http_status: int | None = None  # reported in place of the answer's own
     details: tuple[Detail, ...] = ()
 
 
-def by_status(answer: Answer) -> Reading:
-    """Read an answer of which only the HTTP status is known to mean something: 2xx is ready."""
+def assess_by_status(answer: Answer) -> Assessment:
+    """Return healthy for any 2xx status, else unhealthy."""
     if answer.status is not None and 200 <= answer.status < 300:
-        return Reading(State.HEALTHY)
-    return Reading(State.UNHEALTHY, f"HTTP {answer.status}")
+        return Assessment(State.HEALTHY)
+    return Assessment(State.UNHEALTHY, f"HTTP {answer.status}")
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Where the main service says whether it is ready, and how that is read."""
+    """The readiness URL of the main service, and how to assess its answer."""
 
-    url: str  # a path of its port, or an address; empty: its container's own health check decides
-    read: Callable[[Answer], Reading] = by_status
+    url: str  # a path on its port, or a URL; empty: use its container's own health check
+    assess: Callable[[Answer], Assessment] = assess_by_status
 
 
-OWN_CHECK = Readiness("")
+CONTAINER_CHECK = Readiness("")
 
 
 def read_health(answer: Answer, replica: Replica, readiness: Readiness) -> Health:
-    """Return what the answer of its readiness address says about a replica."""
+    """Return the health of a replica from the answer of its readiness URL."""
     if not answer.was_sent:
-        reading = Reading(State.UNKNOWN, answer.problem)
+        assessment = Assessment(State.UNKNOWN, answer.problem)
     elif answer.status is None:
-        reading = Reading(State.UNREACHABLE, answer.problem or "no answer")
+        assessment = Assessment(State.UNREACHABLE, answer.problem or "no answer")
     else:
-        reading = readiness.read(answer)
+        assessment = readiness.assess(answer)
     return Health(
         service=replica.service,
         replica=replica.replica,
         node=replica.node,
-        state=reading.state,
+        state=assessment.state,
         url=answer.url,
-        http_status=reading.http_status or answer.status,
+        http_status=assessment.http_status or answer.status,
         latency_ms=None if answer.status is None else round(answer.seconds * 1000, 1),
         checked_at=datetime.now(UTC),
         body=answer.body,
-        reason=reading.reason,
-        hint=reading.hint,
-        details=reading.details,
+        reason=assessment.reason,
+        hint=assessment.hint,
+        details=assessment.details,
         through_engine=answer.through_engine,
     )
 
 
-def own_health(replica: Replica) -> Health:
-    """Return what its container's own health check says; without one, running is enough."""
+def container_health(replica: Replica) -> Health:
+    """Return the health of a replica from its container's own health check.
+
+    A running container without a health check is healthy.
+    """
     state = _STATES.get(replica.health, State.STARTING)
     if not replica.running:
         state = State.UNREACHABLE
@@ -78,14 +83,11 @@ def own_health(replica: Replica) -> Health:
         latency_ms=None,
         checked_at=datetime.now(UTC),
         body={},
-        reason=_own_reason(replica, state),
+        reason=_container_reason(replica, state),
     )
 
 
-_STATES = {"healthy": State.HEALTHY, None: State.HEALTHY, "unhealthy": State.UNHEALTHY}
-
-
-def _own_reason(replica: Replica, state: State) -> str:
+def _container_reason(replica: Replica, state: State) -> str:
     match state:
         case State.HEALTHY:
             return ""

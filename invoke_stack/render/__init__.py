@@ -1,1 +1,1 @@
-"""Model → text for people or JSON for programs."""
+"""Render the model as text for people or JSON for programs."""

@@ -1,4 +1,4 @@
-"""Model → JSON, with the keys that the contract names."""
+"""Render the model as JSON, with the keys of the contract."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from invoke_stack.model import (
     Verdict,
 )
 
+# Non-ASCII controls and surrogates, which `ensure_ascii=False` does not escape.
+_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def dumps(value: Any) -> str:
-    """One line of JSON; times as RFC 3339 in UTC with milliseconds."""
+    """Return one line of JSON; times are RFC 3339 in UTC with milliseconds."""
     text = json.dumps(value, ensure_ascii=False, default=_plain)
-    # Without them json leaves alone what a terminal obeys, or cannot be given, beyond ASCII.
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-_OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _plain(value: Any) -> Any:
@@ -41,30 +40,33 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def health_json(looks: Sequence[Health], worst: Health, runtime: str) -> dict[str, Any]:
-    """As the contract has it; `replicas` only when there are several, `reason` only when unknown."""
+def health_json(healths: Sequence[Health], worst: Health, runtime: str) -> dict[str, Any]:
+    """Return the JSON of `inv health`.
 
-    def one(look: Health) -> dict[str, Any]:
+    It has `replicas` only if there are several, and `reason` only for an unknown state.
+    """
+
+    def one(health: Health) -> dict[str, Any]:
         return {
-            "url": look.url,
-            "state": look.state,
-            "http_status": look.http_status,
-            "latency_ms": look.latency_ms,
-            "checked_at": look.checked_at,
-            "health": look.body or None,
-            **({"reason": look.reason} if look.state is State.UNKNOWN else {}),
+            "url": health.url,
+            "state": health.state,
+            "http_status": health.http_status,
+            "latency_ms": health.latency_ms,
+            "checked_at": health.checked_at,
+            "health": health.body or None,
+            **({"reason": health.reason} if health.state is State.UNKNOWN else {}),
         }
 
     result = {"service": worst.service, "runtime": runtime or None, **one(worst)}
-    if len(looks) > 1:
+    if len(healths) > 1:
         result["replicas"] = [
-            {"replica": look.replica, "node": look.node, **one(look)} for look in looks
+            {"replica": health.replica, "node": health.node, **one(health)} for health in healths
         ]
     return result
 
 
 def verdict_json(verdicts: Sequence[Verdict], worst: Verdict, runtime: str) -> dict[str, Any]:
-    """As the contract has it; `replicas` only when there are several."""
+    """Return the JSON of `inv restart`; it has `replicas` only if there are several."""
 
     def one(verdict: Verdict) -> dict[str, Any]:
         return {
@@ -93,48 +95,48 @@ def _phase_json(phase: Phase) -> dict[str, Any]:
 
 
 def plan_json(steps: Sequence[Step], runtime: str) -> dict[str, Any]:
-    """What a verb would do."""
+    """Return the JSON of a dry run."""
     plan = [{"action": step.action, "name": step.name, "why": step.why} for step in steps]
     return {"runtime": runtime, "plan": plan}
 
 
 def line_json(line: LogLine) -> str:
-    """A log line as one line of JSON."""
-    # Made plain before, as every line that is shown: a million of them would take seconds longer.
-    told = line._asdict()
-    del told["identity"]
-    return json.dumps(told, ensure_ascii=False)
+    """Return a log line as one line of JSON."""
+    # Without `dumps`, which takes seconds longer for a million lines: the text is already plain.
+    values = line._asdict()
+    del values["identity"]
+    return json.dumps(values, ensure_ascii=False)
 
 
-def status_json(seen: Snapshot) -> dict[str, Any]:
-    """As the contract has it; the top level of a service is the worst of its replicas.
+def status_json(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the JSON of `inv status`; the top level of a service is its worst replica.
 
-    `problem` is there only under --watch, when nothing could be seen.
+    It has `problem` only under --watch, if the stack could not be queried.
     """
-    listed: list[dict[str, Any]] = []
-    for name in seen.services:
-        of_service = [replica for replica in seen.replicas if replica.service == name]
-        if not of_service:
-            listed.append(
+    services: list[dict[str, Any]] = []
+    for name in snapshot.services:
+        replicas = [replica for replica in snapshot.replicas if replica.service == name]
+        if not replicas:
+            services.append(
                 {"name": name, "state": None, "health": None, "started_at": None}
                 | {"restarts": 0, "image": None, "ports": []}
             )
             continue
-        entry = {"name": name} | _replica_json(max(of_service, key=_badness))
-        if len(of_service) > 1:
+        entry = {"name": name} | _replica_json(max(replicas, key=_severity))
+        if len(replicas) > 1:
             entry["replicas"] = [
-                {"replica": r.replica, "node": r.node} | _replica_json(r) for r in of_service
+                {"replica": r.replica, "node": r.node} | _replica_json(r) for r in replicas
             ]
-        listed.append(entry)
+        services.append(entry)
     return {
-        "runtime": seen.runtime,
-        "services": listed,
-        "migrations": schema_json(seen.schema or Schema()),
+        "runtime": snapshot.runtime,
+        "services": services,
+        "migrations": schema_json(snapshot.schema or Schema()),
         "boot": [
             {"replica": name, "phases": [_phase_json(phase) for phase in boot.phases]}
-            for name, boot in seen.boots.items()
+            for name, boot in snapshot.boots.items()
         ],
-        **({"problem": seen.problem} if seen.problem else {}),
+        **({"problem": snapshot.problem} if snapshot.problem else {}),
     }
 
 
@@ -149,29 +151,30 @@ def _replica_json(replica: Replica) -> dict[str, Any]:
     }
 
 
-def _badness(replica: Replica) -> int:
+def _severity(replica: Replica) -> int:
     if not replica.running:
         return 3
     return {"unhealthy": 2, "starting": 1}.get(replica.health or "", 0)
 
 
 def schema_json(schema: Schema) -> dict[str, Any]:
+    """Return the JSON of the schema's revisions."""
     pending = None if schema.pending is None else list(schema.pending)
     return {"current": schema.current, "head": schema.head, "pending": pending}
 
 
 def check_results_json(check_results: Sequence[CheckResult], runtime: str) -> dict[str, Any]:
-    """The findings of all checks in a row, then what became of each check."""
+    """Return the JSON of `inv doctor`: the findings of all checks, then the result of each check."""
     return {
         "runtime": runtime,
         "findings": [
-            {"check": each.check}
+            {"check": check_result.check}
             | {"what": finding.what, "evidence": finding.evidence, "remedy": finding.remedy}
-            for each in check_results
-            for finding in each.findings
+            for check_result in check_results
+            for finding in check_result.findings
         ],
         "checks": [
-            {"name": each.check, "result": each.result, "skipped": each.skipped or None}
-            for each in check_results
+            {"name": check.check, "result": check.result, "skipped": check.skipped or None}
+            for check in check_results
         ],
     }

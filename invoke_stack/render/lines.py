@@ -1,4 +1,4 @@
-"""Log lines as they are shown. By hand: a million lines through Rich would take minutes."""
+"""Render log lines as text. Without Rich, which would take minutes for a million lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invoke_stack.render import palette
 
 _SERVICE_COLOURS = ("cyan", "magenta", "blue", "green", "violet", "orange")
 _SIGNS = {"✓": "green", "✗": "red", "⚠": "yellow"}
-# Each alternative begins with a letter of its own kind, by which the search skips most of a line.
+# The alternatives begin with literal characters, so that the search skips most of a line.
 _LEVEL = re.compile(
     r"(?P<red>(?:CRITICAL|FATAL|PANIC|ERROR|Traceback)\b|\[(?:error|crit|alert|emerg)\])"
     r"|(?P<yellow>WARN(?:ING)?\b|\[warn\])"
@@ -18,9 +18,10 @@ _LEVEL = re.compile(
 
 
 class LinePrinter:
-    """Prints log lines: with the replica's name before each when there are several.
+    """Renders log lines, with the replica's name before each if there are several.
 
-    With `colour` it marks names, levels, lines that begin with `prefix`, and what `found` matches.
+    With `colour`, it marks names, levels, lines that begin with `prefix`, and matches of
+    `highlight`.
     """
 
     def __init__(
@@ -28,28 +29,28 @@ class LinePrinter:
         services: Sequence[str],
         timestamps: bool,
         colour: bool,
-        found: re.Pattern[str] | None = None,
+        highlight: re.Pattern[str] | None = None,
         prefix: str = "",
     ) -> None:
         self.services = services
         self.timestamps = timestamps
         self.colour = colour
-        self.found = found
+        self.highlight = highlight
         self.prefix = prefix
         self.width = max((len(name) for name in services), default=0)
         self.heads: dict[str, str] = {}  # by replica
 
     def text(self, line: LogLine) -> str:
-        """The line as it is shown, without its end."""
+        """Return the rendered line, without a newline."""
         try:
             head = self.heads[line.replica]
         except KeyError:
-            head = self._begin(line)
+            head = self._new_head(line)
         time = f"{line.time[:23]}Z " if self.timestamps else ""
-        return f"{time}{head}{self._painted(line.text) if self.colour else line.text}"
+        return f"{time}{head}{self._coloured(line.text) if self.colour else line.text}"
 
-    def _begin(self, line: LogLine) -> str:
-        """What stands before the lines of a replica that has not spoken yet."""
+    def _new_head(self, line: LogLine) -> str:
+        """Return and store the text before the lines of a new replica."""
         head = ""
         if len(self.services) > 1 or line.replica != line.service:
             self.width = max(self.width, len(line.replica))
@@ -63,36 +64,36 @@ class LinePrinter:
         number = self.services.index(service) if service in self.services else 0
         return _SERVICE_COLOURS[number % len(_SERVICE_COLOURS)]
 
-    def _painted(self, text: str) -> str:
+    def _coloured(self, text: str) -> str:
         prefix = self.prefix if self.prefix and text.startswith(self.prefix) else ""
-        if not (self.found or prefix or _LEVEL.search(text)):
+        if not (self.highlight or prefix or _LEVEL.search(text)):
             return text
         codes = [
             (begin, palette.code(colour), end, palette.END)
             for begin, end, colour in _spans(text, prefix)
         ]
-        if self.found:
+        if self.highlight:
             codes += [
                 (match.start(), palette.EMPHASIS, match.end(), palette.PLAIN)
-                for match in self.found.finditer(text)
+                for match in self.highlight.finditer(text)
                 if match[0]
             ]
         if not codes:
             return text
-        # An end before the beginning at the same place; colour and emphasis may overlap.
-        places = sorted(
+        # At one position, ends come before beginnings; colour and emphasis may overlap.
+        switches = sorted(
             [(end, 0, off) for _, _, end, off in codes]
             + [(begin, 1, on) for begin, on, _, _ in codes]
         )
-        parts, at = [], 0
-        for place, _, what in places:
-            parts += [text[at:place], what]
-            at = place
-        return "".join(parts) + text[at:]
+        parts, position = [], 0
+        for next_position, _, escape in switches:
+            parts += [text[position:next_position], escape]
+            position = next_position
+        return "".join(parts) + text[position:]
 
 
 def _spans(text: str, prefix: str) -> Iterator[tuple[int, int, str]]:
-    """Yield what of a line has a colour: from, to, which. It begins with `prefix`, if any."""
+    """Yield the coloured parts of a line that begins with `prefix`: begin, end, colour."""
     if prefix:
         begin = len(prefix)
         yield 0, begin, "cyan"
@@ -102,5 +103,5 @@ def _spans(text: str, prefix: str) -> Iterator[tuple[int, int, str]]:
             return
     for match in _LEVEL.finditer(text):
         begin = match.start()
-        if not text[:begin][-1:].isalnum():  # not within a word
+        if not text[:begin][-1:].isalnum():  # not inside a word
             yield begin, match.end(), str(match.lastgroup)

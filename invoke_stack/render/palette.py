@@ -1,7 +1,7 @@
-"""The colours: readable on a light background as on a dark one.
+"""Colours that are readable on light and on dark backgrounds.
 
-They are of the 256 that no terminal's theme changes, each neither light nor dark, so that its
-contrast with white and with black is at least 3 to 1. No colour is ever the only sign of anything.
+They belong to the 256 colours that terminal themes do not change. The contrast of each with white
+and with black is at least 3 to 1. No information is carried by colour alone.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ COLOURS = {
 }
 
 THEME = {name: f"color({number})" for name, number in COLOURS.items()}
-"""For Rich: what `[green]` and the others mean in its markup."""
+"""The colour names in Rich's markup, such as `[green]`."""
 
 
 def code(colour: str) -> str:
-    """What switches a terminal to a colour; `END` switches back."""
+    """Return the escape sequence that starts a colour; `END` ends it."""
     return f"\x1b[38;5;{COLOURS[colour]}m"
 
 

@@ -86,7 +86,7 @@ def test_doctor_finds_a_schema_that_is_behind(stack):
 def test_doctor_finds_a_variable_that_is_not_applied_yet(stack):
     with stack.setting("ALEMBIC_CMD=alembik upgrade head"):
         result = findings(stack)
-        assert "names a program that does not exist: alembik" in result["alembic-cmd"]
+        assert "program not found: alembik" in result["alembic-cmd"]
         assert "has changed since it was created" in result["configuration"]
 
 
@@ -100,7 +100,7 @@ def test_doctor_finds_a_hanging_worker(stack):
     with frozen(stack, "worker"):
         os.utime(heartbeat, (an_hour_ago + 60, an_hour_ago + 60))
         finding = findings(stack)["heartbeats"]
-    assert finding.startswith("worker is silent | silent for ")
+    assert finding.startswith("worker sends no heartbeat | silent for ")
     assert finding.endswith("inv restart worker")
 
 

@@ -63,7 +63,7 @@ def test_f22_status_and_doctor_report_out_of_memory_after_restart(tmp_path, meas
         assert "hungry: it ran out of memory at " in stack.ok("status")
         doctor = stack.inv("doctor")
         assert doctor.returncode == 3
-        assert "✗ hungry was killed for memory\n  it ran out of memory at " in doctor.stdout
+        assert "✗ hungry was killed: out of memory\n  it ran out of memory at " in doctor.stdout
     measured("`inv status` and `inv doctor` report it, with the time, after the restart")
 
 

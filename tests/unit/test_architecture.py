@@ -1,4 +1,4 @@
-"""The arrows of docs/architecture.md, and the docs that the code must agree with."""
+"""The dependencies in docs/architecture.md, and the documents that must match the code."""
 
 import ast
 import functools
@@ -17,25 +17,25 @@ ROOT = Path(__file__).parents[2]
 
 @functools.cache
 def imports(path):
-    found = []
+    modules = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.append(node.module)
-    return found
+            modules.append(node.module)
+    return modules
 
 
-def users_of(package, where):
-    found = set()
-    for path in (ROOT / where).rglob("*.py"):
+def users_of(package, folder):
+    users = set()
+    for path in (ROOT / folder).rglob("*.py"):
         if any(name == package or name.startswith(package + ".") for name in imports(path)):
-            found.add(path.relative_to(ROOT).as_posix())
-    return found
+            users.add(path.relative_to(ROOT).as_posix())
+    return users
 
 
 CORE = {"model", "errors", "timestamps", "text"}
-# What each layer may import of the others; `docs/architecture.md` says why.
+# The other layers that each layer may import; `docs/architecture.md` says why.
 LAYERS = {
     "cli": {"commands", "render", "profile", "config", *CORE},
     "commands": {"judge", "runtimes", "profile", "config", *CORE},
@@ -64,23 +64,23 @@ def imported_layers(path):
             yield from (a.name for a in node.names if a.name.split(".")[0] == "invoke_stack")
 
 
-def test_each_layer_imports_only_what_it_may():
-    wrong = [
+def test_layers_import_only_what_they_may():
+    violations = [
         f"{path.relative_to(ROOT)} imports {layer}"
         for path in sorted((ROOT / "invoke_stack").rglob("*.py"))
         if path.parent != ROOT / "invoke_stack" or path.name != "__init__.py"
         for layer in imported_layers(path)
         if layer != layer_of(path) and layer not in LAYERS[layer_of(path)]
     ]
-    assert wrong == []
+    assert violations == []
 
 
-def test_toolkit_and_backend_do_not_know_each_other():
+def test_toolkit_and_backend_do_not_import_each_other():
     assert users_of("app", "invoke_stack") == users_of("backend", "invoke_stack") == set()
     assert users_of("invoke_stack", "backend") == set()
 
 
-def test_toolkit_does_not_know_deal_scout():
+def test_toolkit_does_not_mention_deal_scout():
     assert users_of("deal_scout_profile", "invoke_stack") == set()
     for path in (ROOT / "invoke_stack").rglob("*.py"):
         if "runtimes" not in path.parts:  # `local` starts the programs of deal-scout
@@ -88,25 +88,25 @@ def test_toolkit_does_not_know_deal_scout():
             assert not re.search(r"== \"local\"|\[entrypoint\]|app\.health|/migrations", text), path
 
 
-def test_nothing_but_tests_imports_tests():
+def test_tests_are_imported_only_by_tests():
     for folder in ("invoke_stack", "backend", "harness", "bench"):
         assert users_of("tests", folder) == set(), folder
 
 
-def test_each_library_has_its_place():
-    places = {"invoke": "cli", "rich": "cli"}
-    places |= dict.fromkeys(("docker", "subprocess", "xmlrpc", "psutil"), "runtimes")
-    for package, place in places.items():
+def test_libraries_are_imported_only_by_their_layer():
+    layers = {"invoke": "cli", "rich": "cli"}
+    layers |= dict.fromkeys(("docker", "subprocess", "xmlrpc", "psutil"), "runtimes")
+    for package, layer in layers.items():
         users = users_of(package, "invoke_stack")
-        assert all(user.startswith(f"invoke_stack/{place}/") for user in users), package
+        assert all(user.startswith(f"invoke_stack/{layer}/") for user in users), package
 
 
-def test_invoke_is_behind_few_modules():
+def test_invoke_is_imported_by_few_modules():
     users = {Path(user).name for user in users_of("invoke", "invoke_stack")}
     assert users == {"glue.py", "namespace.py", "invokefile.py", "rejections.py"}
 
 
-def test_pure_layers_do_nothing_but_compute():
+def test_pure_layers_import_no_io():
     toolkit = ROOT / "invoke_stack"
     folders = [toolkit / name for name in ("judge", "render", "profile")]
     paths = [path for folder in folders for path in folder.rglob("*.py")]
@@ -121,7 +121,7 @@ def test_pure_layers_do_nothing_but_compute():
         assert not {"os", "socket", "subprocess", "httpx", "threading"} & set(imports(path)), path
 
 
-def test_nothing_shadows_alembic_or_the_tasks():
+def test_alembic_and_tasks_are_not_shadowed():
     assert not (ROOT / "alembic" / "__init__.py").exists()
     assert not (ROOT / "tasks").exists()
 
@@ -129,13 +129,13 @@ def test_nothing_shadows_alembic_or_the_tasks():
 @pytest.mark.parametrize(
     "heavy", ["docker", "httpx", "rich", "psutil", "deal_scout_profile.diagnosis"]
 )
-def test_nothing_heavy_is_imported_before_it_is_needed(heavy):
+def test_toolkit_imports_heavy_modules_only_on_use(heavy):
     code = f"import invoke_stack.cli.namespace, deal_scout_profile, sys; sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 @pytest.mark.parametrize("heavy", ["fastapi", "httpx"])
-def test_the_worker_does_not_import_what_it_does_not_need_to_start(heavy):
+def test_worker_does_not_import_the_web_framework(heavy):
     code = f"import app.worker.celery, sys; sys.exit('{heavy}' in sys.modules)"
     environ = os.environ | {"PYTHONPATH": str(ROOT / "backend")}
     assert subprocess.run([sys.executable, "-c", code], env=environ).returncode == 0
@@ -144,8 +144,8 @@ def test_the_worker_does_not_import_what_it_does_not_need_to_start(heavy):
 def variables_of_the_backend():
     text = (ROOT / "backend" / "app" / "settings.py").read_text("utf-8")
     text += (ROOT / "backend" / "entrypoint.sh").read_text("utf-8")
-    found = set(re.findall(r"(?:text|number|whole)\(\"([A-Z_]+)\"", text))
-    return found | set(re.findall(r"^export ([A-Z_]+)=", text, re.MULTILINE))
+    names = set(re.findall(r"(?:text|number|whole)\(\"([A-Z_]+)\"", text))
+    return names | set(re.findall(r"^export ([A-Z_]+)=", text, re.MULTILINE))
 
 
 def test_every_variable_is_in_the_example_and_in_the_docs():
@@ -162,7 +162,7 @@ def test_every_variable_is_in_the_example_and_in_the_docs():
 @pytest.mark.parametrize(
     "name", ["requirements.lock", "requirements-dev.lock", "backend/requirements.lock"]
 )
-def test_everything_that_is_installed_is_locked_by_its_hash(name):
+def test_lock_files_pin_every_package_by_hash(name):
     lines = (ROOT / name).read_text("utf-8").replace("\\\n", " ").splitlines()
     locked = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     assert len(locked) > 20
@@ -170,35 +170,35 @@ def test_everything_that_is_installed_is_locked_by_its_hash(name):
         assert re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line), line
 
 
-def test_nothing_is_installed_without_its_hash():
+def test_installs_require_hashes():
     for path in ("scripts/inv.py", "backend/Dockerfile"):
         text = (ROOT / path).read_text("utf-8")
         assert text.count("--require-hashes") == 1, path
     assert not re.search(r"pip|npm|curl -L|wget", (ROOT / "frontend/Dockerfile").read_text("utf-8"))
 
 
-def test_scripts_keep_their_line_ends_and_their_executable_bit():
-    said = subprocess.run(
+def test_scripts_have_lf_endings_and_executable_bits():
+    listing = subprocess.run(
         ["git", "ls-files", "--stage", "--", "*.sh", ".ci/run"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    if said.returncode:
+    if listing.returncode:
         pytest.skip("no git checkout")
-    for line in said.stdout.splitlines():
+    for line in listing.stdout.splitlines():
         mode, _, _, name = line.split(maxsplit=3)
         assert b"\r" not in (ROOT / name).read_bytes(), name
         assert mode == "100755" or name.startswith("tests/engine/"), name
 
 
-def test_defaults_of_the_backend_are_those_of_the_table():
-    table = {each.name: each.default for row in variables.ROWS for each in row.variables}
+def test_defaults_of_the_backend_match_the_table():
+    table = {v.name: v.default for row in variables.ROWS for v in row.variables}
     entrypoint = (ROOT / "backend" / "entrypoint.sh").read_text("utf-8")
     settings = (ROOT / "backend" / "app" / "settings.py").read_text("utf-8")
-    found = dict(re.findall(r'^export ([A-Z_]+)="\$\{\1:-([^$}]+)\}"', entrypoint, re.MULTILINE))
-    found |= dict(re.findall(r'(?:text|number)\("([A-Z_]+)", "([^"]*)"', settings))
-    assert len(found.keys() & table.keys()) > 10
-    assert {name: table[name] for name in found if name in table} == {
-        name: default for name, default in found.items() if name in table
+    defaults = dict(re.findall(r'^export ([A-Z_]+)="\$\{\1:-([^$}]+)\}"', entrypoint, re.MULTILINE))
+    defaults |= dict(re.findall(r'(?:text|number)\("([A-Z_]+)", "([^"]*)"', settings))
+    assert len(defaults.keys() & table.keys()) > 10
+    assert {name: table[name] for name in defaults if name in table} == {
+        name: default for name, default in defaults.items() if name in table
     }

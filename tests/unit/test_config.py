@@ -1,4 +1,4 @@
-"""Words and files are refused before anything happens, with a value that works."""
+"""Invalid flags and files are rejected with a hint before anything happens."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,28 +15,28 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
 
 def load(tmp_path, settings=None, environ=None, runtime=""):
-    given = config.DEFAULTS | (settings or {})
-    return config.load(tmp_path, given, environ or {}, runtime, profile=PROFILE)
+    settings = config.DEFAULTS | (settings or {})
+    return config.load(tmp_path, settings, environ or {}, runtime, profile=PROFILE)
 
 
-def test_the_flag_wins_over_the_configuration(tmp_path):
+def test_runtime_flag_overrides_the_configuration(tmp_path):
     assert load(tmp_path).runtime == "auto"
     assert load(tmp_path, {"runtime": "local"}).runtime == "local"
     assert load(tmp_path, {"runtime": "local"}, runtime="compose").runtime == "compose"
 
 
 @pytest.mark.parametrize(("settings", "flag"), [({}, "docker"), ({"runtime": "x"}, "")])
-def test_an_unknown_runtime_is_refused(tmp_path, settings, flag):
+def test_load_rejects_an_unknown_runtime(tmp_path, settings, flag):
     with pytest.raises(BadInput) as caught:
         load(tmp_path, settings, runtime=flag)
     assert "auto, compose, local, swarm" in caught.value.hint
 
 
-def test_the_environment_wins_over_the_file(tmp_path):
+def test_environment_overrides_the_env_file(tmp_path):
     (tmp_path / ".env.example").write_text("PORT=\nALEMBIC_CMD=\nDB_PORT=\n")
     (tmp_path / ".env").write_text("PORT=9000\nALEMBIC_CMD='alembic upgrade +1'\nMORE=x\n")
-    found = load(tmp_path, environ={"PORT": "9001", "HOME": "/root"}).variables
-    assert found == {"PORT": "9001", "ALEMBIC_CMD": "alembic upgrade +1", "MORE": "x"}
+    variables = load(tmp_path, environ={"PORT": "9001", "HOME": "/root"}).variables
+    assert variables == {"PORT": "9001", "ALEMBIC_CMD": "alembic upgrade +1", "MORE": "x"}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_environment_wins_over_the_file(tmp_path):
         ("WEB_CONCURRENCY", "0"),
     ],
 )
-def test_a_bad_value_is_named_with_one_that_works(tmp_path, name, value):
+def test_load_rejects_an_invalid_variable_with_a_hint(tmp_path, name, value):
     (tmp_path / ".env").write_text(f"{name}={value}\n", encoding="utf-8")
     with pytest.raises(BadInput) as caught:
         load(tmp_path)
@@ -62,26 +62,26 @@ def test_a_bad_value_is_named_with_one_that_works(tmp_path, name, value):
     assert caught.value.hint
 
 
-def test_values_of_another_project_are_its_own_business(tmp_path):
+def test_load_accepts_any_value_of_another_project(tmp_path):
     (tmp_path / ".env").write_text("WEB_PORT=127.0.0.1:8080\nPORT=any\n")
-    found = config.load(tmp_path, config.DEFAULTS, {}).variables
-    assert found == {"WEB_PORT": "127.0.0.1:8080", "PORT": "any"}
+    variables = config.load(tmp_path, config.DEFAULTS, {}).variables
+    assert variables == {"WEB_PORT": "127.0.0.1:8080", "PORT": "any"}
 
 
-def test_a_line_that_is_no_assignment_is_named(tmp_path):
+def test_load_rejects_an_invalid_line_of_the_env_file(tmp_path):
     (tmp_path / ".env").write_text('PORT=9000\nthis is "not it\n')
     with pytest.raises(BadInput, match="line 2"):
         load(tmp_path)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path):
+def test_load_rejects_an_env_file_that_is_not_utf8(tmp_path):
     (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe\n")
     with pytest.raises(BadInput):
         load(tmp_path)
 
 
 @given(st.text())
-def test_no_file_breaks_the_reader(tmp_path_factory, text):
+def test_read_env_file_accepts_or_rejects_any_text(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.env"
     path.write_text(text, encoding="utf-8", errors="replace")
     try:
@@ -95,12 +95,12 @@ def test_no_file_breaks_the_reader(tmp_path_factory, text):
     ("text", "seconds"),
     [("10", 10), ("1.5", 1.5), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400)],
 )
-def test_times(text, seconds):
+def test_seconds_parses_units(text, seconds):
     assert config.seconds("--timeout", text) == seconds
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_a_positive_time_or_refused(text):
+def test_seconds_accepts_or_rejects_any_text(text):
     try:
         assert 0 < config.seconds("--timeout", text) < 1e15
     except BadInput as error:
@@ -123,28 +123,28 @@ def test_any_text_is_a_count_or_refused(text):
         ("2026-01-31T10:00:00+02:00", "2026-01-31T08:00:00.000000000Z"),
     ],
 )
-def test_since(text, expected):
+def test_since_parses_ages_and_times(text, expected):
     assert config.since("--since", text, NOW) == expected
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_moment_or_refused(text):
+def test_since_accepts_or_rejects_any_text(text):
     try:
         assert config.since("--since", text, NOW).endswith("Z")
     except BadInput as error:
         assert "--since" in error.message
 
 
-def test_addresses():
+def test_base_url_removes_the_endpoint():
     assert config.base_url("--url", "http://h:1/health") == "http://h:1"
     assert config.base_url("--url", "https://h/") == "https://h"
     assert config.base_url("--url", "http://h:1/api/ready") == "http://h:1/api"
-    for wrong in ("h:1", "ftp://h", "http://", "http://h/other", "http://h/?q"):
+    for url in ("h:1", "ftp://h", "http://", "http://h/other", "http://h/?q"):
         with pytest.raises(BadInput):
-            config.base_url("--url", wrong)
+            config.base_url("--url", url)
 
 
-def test_patterns():
+def test_pattern_rejects_an_invalid_regular_expression():
     assert config.pattern("--grep", "a|b").search("xb")
     with pytest.raises(BadInput):
         config.pattern("--grep", "(")
@@ -154,19 +154,19 @@ def test_patterns():
     ("key", "value"),
     [("port", "abc"), ("port", 0), ("port", 70000), ("stable", "abc"), ("stable", -1)],
 )
-def test_a_bad_port_or_time_is_refused_with_an_example(key, value):
+def test_load_rejects_an_invalid_port_or_time_with_a_hint(key, value):
     with pytest.raises(BadInput) as caught:
         config.load(Path("nowhere"), config.DEFAULTS | {key: value}, {})
     assert f"INVOKE_STACK_{key.upper()}" in caught.value.message
     assert caught.value.hint
 
 
-def test_a_phase_needs_text(tmp_path):
+def test_phases_reject_a_pattern_that_is_not_text(tmp_path):
     with pytest.raises(BadInput) as caught:
         config.load(tmp_path, config.DEFAULTS | {"phases": {"a": ["x", 5]}}, {})
     assert "stack.phases.a" in caught.value.message
 
 
-def test_port_and_time_may_come_from_the_environment(tmp_path):
-    made = config.load(tmp_path, config.DEFAULTS | {"port": "8000", "stable": "1.5"}, {})
-    assert (made.port, made.stable) == (8000, 1.5)
+def test_load_accepts_port_and_time_as_text(tmp_path):
+    loaded = config.load(tmp_path, config.DEFAULTS | {"port": "8000", "stable": "1.5"}, {})
+    assert (loaded.port, loaded.stable) == (8000, 1.5)

@@ -1,4 +1,4 @@
-"""What keeps the toolkit running on Windows and macOS, seen from Linux."""
+"""The toolkit stays portable to Windows and macOS, as far as Linux can test it."""
 
 import ast
 import os
@@ -40,59 +40,57 @@ def portable_modules():
 
 
 @pytest.mark.parametrize("path", portable_modules(), ids=lambda path: path.stem)
-def test_only_the_local_runtime_calls_what_windows_lacks(path):
+def test_posix_names_are_used_only_by_the_local_runtime(path):
     text = path.read_text("utf-8")
     for name in posix_names(ast.parse(text)):
         module, _, attribute = name.partition(".")
         guard = f'hasattr({module}, "{attribute}")'
         assert guard in text or 'os.name != "nt"' in text, (
-            f"{path.name} uses {name} without asking: {guard}"
+            f"{path.name} uses {name} without a guard: {guard}"
         )
 
 
-def test_everything_can_be_imported_where_posix_is_not():
-    """On Windows the local runtime is imported too, to say that it does not exist there."""
-    collector = (
-        "invoke_stack.runtimes.local.collector"  # a program of its own, never imported there
-    )
+def test_toolkit_can_be_imported_without_posix_modules():
+    """On Windows the local runtime is imported too, for the message that it does not exist there."""
+    collector = "invoke_stack.runtimes.local.collector"  # a separate program, never imported there
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted((ROOT / "invoke_stack").rglob("*.py"))
     ]
     code = f"""
 import importlib, sys
-import invoke.main, docker, rich.console, rich.text, requests, psutil, subprocess  # they have their own ways
+import invoke.main, docker, rich.console, rich.text, requests, psutil, subprocess  # these handle Windows themselves
 for name in {sorted(POSIX_MODULES)}:
     sys.modules[name] = None
 for name in {[name for name in modules if name != collector]}:
     importlib.import_module(name)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii"])
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "expected"),
     [
         (("--help", "logs"), "inv logs [SERVICE,…]"),
         (("health", "--url", "http://127.0.0.1:1"), "✗ backend is unreachable"),
-        (("status", "--runtime", "мир"), "--runtime is 'мир'"),
+        (("status", "--runtime", "мир"), "invalid value 'мир' for --runtime"),
     ],
     ids=["help", "a screen", "an error"],
 )
-def test_an_old_console_gets_utf8(encoding, words, told):
-    done = subprocess.run(
-        [sys.executable, "-m", "invoke", *words],
+def test_output_is_utf8_on_an_old_console(encoding, arguments, expected):
+    result = subprocess.run(
+        [sys.executable, "-m", "invoke", *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
         capture_output=True,
     )
-    assert told in (done.stdout + done.stderr).decode("utf-8")
-    assert b"Traceback" not in done.stderr
+    assert expected in (result.stdout + result.stderr).decode("utf-8")
+    assert b"Traceback" not in result.stderr
 
 
-def test_keys_of_a_windows_console():
+def test_keyboard_reads_keys_of_a_windows_console():
     code = """
 import sys, types
 console = types.ModuleType("msvcrt")
@@ -106,5 +104,5 @@ from invoke_stack.cli.keys import keyboard
 with keyboard() as read_key:
     assert (read_key(5), read_key(0.1)) == ("q", "")
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

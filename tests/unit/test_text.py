@@ -1,4 +1,4 @@
-"""Whatever others call things and answer, a terminal is told nothing by it."""
+"""Foreign names and answers never control the terminal."""
 
 import http.server
 import io
@@ -26,11 +26,11 @@ from invoke_stack.errors import OutOfReach
 from invoke_stack.render import documents, palette
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-OBEYED = re.compile(
+CONTROLS = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]"
 )
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
-RUDE = st.text() | st.sampled_from(
+HOSTILE_TEXT = st.text() | st.sampled_from(
     [
         *("\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\u202etxt.exe", "a\rb", "\x1b[red]", "[/]"),
         *("\x1b\\[bold]", "[link=http://evil]x", "\ud800", ":smile:", "\x1b]8;;http://evil\x1b\\x"),
@@ -51,12 +51,12 @@ def console(terminal=True):
     )
 
 
-def shown_by(console):
+def plain_output(console):
     text = console.file.getvalue()
     text.encode("utf-8")
-    shown = STYLE.sub("", text)
-    assert not OBEYED.search(shown)
-    return shown
+    plain = STYLE.sub("", text)
+    assert not CONTROLS.search(plain)
+    return plain
 
 
 def replica(text):
@@ -65,50 +65,50 @@ def replica(text):
     )
 
 
-def look(text):
+def health(text):
     state, details = model.State.UNHEALTHY, (model.Detail(text, text, False),)
     body = {"version": text}
     return model.Health("s", text, text, state, text, 503, 1.0, NOW, body, text, text, details)
 
 
 @settings(max_examples=50, deadline=None)
-@given(RUDE, st.booleans())
-def test_no_screen_tells_the_terminal_anything(text, terminal):
+@given(HOSTILE_TEXT, st.booleans())
+def test_screens_send_no_control_characters_to_the_terminal(text, terminal):
     out = console(terminal)
     schema = model.Schema(text, f"{text}x", (text,))
     phases = (model.Phase(text, 1.0, 1, text, text),)
     boots = {text: model.Boot(phases)}
-    seen = model.Snapshot(text, ("s",), (replica(text),), schema, boots)
+    snapshot = model.Snapshot(text, ("s",), (replica(text),), schema, boots)
     history = History()
-    history.add([look(text)])
+    history.add([health(text)])
     poll_state = PollState()
     poll_state.record(OutOfReach(text, text), NOW)
-    shown = [
-        *table.status_lines(seen, NOW, 10_000),
-        *timeline.timeline_lines(history, [look(text)], NOW, 10_000),
-        *timeline.latest_lines(history, [look(text)], NOW),
+    lines = [
+        *table.status_lines(snapshot, NOW, 10_000),
+        *timeline.timeline_lines(history, [health(text)], NOW, 10_000),
+        *timeline.latest_lines(history, [health(text)], NOW),
     ]
     for line in frame.frame_lines(
-        out, text, poll_state, shown, now=NOW, polling_since=NOW, quit_hint="q"
+        out, text, poll_state, lines, now=NOW, polling_since=NOW, quit_hint="q"
     ):
         out.print(line)
-    summary.print_health(out, look(text), "local")
+    summary.print_health(out, health(text), "local")
     summary.print_verdict(
         out,
         model.Verdict(
-            *("s", text, text, model.Outcome.FAILED, NOW, NOW, 1.0, phases, look(text)),
+            *("s", text, text, model.Outcome.FAILED, NOW, NOW, 1.0, phases, health(text)),
             *(text, text),
         ),
     )
-    shown_by(out)
+    plain_output(out)
 
 
-def test_what_looks_like_markup_is_shown_as_it_is():
+def test_screens_show_markup_of_others_as_text():
     out = console()
-    seen = model.Snapshot("local", ("s",), (replica("\x1b[red]:smile:[/]"),))
-    for line in table.status_lines(seen, NOW, 10_000):
+    snapshot = model.Snapshot("local", ("s",), (replica("\x1b[red]:smile:[/]"),))
+    for line in table.status_lines(snapshot, NOW, 10_000):
         out.print(line)
-    assert "[red]:smile:[/]" in shown_by(out)
+    assert "[red]:smile:[/]" in plain_output(out)
 
 
 def test_log_lines_keep_our_colours():
@@ -117,43 +117,44 @@ def test_log_lines_keep_our_colours():
     assert out.file.getvalue() == "\x1b[36mx\x1b[0m\n"
 
 
-@given(RUDE)
-def test_json_holds_every_character_and_shows_none_that_is_obeyed(text):
-    said = documents.dumps({"reason": text})
-    said.encode("utf-8")
-    assert not OBEYED.search(said)
-    assert json.loads(said) == {"reason": text}
+@given(HOSTILE_TEXT)
+def test_json_escapes_control_characters(text):
+    rendered = documents.dumps({"reason": text})
+    rendered.encode("utf-8")
+    assert not CONTROLS.search(rendered)
+    assert json.loads(rendered) == {"reason": text}
 
 
-def test_notices_and_errors_are_plain(capsys):
+def test_notices_contain_no_control_characters(capsys):
     glue.say("Docker refused: \x1b]0;title\x07\x1b[31mno\nreally")
     assert capsys.readouterr().err == "Docker refused: no\nreally\n"
 
 
-class Rude(http.server.BaseHTTPRequestHandler):
-    """Answers as no backend of ours would."""
+class HostileServer(http.server.BaseHTTPRequestHandler):
+    """Answers with control characters in every value."""
 
     def do_GET(self):
-        rude = "\x9b31m\x1b]0;title\x07\u202e\ud800[/]"
-        body = {"db": rude, "redis": True, "queue_depth": rude, "migrations": rude, "phase": rude}
-        text = json.dumps(body | {"version": rude, "ok": rude, "detail": rude}).encode()
+        text = "\x9b31m\x1b]0;title\x07\u202e\ud800[/]"
+        body = {"db": text, "redis": True, "queue_depth": text, "migrations": text, "phase": text}
+        body |= {"version": text, "ok": text, "detail": text}
+        data = json.dumps(body).encode()
         self.send_response(503)
-        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(text)
+        self.wfile.write(data)
 
     def log_message(self, *_):
         pass
 
 
-@pytest.mark.parametrize("words", [[], ["--json"]])
-def test_a_foreign_service_tells_the_terminal_nothing(words):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Rude) as server:
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_health_of_a_foreign_service_sends_no_control_characters(flags):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HostileServer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        command = [sys.executable, "-m", "invoke", "--debug", "health", "--url", url, *words]
-        done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True)
+        command = [sys.executable, "-m", "invoke", "--debug", "health", "--url", url, *flags]
+        result = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True)
         server.shutdown()
-    assert done.returncode == 3
-    assert "title" in done.stdout.decode()
-    assert not OBEYED.search(done.stdout.decode())
+    assert result.returncode == 3
+    assert "title" in result.stdout.decode()
+    assert not CONTROLS.search(result.stdout.decode())

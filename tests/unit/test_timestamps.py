@@ -1,4 +1,4 @@
-"""Times as text, with whatever decimals and offset an engine writes."""
+"""Times as text, with the decimals and offsets that engines write."""
 
 from datetime import UTC, datetime
 
@@ -19,17 +19,17 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
         ("2026-01-31T12:00:00", 0),
     ],
 )
-def test_parse_reads_what_engines_write(text, microsecond):
+def test_parse_reads_the_formats_of_engines(text, microsecond):
     assert timestamps.parse(text) == NOON.replace(microsecond=microsecond)
 
 
-def test_log_time_has_nine_decimals_and_is_parsed_again():
+def test_log_time_has_nine_decimals_and_parses_back():
     text = timestamps.log_time(NOON.replace(microsecond=1))
     assert text == "2026-01-31T12:00:00.000001000Z"
     assert timestamps.parse(text) == NOON.replace(microsecond=1)
 
 
-def test_nine_decimals_makes_the_order_of_texts_that_of_times():
+def test_nine_decimals_makes_times_sortable_as_text():
     shortened = "2026-01-31T12:00:00.12Z"
     assert timestamps.nine_decimals(shortened) == "2026-01-31T12:00:00.120000000Z"
     whole = "2026-01-31T12:00:00.123456789Z"

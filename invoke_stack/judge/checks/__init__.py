@@ -1,7 +1,7 @@
-"""Finds what is wrong with a stack, and names what fixes it. Nothing is ever changed.
+"""Find the problems of a stack and how to fix them. Changes nothing.
 
-A check is a function from the facts to findings; it raises the error of a fact that it needs and
-that is not known, or `Skipped`. Its module says what it is about.
+A check is a function from Facts to Findings. It raises `Skipped`, or the error of a fact that it
+needs and that is unknown.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from invoke_stack.profile import Diagnosis, Profile
 from invoke_stack.profile.facts import Check, Facts
 
 
-def punctual(facts: Facts) -> Iterator[Finding]:
-    """Everything that was asked answered in time."""
-    if facts.late:
-        what = f"no answer in time from: {', '.join(facts.late)}"
-        asked = "docker info" if facts.in_containers else "inv status"
+def timeouts(facts: Facts) -> Iterator[Finding]:
+    """Find the facts that were not available in time."""
+    if facts.timed_out:
+        what = f"timed out waiting for: {', '.join(facts.timed_out)}"
+        command = "docker info" if facts.in_containers else "inv status"
         yield Finding(
-            what, (), f"see whether this machine is overloaded, or one of them hangs: {asked}"
+            what, (), f"check the load of this machine, and whether this hangs: {command}"
         )
 
 
@@ -29,7 +29,7 @@ CHECKS = (
     Check("context", environment.context),
     Check("engine", environment.engine),
     Check("compose", environment.compose),
-    Check("answers", punctual),
+    Check("answers", timeouts),
     Check("env", env_file.env),
     Check("project", environment.project),
     Check("ports", environment.ports),
@@ -42,16 +42,16 @@ CHECKS = (
     Check("health", services.health),
     Check("configuration", services.configuration),
 )
-"""Those that make sense for every project, causes before their effects."""
+"""The checks for every project, causes before their effects."""
 
 
 def examine(facts: Facts) -> list[CheckResult]:
-    """Make every check that applies to this project."""
+    """Run every check of this project."""
     return [_result(check, facts) for check in facts.diagnosis.checks]
 
 
 def diagnosis_of(profile: Profile) -> Diagnosis:
-    """Return what `doctor` knows about a project: by default the general checks."""
+    """Return the Diagnosis of a project, by default the general checks."""
     return profile.diagnosis() if profile.diagnosis else Diagnosis(CHECKS)
 
 

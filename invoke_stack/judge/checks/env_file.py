@@ -9,55 +9,58 @@ from invoke_stack.errors import StackError
 from invoke_stack.model import Finding
 from invoke_stack.profile.facts import Facts, NoAnswer
 
-_FOREIGN = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "INVOKE_")
-_ALIKE = 0.8  # of difflib: from here on a name is taken for a misspelt one
+_IGNORED_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "INVOKE_")
+_MIN_SIMILARITY = 0.8  # difflib ratio from which on a name counts as misspelt
 
 
 def env(facts: Facts) -> Iterator[Finding]:
-    """`.env` is there, can be read, and is filled in."""
-    settings = facts.settings
-    for problem in settings.refused:
-        yield Finding(problem.message, (), problem.hint)
-    if settings.lacking and facts.in_containers:
-        yield from _lacking(facts)
-    for name in settings.unused:
-        if not name.startswith(_FOREIGN):
-            yield from _misspelt(name, settings.names)
+    """Find problems of `.env`: invalid lines, missing values and misspelt names."""
+    variables = facts.variables
+    for error in variables.errors:
+        yield Finding(error.message, (), error.hint)
+    if variables.missing and facts.in_containers:
+        yield from _missing(facts)
+    for name in variables.unknown:
+        if not name.startswith(_IGNORED_PREFIXES):
+            yield from _misspelt(name, variables.example_names)
 
 
-def _lacking(facts: Facts) -> Iterator[Finding]:
-    """What the Compose file requires, and nothing sets."""
-    lacking = ", ".join(facts.settings.lacking)
-    evidence = (f"the Compose file requires {lacking}",)
-    file_exists = facts.settings.file_exists
+def _missing(facts: Facts) -> Iterator[Finding]:
+    """Find variables that the Compose file requires and that are not set."""
+    names = ", ".join(facts.variables.missing)
+    evidence = (f"the Compose file requires {names}",)
+    file_exists = facts.variables.file_exists
     error = facts.will_write_env.exception()
     if isinstance(error, StackError):
-        if file_exists and len(facts.settings.lacking) < len(facts.settings.required):
-            yield _half_filled(facts.settings.lacking)
+        if file_exists and len(facts.variables.missing) < len(facts.variables.required):
+            yield _incomplete(facts.variables.missing)
         elif facts.engine.exception():
-            what = f".env lacks {lacking}" if file_exists else "there is no .env"
-            yield Finding(what, evidence, "make the engine answer first, then: inv doctor")
-        # What keeps every service from being found is another check's.
+            what = f".env does not set {names}" if file_exists else "there is no .env"
+            yield Finding(
+                what, evidence, "fix the connection to the engine first, then: inv doctor"
+            )
+        # An error that hides every service is reported by `running`.
         elif not isinstance(error, NoAnswer) and str(error) != str(facts.replicas.exception()):
             yield Finding(error.message, evidence, error.hint)
     elif facts.will_write_env.result() and file_exists:
-        yield Finding(f".env lacks {lacking}", evidence, "inv up adds new passwords")
+        yield Finding(f".env does not set {names}", evidence, "inv up generates the passwords")
     elif facts.will_write_env.result():
-        yield Finding("there is no .env", evidence, "inv up writes one, with new passwords")
+        yield Finding("there is no .env", evidence, "inv up creates one with new passwords")
     elif file_exists:
-        yield _half_filled(facts.settings.lacking)
+        yield _incomplete(facts.variables.missing)
     else:
-        yield Finding("there is no .env", evidence, f"write one that sets {lacking}")
+        yield Finding("there is no .env", evidence, f"create one that sets {names}")
 
 
-def _half_filled(lacking: tuple[str, ...]) -> Finding:
-    are = "are" if len(lacking) > 1 else "is"
-    what = f".env is half filled: {', '.join(lacking)} {are} empty"
-    return Finding(what, ("the Compose file requires them",), "fill in what is empty there")
+def _incomplete(missing: tuple[str, ...]) -> Finding:
+    names = ", ".join(missing)
+    are = "are" if len(missing) > 1 else "is"
+    what = f".env is incomplete: {names} {are} not set"
+    return Finding(what, ("required by the Compose file",), f"set {names} in .env")
 
 
-def _misspelt(name: str, known: tuple[str, ...]) -> Iterator[Finding]:
-    close = difflib.get_close_matches(name, known, 1, _ALIKE)
-    if close:
-        what = f"{name} in .env is read by nothing"
-        yield Finding(what, (f"it is nearly {close[0]}",), f"write {close[0]}=… in its place")
+def _misspelt(name: str, names: tuple[str, ...]) -> Iterator[Finding]:
+    matches = difflib.get_close_matches(name, names, 1, _MIN_SIMILARITY)
+    if matches:
+        what = f"unknown variable {name} in .env"
+        yield Finding(what, (f"did you mean {matches[0]}?",), f"rename it to {matches[0]} in .env")

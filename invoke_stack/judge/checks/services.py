@@ -1,53 +1,56 @@
-"""Checks of the services: whether they run, stay up, and do their work."""
+"""Checks of the services: do they run, stay up and pass their health checks?"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
 from invoke_stack.errors import StackError
-from invoke_stack.judge.causes import cause
+from invoke_stack.judge.causes import find_cause
 from invoke_stack.model import OUT_OF_MEMORY, Finding, Health, Replica, State, Status
 from invoke_stack.profile.facts import Facts, NoAnswer, Skipped
 
-LOOP = 3  # restarts, from which on it is called a loop
-LOOP_WITHIN = 600.0  # seconds; a replica that is up for longer is out of it
+LOOP = 3  # restarts from which on a service is in a restart loop
+LOOP_WITHIN = 600.0  # seconds; a replica that is up for longer has left the loop
 _PORT_TAKEN = ("port is already allocated", "address already in use", "ports are not available")
+_HEALTH_HINT = (
+    "install wget, curl or python in its image, or set stack.ready to a URL reachable from here"
+)
 
 
 def running(facts: Facts) -> Iterator[Finding]:
-    """The stack is up, and every service of it runs."""
+    """Find a stack that is not up, and services that are missing or not running."""
     error = facts.replicas.exception()
     if isinstance(error, StackError):
-        docker_is_away = facts.in_containers and facts.engine.exception()
-        if docker_is_away or isinstance(error, NoAnswer):
+        engine_is_down = facts.in_containers and facts.engine.exception()
+        if engine_is_down or isinstance(error, NoAnswer):
             raise error
         yield Finding(error.message, (), error.hint or "inv up")
         return
     replicas = facts.replicas.result()
     present = {replica.service for replica in replicas}
-    wanted = () if facts.expected_services.exception() else facts.expected_services.result()
-    if (services := present.union(wanted)) and facts.service not in services:
-        what = f"there is no service {facts.service!r}, which stack.service names"
-        listed = f"there are: {', '.join(sorted(services))}"
-        yield Finding(what, (listed,), "correct it in invoke.yaml or INVOKE_STACK_SERVICE")
-    for service in wanted if facts.profile.services else ():
+    expected = () if facts.expected_services.exception() else facts.expected_services.result()
+    if (services := present.union(expected)) and facts.service not in services:
+        what = f"unknown service {facts.service!r} in stack.service"
+        listing = f"services: {', '.join(sorted(services))}"
+        yield Finding(what, (listing,), "correct it in invoke.yaml or INVOKE_STACK_SERVICE")
+    for service in expected if facts.profile.services else ():
         if service not in present:
-            yield Finding(f"{service} is absent", _consequence(facts, service), "inv up")
+            yield Finding(f"{service} is missing", _consequence(facts, service), "inv up")
     always_on = (*facts.profile.services, facts.service)
     for replica in replicas:
-        if replica.running or _ran_out(replica) or _loops(replica, facts):
+        if replica.running or _ran_out_of_memory(replica) or _is_looping(replica, facts):
             continue
-        if any(sign in replica.reason for sign in _PORT_TAKEN) and _lacks_port(facts, replica):
-            continue  # another check tells by whom
+        if any(sign in replica.reason for sign in _PORT_TAKEN) and _is_port_in_use(facts, replica):
+            continue  # reported by `ports`
         if replica.exit_code == 0 and replica.service not in always_on:
-            continue  # a job that is done
-        evidence = (replica.reason, *_cause(facts, replica), *_consequence(facts, replica.service))
-        told = tuple(dict.fromkeys(filter(None, evidence)))
-        yield Finding(f"{replica.replica} does not run ({replica.status})", told, "inv up")
+            continue  # a finished one-shot service
+        lines = (replica.reason, *_cause(facts, replica), *_consequence(facts, replica.service))
+        evidence = tuple(dict.fromkeys(filter(None, lines)))
+        yield Finding(f"{replica.replica} is not running ({replica.status})", evidence, "inv up")
 
 
-def _lacks_port(facts: Facts, replica: Replica) -> bool:
-    """Whether somebody else still has a port of it."""
+def _is_port_in_use(facts: Facts, replica: Replica) -> bool:
+    """Return True if another process still uses a port of the replica's service."""
     if facts.ports.exception() or facts.holders.exception():
         return False
     ports = facts.ports.result().get(replica.service, ())
@@ -55,19 +58,19 @@ def _lacks_port(facts: Facts, replica: Replica) -> bool:
 
 
 def restarts(facts: Facts) -> Iterator[Finding]:
-    """No service is restarted over and over."""
+    """Find services that are in a restart loop."""
     for replica in facts.replicas.result():
-        if _loops(replica, facts) and not _ran_out(replica):
+        if _is_looping(replica, facts) and not _ran_out_of_memory(replica):
             times = f"{replica.restarts} times" if replica.restarts else "again"
-            told = (replica.reason, *_cause(facts, replica))
+            lines = (replica.reason, *_cause(facts, replica))
             yield Finding(
-                f"{replica.replica} keeps ending: restarted {times}",
-                tuple(dict.fromkeys(filter(None, told))),
-                remedy(facts, replica.service, " ".join(told)),
+                f"{replica.replica} keeps exiting: restarted {times}",
+                tuple(dict.fromkeys(filter(None, lines))),
+                remedy(facts, replica.service, " ".join(lines)),
             )
 
 
-def _loops(replica: Replica, facts: Facts) -> bool:
+def _is_looping(replica: Replica, facts: Facts) -> bool:
     if replica.status is Status.RESTARTING:
         return True
     if replica.restarts < LOOP or replica.started_at is None:
@@ -76,33 +79,37 @@ def _loops(replica: Replica, facts: Facts) -> bool:
 
 
 def memory(facts: Facts) -> Iterator[Finding]:
-    """No service has been killed because it ran out of memory."""
+    """Find services that were killed because they ran out of memory."""
     for replica in facts.replicas.result():
-        if _ran_out(replica):
+        if _ran_out_of_memory(replica):
             evidence = [replica.reason]
             if replica.restarts:
                 evidence.append(f"restarted {replica.restarts} times since it was created")
-            remedy = f"raise mem_limit of {replica.service} in the Compose file, then: inv up"
-            what = f"{replica.replica} was killed for memory"
-            yield Finding(what, tuple(evidence), remedy)
+            hint = f"raise mem_limit of {replica.service} in the Compose file, then: inv up"
+            what = f"{replica.replica} was killed: out of memory"
+            yield Finding(what, tuple(evidence), hint)
 
 
-def _ran_out(replica: Replica) -> bool:
+def _ran_out_of_memory(replica: Replica) -> bool:
     return OUT_OF_MEMORY in replica.reason
 
 
 def probes(facts: Facts) -> Iterator[Finding]:
-    """The health check of every service succeeds."""
-    return unhealthy(facts, ())
+    """Find services whose health check fails."""
+    return unhealthy_services(facts, ())
 
 
-def unhealthy(facts: Facts, reported: Collection[str]) -> Iterator[Finding]:
-    """Find the services whose health check fails, but for those that another check reports."""
+def unhealthy_services(facts: Facts, excluded: Collection[str]) -> Iterator[Finding]:
+    """Find services whose health check fails, except the excluded ones."""
     for replica in facts.replicas.result():
-        if replica.service in reported or replica.health != "unhealthy" or _ran_out(replica):
+        if (
+            replica.service in excluded
+            or replica.health != "unhealthy"
+            or _ran_out_of_memory(replica)
+        ):
             continue
         evidence = (
-            f"its probe: {replica.reason or 'no output'}",
+            f"health check: {replica.reason or 'no output'}",
             *_cause(facts, replica),
             *_consequence(facts, replica.service),
         )
@@ -111,65 +118,60 @@ def unhealthy(facts: Facts, reported: Collection[str]) -> Iterator[Finding]:
 
 
 def health(facts: Facts) -> Iterator[Finding]:
-    """The main service is healthy."""
-    looks = facts.healths.result()
-    if not looks:
-        raise Skipped(f"{facts.service} does not run")
-    for look in looks:
-        yield from of_look(facts, look)
+    """Find replicas of the main service that are not healthy."""
+    healths = facts.healths.result()
+    if not healths:
+        raise Skipped(f"{facts.service} is not running")
+    for replica_health in healths:
+        yield from health_findings(facts, replica_health)
 
 
-def of_look(facts: Facts, look: Health) -> Iterator[Finding]:
-    """Find what one look at the main service shows."""
-    name = look.replica or look.service
-    told = cause(facts.output_of(look.service))
-    match look.state:
+def health_findings(facts: Facts, health: Health) -> Iterator[Finding]:
+    """Find the problem of one replica of the main service, if it has any."""
+    name = health.replica or health.service
+    evidence = (health.reason, *find_cause(facts.output_of(health.service)))
+    match health.state:
         case State.UNREACHABLE:
             what = f"{name} does not answer"
-            yield Finding(what, (look.reason, *told), f"inv restart {look.service}")
+            yield Finding(what, evidence, f"inv restart {health.service}")
         case State.UNKNOWN:
-            yield Finding(f"the health of {name} is unknown", (look.reason,), _ASKABLE)
+            yield Finding(f"the health of {name} is unknown", (health.reason,), _HEALTH_HINT)
         case State.UNHEALTHY:
             what = f"{name} is unhealthy"
-            yield Finding(what, (look.reason, *told), f"see: inv logs {look.service}")
+            yield Finding(what, evidence, f"see: inv logs {health.service}")
         case _:
             pass
 
 
-_ASKABLE = (
-    "install wget, curl or python in its image, or set stack.ready to what can be asked from here"
-)
-
-
 def configuration(facts: Facts) -> Iterator[Finding]:
-    """What runs is what `up` would start now."""
+    """Find a main service that is older than its configuration or image."""
     if stale := facts.stale.result():
-        evidence = (stale, "a restart does not take that over")
+        evidence = (stale, "a restart does not apply it")
         yield Finding(f"{facts.service} is out of date", evidence, "inv up")
 
 
 def _cause(facts: Facts, replica: Replica) -> tuple[str, ...]:
-    return cause(facts.output_of(replica.service), has_ended=not replica.running)
+    return find_cause(facts.output_of(replica.service), has_ended=not replica.running)
 
 
 def _consequence(facts: Facts, service: str) -> tuple[str, ...]:
-    """What it means for the main service that one of its dependencies is in trouble."""
+    """Return the effect of a dependency in trouble on the main service, if there is one."""
     key = facts.profile.dependencies.get(service)
-    looks = () if facts.healths.exception() else facts.healths.result()
-    if key and any(look.body.get(key) is False for look in looks):
-        return (f"{facts.service} gets no answer from it",)
+    healths = () if facts.healths.exception() else facts.healths.result()
+    if key and any(health.body.get(key) is False for health in healths):
+        return (f"{facts.service} cannot reach it",)
     return ()
 
 
 def remedy(facts: Facts, service: str, output: str) -> str:
-    """Return what to do about what a service in trouble has printed."""
-    for sign, known_remedy in facts.diagnosis.remedies.items():
-        if sign in output:
+    """Return the remedy for the error that a service has printed."""
+    for part, known_remedy in facts.diagnosis.remedies.items():
+        if part in output:
             return without_build(facts, known_remedy)
-    more = f"more of it: inv logs {service} --tail 200"
-    return without_build(facts, f"mend what it says, then: inv up --build; {more}")
+    log = f"its log: inv logs {service} --tail 200"
+    return without_build(facts, f"fix this error, then: inv up --build; {log}")
 
 
 def without_build(facts: Facts, text: str) -> str:
-    """Return a remedy that names `inv up --build` as it is where no images are built."""
+    """Return a remedy without `--build` if the runtime builds no images."""
     return text if facts.in_containers else text.replace(" --build", "")

@@ -28,7 +28,7 @@ def problem(service: str, stack: StackState, run: Path, ready: Readiness) -> str
             answer = http.fetch(f"http://127.0.0.1:{stack.ports[service]}{ready.url}", TIMEOUT)
             if answer.status is None:
                 return answer.problem
-            return ready.read(answer).reason
+            return ready.assess(answer).reason
         case "frontend":
             answer = http.fetch(f"http://127.0.0.1:{stack.ports[service]}/healthz", TIMEOUT)
             return "" if answer.status == 200 else answer.problem or f"HTTP {answer.status}"

@@ -123,7 +123,7 @@ def test_restart_shows_exit_code_and_last_lines_of_a_failed_container(stack):
         assert "✗ backend failed" in result.stdout
         assert "no-such-program" in result.stdout
         # Docker may have restarted it before the first poll.
-        assert re.search("exit code 127|it ended|it was restarted again", result.stdout), result
+        assert re.search("exit code 127|it exited|it was restarted again", result.stdout), result
     finally:
         stack.ok("up", timeout=120)
 

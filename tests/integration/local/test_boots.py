@@ -191,7 +191,7 @@ def test_doctor_finds_failing_migrations_when_the_schema_is_current(stack):
 
     def migration_findings():
         findings = stack.json("doctor")["findings"]
-        return [finding for finding in findings if "go on failing" in finding["what"]]
+        return [finding for finding in findings if "keep failing" in finding["what"]]
 
     assert not migration_findings()
     env.write_text(SETTINGS + "ALEMBIC_CMD=alembic upgrade nosuch\n")

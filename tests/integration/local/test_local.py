@@ -229,7 +229,7 @@ def test_restart_is_completed_after_the_verb_has_ended(stack, ending):
     if ending == "timeout":
         assert verb.returncode == 3
         assert "after -" not in output
-        assert "the restart goes on" in output
+        assert "the restart continues" in output
     assert process_state(stack, "worker") == "STOPPING"
     os.kill(worker, signal.SIGCONT)
     wait_until("the worker runs again", lambda: process_state(stack, "worker") == "RUNNING")

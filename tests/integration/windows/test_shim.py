@@ -56,4 +56,4 @@ def test_shim_passes_on_arguments_and_exit_code(shell):
     arguments = ["-NoProfile", "-ExecutionPolicy", "Bypass", "-File", str(SHIM), "-TailLines", "-1"]
     result = subprocess.run([shell, *arguments], capture_output=True, text=True, timeout=300)
     assert result.returncode == 2
-    assert "--tail is '-1'" in result.stderr
+    assert "invalid value '-1' for --tail" in result.stderr

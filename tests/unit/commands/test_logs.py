@@ -79,7 +79,7 @@ def test_line_printer_colours_levels_and_markers(text, coloured):
 
 
 def test_line_printer_highlights_matches_within_any_colour():
-    printer = LinePrinter(["a"], timestamps=False, colour=True, found=re.compile("RO|r x"))
+    printer = LinePrinter(["a"], timestamps=False, colour=True, highlight=re.compile("RO|r x"))
     text = printer.text(line(1, "ERROR x or x")._replace(replica="a", service="a"))
     assert name_escapes(text) == "<red>ER{RO}R</> x o{r x}"
     assert LinePrinter(["backend"], False, True, re.compile("y*")).text(line(1, "x")) == "x"

@@ -34,7 +34,7 @@ class FakeReporter:
         self.waits.append((what, seconds, limit))
 
 
-READINESS = Readiness("/ready", PROFILE.read)
+READINESS = Readiness("/ready", PROFILE.assess)
 
 
 def play(timeout=600.0, readiness=READINESS, **script):
@@ -85,7 +85,7 @@ def test_restart_times_out_when_the_request_does_not_return():
     [verdict], _, _ = play(timeout=4, restart_returns_at=60)
     assert verdict.outcome is Outcome.TIMEOUT
     assert verdict.total_seconds == pytest.approx(4, abs=0.2)
-    assert "goes on" in verdict.reason
+    assert "continues in the background" in verdict.reason
 
 
 def test_restart_fails_with_the_last_lines_when_the_start_ends_at_once():
@@ -95,7 +95,7 @@ def test_restart_fails_with_the_last_lines_when_the_start_ends_at_once():
         ends=[(2.2, "backend", 2)],
     )
     assert verdict.outcome is Outcome.FAILED
-    assert verdict.reason == "it ended with code 2"
+    assert verdict.reason == "it exited with code 2"
     assert [entry.text for entry in verdict.evidence] == ["PORT is 'abc'"]
     assert verdict.remedy
 
@@ -117,7 +117,7 @@ def test_restart_fails_when_the_start_ended_before_the_first_poll(restarts_itsel
         restarts_itself=restarts_itself,
     )
     assert verdict.outcome is Outcome.FAILED
-    assert verdict.reason == "it ended with code 2"
+    assert verdict.reason == "it exited with code 2"
     assert clock.seconds < 3.1
 
 
@@ -178,7 +178,7 @@ def test_restart_shows_cause_and_lines_of_a_failed_migration():
     assert verdict.outcome is Outcome.DEGRADED
     assert verdict.reason.endswith('0004_shinvoke_stack.py:9: relation "shops" does not exist')
     assert "Migrations did not complete" in verdict.evidence[-1].text
-    assert "mend the migration" in verdict.remedy
+    assert "fix the migration" in verdict.remedy
 
 
 def test_restart_ignores_a_schema_that_is_briefly_unknown():

@@ -1,4 +1,4 @@
-"""The markers of the entrypoint, in all their forms, and what they mean."""
+"""Parsing the markers of the entrypoint into phases."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +9,12 @@ from invoke_stack.model import Phase
 from tests.support.fakes import line, stamp
 
 
-def told(*lines):
-    return boot.read([line(at, f"[entrypoint] {text}") for at, text in lines], PHASES)
+def parse(*lines):
+    return boot.parse([line(at, f"[entrypoint] {text}") for at, text in lines], PHASES)
 
 
-def test_a_good_boot():
-    result = told(
+def test_parse_reads_all_phases_of_a_successful_boot():
+    result = parse(
         (0.0, "============================================"),
         (0.0, "Deal-Scout Backend Entrypoint"),
         (0.1, "Waiting for Postgres at postgres:5432..."),
@@ -39,8 +39,8 @@ def test_a_good_boot():
     assert result.current == result.phases[-1]
 
 
-def test_the_shorter_forms_of_older_entrypoints():
-    result = told(
+def test_parse_reads_the_shorter_markers_of_older_entrypoints():
+    result = parse(
         (0, "Waiting for Postgres at postgres:5432..."),
         (1, "✓ DB connectivity check complete."),
         (1, "Running database migrations..."),
@@ -56,8 +56,8 @@ def test_the_shorter_forms_of_older_entrypoints():
     ]
 
 
-def test_a_database_that_never_came_and_migrations_that_were_skipped():
-    result = told(
+def test_parse_reports_a_database_timeout_and_skipped_migrations():
+    result = parse(
         (0, "Waiting for Postgres at postgres:5432..."),
         (60, "Attempt 60/60... (waiting)"),
         (61, "Running database migrations..."),
@@ -70,8 +70,8 @@ def test_a_database_that_never_came_and_migrations_that_were_skipped():
     ]
 
 
-def test_only_the_last_boot_counts():
-    result = told(
+def test_parse_returns_only_the_last_boot():
+    result = parse(
         (0, "Waiting for Postgres at a:1..."),
         (1, "Starting Uvicorn application..."),
         (5, "Waiting for Postgres at a:1..."),
@@ -81,15 +81,15 @@ def test_only_the_last_boot_counts():
     assert result.serving_since is None
 
 
-def test_a_boot_that_was_seen_to_serve():
-    story = boot.BootStory(PHASES)
-    story.add(line(0, "[entrypoint] Waiting for Postgres at a:1..."))
-    story.add(line(1, "[entrypoint] Starting Uvicorn application..."))
-    assert story.boot(served_after=1.5).phases[-1] == Phase("application", 1.5, 1, "serving")
+def test_served_after_ends_the_last_phase():
+    parser = boot.BootParser(PHASES)
+    parser.add(line(0, "[entrypoint] Waiting for Postgres at a:1..."))
+    parser.add(line(1, "[entrypoint] Starting Uvicorn application..."))
+    assert parser.boot(served_after=1.5).phases[-1] == Phase("application", 1.5, 1, "serving")
 
 
-def test_a_migration_in_the_background_does_not_reopen_a_phase():
-    result = told(
+def test_phase_stays_closed_during_background_migrations():
+    result = parse(
         (0, "Waiting for Postgres at a:1..."),
         (1, "Running database migrations..."),
         (2, "⚠️  Migrations did not complete after 6 attempts."),
@@ -101,8 +101,8 @@ def test_a_migration_in_the_background_does_not_reopen_a_phase():
 
 
 @given(st.lists(st.text(max_size=60)))
-def test_no_line_can_break_it(texts):
-    result = boot.read([line(i, f"[entrypoint] {text}") for i, text in enumerate(texts)], PHASES)
+def test_parse_accepts_any_text(texts):
+    result = boot.parse([line(i, f"[entrypoint] {text}") for i, text in enumerate(texts)], PHASES)
     assert all(phase.seconds >= 0 for phase in result.phases)
 
 
@@ -118,25 +118,27 @@ def test_no_line_can_break_it(texts):
         ]
     )
 )
-def test_markers_in_any_order_give_each_phase_at_most_once(texts):
-    names = [phase.name for phase in told(*enumerate(texts)).phases]
+def test_parse_lists_each_phase_at_most_once_in_any_order_of_markers(texts):
+    names = [phase.name for phase in parse(*enumerate(texts)).phases]
     assert len(names) == len(set(names))
 
 
-def test_the_application_serves_when_uvicorn_says_so():
+def test_application_phase_ends_at_the_line_of_uvicorn():
     lines = [
-        line(0, "INFO:     Application startup complete."),  # of the process before
+        line(0, "INFO:     Application startup complete."),  # of the old process
         line(1, "[entrypoint] Waiting for Postgres at postgres:5432..."),
         line(2, "[entrypoint] ✓ DB connectivity check complete."),
         line(2, "[entrypoint] Starting Uvicorn application..."),
     ]
-    assert boot.read(lines, PHASES).phases[-1] == Phase("application", 0.0, 1, "")
-    served = line(3.5, "INFO:     Application startup complete.", stream="stderr")
-    assert boot.read([*lines, served], PHASES).phases[-1] == Phase("application", 1.5, 1, "serving")
+    assert boot.parse(lines, PHASES).phases[-1] == Phase("application", 0.0, 1, "")
+    serving_line = line(3.5, "INFO:     Application startup complete.", stream="stderr")
+    assert boot.parse([*lines, serving_line], PHASES).phases[-1] == Phase(
+        "application", 1.5, 1, "serving"
+    )
 
 
-def test_a_phase_that_lasts_does_so_until_now():
-    story = boot.BootStory(PHASES)
-    story.add(line(1, "[entrypoint] Waiting for Postgres at postgres:5432..."))
-    assert story.boot().phases == (Phase("database", 0.0, 1, ""),)
-    assert story.boot(until=stamp(5)).phases == (Phase("database", 4.0, 1, ""),)
+def test_unfinished_phase_lasts_until_the_given_time():
+    parser = boot.BootParser(PHASES)
+    parser.add(line(1, "[entrypoint] Waiting for Postgres at postgres:5432..."))
+    assert parser.boot().phases == (Phase("database", 0.0, 1, ""),)
+    assert parser.boot(until=stamp(5)).phases == (Phase("database", 4.0, 1, ""),)

@@ -1,4 +1,4 @@
-"""What the checks decide from plain facts, and how it is shown. No engine and no stack."""
+"""The decisions of the checks from plain facts, and how they are shown. No engine, no stack."""
 
 import io
 from concurrent.futures import Future
@@ -10,7 +10,7 @@ from rich.console import Console
 from deal_scout_profile import PROFILE, checkout, commands
 from deal_scout_profile.checkout import Script
 from deal_scout_profile.diagnosis import DIAGNOSIS
-from deal_scout_profile.services import Failing, next_attempt
+from deal_scout_profile.services import FailingMigrations, next_attempt
 from harness.stacks import ROOT
 from invoke_stack import timestamps
 from invoke_stack.cli.screen.findings import print_findings
@@ -30,7 +30,7 @@ from invoke_stack.model import (
     Status,
 )
 from invoke_stack.profile import DEFAULT_PROFILE
-from invoke_stack.profile.facts import Facts, Settings
+from invoke_stack.profile.facts import Facts, StackVariables
 from invoke_stack.runtimes.machine import read_df
 from tests.support.fakes import body, moment
 
@@ -43,25 +43,27 @@ REVISIONS = {
 
 
 def replica(service, **more):
-    given = {"status": Status.RUNNING, "started_at": moment(0), "health": "healthy", **more}
-    return Replica(service, service, "node", **given)
+    defaults = {"status": Status.RUNNING, "started_at": moment(0), "health": "healthy", **more}
+    return Replica(service, service, "node", **defaults)
 
 
-def look(state=State.HEALTHY, problem="", **more):
+def health(state=State.HEALTHY, problem="", **more):
     return Health(
         "backend", "backend", "node", state, "http://x/ready", 200, 1.0, NOW, body(**more), problem
     )
 
 
 SERVICES = ("postgres", "redis", "backend", "worker", "beat", "frontend")
-SETTINGS = Settings({"PORT": "8000"}, names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD"))
+VARIABLES = StackVariables(
+    {"PORT": "8000"}, example_names=("PORT", "POSTGRES_PASSWORD", "ALEMBIC_CMD")
+)
 REPLICAS = tuple(replica(name, grace=70) for name in SERVICES)
 ENGINE = EngineInfo("26.1.5", 0.1, 0.05, "/var/lib/docker", True)
-OWN = ("script", "revisions", "missing", "failing")  # facts that the profile adds
+EXTRA_FACTS = ("script", "revisions", "missing", "failing")  # facts that the profile adds
 
 
 def fact(value):
-    """A fact that is known, or the error that explains why it is not."""
+    """Return a completed fact: its value, or the error that says why it is unknown."""
     future = Future()
     if isinstance(value, StackError):
         future.set_exception(value)
@@ -70,18 +72,18 @@ def fact(value):
     return future
 
 
-def but(facts, **more):
-    """The same facts, but for these values."""
-    futures = {each.name for each in fields(Facts) if each.type.startswith("Future[")}
-    own = {name: fact(more.pop(name)) for name in OWN if name in more}
-    given = {name: fact(v) if name in futures else v for name, v in more.items()}
-    return replace(facts, more={**facts.more, **own}, **given)
+def changed(facts, **more):
+    """Return the same facts with other values."""
+    futures = {field.name for field in fields(Facts) if field.type.startswith("Future[")}
+    extra = {name: fact(more.pop(name)) for name in EXTRA_FACTS if name in more}
+    values = {name: fact(v) if name in futures else v for name, v in more.items()}
+    return replace(facts, extra={**facts.extra, **extra}, **values)
 
 
 NOTHING = Facts(
-    **dict.fromkeys((each.name for each in fields(Facts) if each.name != "more"), None), more={}
+    **dict.fromkeys((each.name for each in fields(Facts) if each.name != "extra"), None), extra={}
 )
-HEALTHY = but(
+HEALTHY = changed(
     NOTHING,
     runtime="compose",
     in_containers=True,
@@ -90,8 +92,8 @@ HEALTHY = but(
     profile=PROFILE,
     diagnosis=DIAGNOSIS,
     now=NOW,
-    late=(),
-    settings=SETTINGS,
+    timed_out=(),
+    variables=VARIABLES,
     context="default",
     engine=ENGINE,
     compose="2.26.1",
@@ -100,7 +102,7 @@ HEALTHY = but(
     will_write_env=False,
     expected_services=SERVICES,
     replicas=REPLICAS,
-    healths=(look(),),
+    healths=(health(),),
     schema=Schema("0002", "0002", ()),
     failing=None,
     output={},
@@ -114,213 +116,233 @@ HEALTHY = but(
 )
 
 
-def sick(**more):
-    """The facts of a healthy stack, but for these."""
-    return but(HEALTHY, **more)
+def with_facts(**more):
+    """Return the facts of a healthy stack with other values."""
+    return changed(HEALTHY, **more)
 
 
 def with_replica(service, **more):
-    """The same with one replica that is different."""
-    return sick(
+    """Return the facts of a healthy stack with one changed replica."""
+    return with_facts(
         replicas=tuple(
-            replace(each, **more) if each.service == service else each for each in REPLICAS
+            replace(replica, **more) if replica.service == service else replica
+            for replica in REPLICAS
         )
     )
 
 
-def variables(**given):
-    return sick(settings=replace(SETTINGS, variables=given))
+def with_variables(**values):
+    return with_facts(variables=replace(VARIABLES, values=values))
 
 
-def found(facts):
-    """Each finding in one text, by its check."""
+def findings(facts):
+    """Return each finding as one text, by its check."""
     return {
-        each.check: [" | ".join((f.what, *f.evidence, f.remedy)) for f in each.findings]
-        for each in checks.examine(facts)
-        if each.findings
+        result.check: [" | ".join((f.what, *f.evidence, f.remedy)) for f in result.findings]
+        for result in checks.examine(facts)
+        if result.findings
     }
 
 
-def test_a_healthy_stack_has_no_findings_and_every_check_is_made():
-    made = checks.examine(HEALTHY)
-    assert {each.check: each.result for each in made if each.result is not Result.FINE} == {}
-    assert len(made) == len(DIAGNOSIS.checks) == len({each.name for each in DIAGNOSIS.checks})
+def test_checks_all_run_and_find_nothing_in_a_healthy_stack():
+    results = checks.examine(HEALTHY)
+    assert {r.check: r.result for r in results if r.result is not Result.FINE} == {}
+    assert len(results) == len(DIAGNOSIS.checks) == len({check.name for check in DIAGNOSIS.checks})
 
 
-DENIED = OutOfReach("permission denied on the Docker socket", "sudo usermod -aG docker $USER")
+DENIED = OutOfReach(
+    "permission denied on the Docker socket",
+    "add yourself to the docker group: sudo usermod -aG docker $USER",
+)
 
 CAUSES = {
-    "engine that is denied": (
-        sick(engine=DENIED, replicas=DENIED, healths=DENIED),
+    "engine: permission denied": (
+        with_facts(engine=DENIED, replicas=DENIED, healths=DENIED),
         "engine",
-        "permission denied on the Docker socket | asked: default | sudo usermod",
+        "permission denied on the Docker socket | Docker host or context: default | add yourself",
     ),
-    "old engine": (sick(engine=replace(ENGINE, version="19.03.8")), "engine", "too old"),
+    "old engine": (with_facts(engine=replace(ENGINE, version="19.03.8")), "engine", "too old"),
     "context": (
-        sick(context=OutOfReach("there is no Docker context 'x'", "there are: default")),
+        with_facts(context=OutOfReach("there is no Docker context 'x'", "there are: default")),
         "context",
         "no Docker context 'x' | there are: default",
     ),
     "no compose": (
-        sick(compose=OutOfReach("Docker has no Compose plugin", "install it")),
+        with_facts(compose=OutOfReach("Docker has no Compose plugin", "install it")),
         "compose",
         "install it",
     ),
-    "old compose": (sick(compose="2.4.0"), "compose", "Docker Compose 2.4.0 is too old"),
+    "old compose": (with_facts(compose="2.4.0"), "compose", "Docker Compose 2.4.0 is too old"),
     "clock": (
-        sick(engine=replace(ENGINE, clock_ahead=-90.0)),
+        with_facts(engine=replace(ENGINE, clock_ahead=-90.0)),
         "clock",
         "the engine's clock is 90 s behind this machine's",
     ),
-    "late": (
-        sick(late=("Docker Engine", "the services")),
+    "timeout": (
+        with_facts(timed_out=("Docker Engine", "the services")),
         "answers",
         "Docker Engine, the services",
     ),
     "compose file": (
-        sick(ports=OutOfReach("docker compose config failed: yaml: line 3")),
+        with_facts(ports=OutOfReach("docker compose config failed: yaml: line 3")),
         "project",
-        "the Compose file is refused | docker compose config failed: yaml: line 3",
+        "the Compose file is invalid | docker compose config failed: yaml: line 3",
     ),
     "bad value": (
-        sick(settings=replace(SETTINGS, refused=(BadInput("PORT is 'x'", "use a port"),))),
+        with_facts(
+            variables=replace(
+                VARIABLES, errors=(BadInput("invalid value 'x' for PORT in .env", "use a port"),)
+            )
+        ),
         "env",
-        "PORT is 'x' | use a port",
+        "invalid value 'x' for PORT in .env | use a port",
     ),
-    "half filled": (
-        sick(settings=replace(SETTINGS, lacking=("POSTGRES_PASSWORD",))),
+    "incomplete .env": (
+        with_facts(variables=replace(VARIABLES, missing=("POSTGRES_PASSWORD",))),
         "env",
-        ".env is half filled: POSTGRES_PASSWORD is empty",
+        ".env is incomplete: POSTGRES_PASSWORD is not set",
     ),
-    "no .env, nothing up": (
-        sick(
-            settings=replace(SETTINGS, lacking=("A", "B"), file_exists=False),
+    "no .env, stack not up": (
+        with_facts(
+            variables=replace(VARIABLES, missing=("A", "B"), file_exists=False),
             will_write_env=True,
         ),
         "env",
-        "there is no .env | the Compose file requires A, B | inv up writes one",
+        "there is no .env | the Compose file requires A, B | inv up creates one",
     ),
-    ".env without passwords, nothing up": (
-        sick(settings=replace(SETTINGS, lacking=("A", "B")), will_write_env=True),
+    ".env without passwords, stack not up": (
+        with_facts(variables=replace(VARIABLES, missing=("A", "B")), will_write_env=True),
         "env",
-        ".env lacks A, B | the Compose file requires A, B | inv up adds new passwords",
+        ".env does not set A, B | the Compose file requires A, B | inv up generates the passwords",
     ),
     "no .env, but data": (
-        sick(
-            settings=replace(SETTINGS, lacking=("A",), file_exists=False),
+        with_facts(
+            variables=replace(VARIABLES, missing=("A",), file_exists=False),
             will_write_env=OutOfReach(".env is missing, and x_data holds data", "restore it"),
         ),
         "env",
         ".env is missing, and x_data holds data | the Compose file requires A | restore it",
     ),
     "no .env in another project": (
-        sick(settings=replace(SETTINGS, lacking=("A",), file_exists=False)),
+        with_facts(variables=replace(VARIABLES, missing=("A",), file_exists=False)),
         "env",
-        "there is no .env | the Compose file requires A | write one that sets A",
+        "there is no .env | the Compose file requires A | create one that sets A",
     ),
     "no .env, and no engine": (
-        sick(
-            settings=replace(SETTINGS, lacking=("A",), file_exists=False),
+        with_facts(
+            variables=replace(VARIABLES, missing=("A",), file_exists=False),
             engine=DENIED,
             will_write_env=DENIED,
         ),
         "env",
-        "there is no .env | the Compose file requires A | make the engine answer first",
+        "there is no .env | the Compose file requires A | fix the connection to the engine first",
     ),
-    "misspelt": (
-        sick(settings=replace(SETTINGS, unused=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))),
+    "misspelt variable": (
+        with_facts(
+            variables=replace(VARIABLES, unknown=("POSTGRES_PASWORD", "COMPOSE_FILE", "MINE"))
+        ),
         "env",
-        "POSTGRES_PASWORD in .env is read by nothing | it is nearly POSTGRES_PASSWORD",
+        "unknown variable POSTGRES_PASWORD in .env | did you mean POSTGRES_PASSWORD? | rename it",
     ),
     "contradiction": (
-        variables(
+        with_variables(
             DATABASE_URL="postgresql://u:p@db.example:5433/d", DB_HOST="postgres", DB_PORT="5432"
         ),
         "addresses",
-        "it leads to db.example:5433 and wins; they say postgres:5432",
+        "it points to db.example:5433 and takes precedence; they say postgres:5432",
     ),
     "localhost": (
-        variables(DATABASE_URL="postgresql://u:p@localhost/d"),
+        with_variables(DATABASE_URL="postgresql://u:p@localhost/d"),
         "addresses",
-        "leads to localhost:5432 | inside a container that is the container itself",
+        "points to localhost:5432 | inside a container, that is the container itself",
     ),
     "password in a URL": (
-        variables(DATABASE_URL="postgresql://u:p@ss/w:rd%#?@postgres:5432/d"),
+        with_variables(DATABASE_URL="postgresql://u:p@ss/w:rd%#?@postgres:5432/d"),
         "addresses",
-        "DATABASE_URL cannot be read",
+        "DATABASE_URL is not a valid URL",
     ),
-    "broker": (variables(REDIS_URL="http://redis"), "addresses", "REDIS_URL cannot be read"),
-    "no migrations": (variables(ALEMBIC_CMD=" "), "alembic-cmd", "no migrations are applied"),
+    "broker": (
+        with_variables(REDIS_URL="http://redis"),
+        "addresses",
+        "REDIS_URL is not a valid URL",
+    ),
+    "no migrations": (with_variables(ALEMBIC_CMD=" "), "alembic-cmd", "no migrations are applied"),
     "quotes": (
-        variables(ALEMBIC_CMD="alembic 'upgrade head"),
+        with_variables(ALEMBIC_CMD="alembic 'upgrade head"),
         "alembic-cmd",
-        "cannot be split into words | no closing quotation",
+        "cannot be parsed | no closing quotation",
     ),
     "no such command": (
-        variables(ALEMBIC_CMD="alembic -c alembic.ini status"),
+        with_variables(ALEMBIC_CMD="alembic -c alembic.ini status"),
         "alembic-cmd",
         "alembic has no command 'status'",
     ),
     "shell": (
-        variables(ALEMBIC_CMD="alembic upgrade head && echo"),
+        with_variables(ALEMBIC_CMD="alembic upgrade head && echo"),
         "alembic-cmd",
-        "ALEMBIC_CMD holds '&&' | no shell sees it",
+        "ALEMBIC_CMD contains '&&' | no shell runs it",
     ),
     "no such program": (
-        but(variables(ALEMBIC_CMD="alembik upgrade head"), missing=("ALEMBIC_CMD",)),
+        changed(with_variables(ALEMBIC_CMD="alembik upgrade head"), missing=("ALEMBIC_CMD",)),
         "alembic-cmd",
-        "names a program that does not exist: alembik",
+        "ALEMBIC_CMD: program not found: alembik",
     ),
     "no such server": (
-        but(variables(UVICORN_CMD="gunicorn x"), missing=("UVICORN_CMD",)),
+        changed(with_variables(UVICORN_CMD="gunicorn x"), missing=("UVICORN_CMD",)),
         "uvicorn-cmd",
-        "names a program that does not exist: gunicorn",
+        "UVICORN_CMD: program not found: gunicorn",
     ),
     "port": (
-        but(with_replica("backend", status=Status.CREATED), holders={8000: "python (process 7)"}),
+        changed(
+            with_replica("backend", status=Status.CREATED), holders={8000: "python (process 7)"}
+        ),
         "ports",
-        "port 8000, which backend needs, is taken | it is held: python (process 7) | end that, or set PORT=8001",
+        "port 8000 of backend is already in use | used by python (process 7) | stop it, or set PORT=8001",
     ),
     "one port twice": (
-        sick(ports={"backend": (8000,), "frontend": (8000,)}),
+        with_facts(ports={"backend": (8000,), "frontend": (8000,)}),
         "ports",
-        "backend and frontend are both given port 8000",
+        "backend and frontend both use port 8000",
     ),
     "disk": (
-        sick(disks=(Disk("/data", 100 << 30, 400 << 20),)),
+        with_facts(disks=(Disk("/data", 100 << 30, 400 << 20),)),
         "disk",
         "/data | 400 MiB of 102400 MiB",
     ),
-    "inodes": (sick(disks=(Disk("/data", 100 << 30, 50 << 30, 0.001),)), "disk", "inodes"),
-    "crlf": (sick(script=Script(True, True)), "entrypoint", "line ends of Windows (CRLF)"),
-    "bit": (sick(script=Script(False, False)), "entrypoint", "chmod +x backend/entrypoint.sh"),
-    "nothing up": (
-        sick(replicas=OutOfReach("the stack is not up", "start it with: inv up")),
+    "inodes": (with_facts(disks=(Disk("/data", 100 << 30, 50 << 30, 0.001),)), "disk", "inodes"),
+    "crlf": (with_facts(script=Script(True, True)), "entrypoint", "Windows line endings (CRLF)"),
+    "bit": (
+        with_facts(script=Script(False, False)),
+        "entrypoint",
+        "chmod +x backend/entrypoint.sh",
+    ),
+    "stack not up": (
+        with_facts(replicas=OutOfReach("the stack is not up", "start it with: inv up")),
         "running",
         "the stack is not up | start it with: inv up",
     ),
-    "a service that does not exist": (
-        sick(service="nosuch", healths=OutOfReach("no service 'nosuch'")),
+    "unknown service": (
+        with_facts(service="nosuch", healths=OutOfReach("no service 'nosuch'")),
         "running",
-        "there is no service 'nosuch', which stack.service names | there are: backend, beat,",
+        "unknown service 'nosuch' in stack.service | services: backend, beat,",
     ),
-    "absent": (
-        sick(replicas=REPLICAS[1:], healths=(look(State.UNHEALTHY, db=False),)),
+    "missing service": (
+        with_facts(replicas=REPLICAS[1:], healths=(health(State.UNHEALTHY, db=False),)),
         "running",
-        "postgres is absent | backend gets no answer from it | inv up",
+        "postgres is missing | backend cannot reach it | inv up",
     ),
-    "ended": (
+    "exited service": (
         with_replica("redis", status=Status.EXITED, reason="exit code 1"),
         "running",
-        "redis does not run (exited) | exit code 1 | inv up",
+        "redis is not running (exited) | exit code 1 | inv up",
     ),
     "loop": (
-        but(
+        changed(
             with_replica("backend", status=Status.RESTARTING, restarts=5, reason="exit code 1"),
             output={"backend": ["[entrypoint] Cause: alembic: broken", "[entrypoint] more"]},
         ),
         "restarts",
-        "backend keeps ending: restarted 5 times | exit code 1 | alembic: broken",
+        "backend keeps exiting: restarted 5 times | exit code 1 | alembic: broken",
     ),
     "slow loop": (
         with_replica("worker", restarts=3, started_at=moment(9_900)),
@@ -332,57 +354,59 @@ CAUSES = {
             "worker", restarts=1, reason="it ran out of memory at 01:02:03 UTC and was restarted"
         ),
         "memory",
-        "worker was killed for memory | it ran out of memory at 01:02:03 UTC",
+        "worker was killed: out of memory | it ran out of memory at 01:02:03 UTC",
     ),
     "probe": (
         with_replica("postgres", health="unhealthy", reason="no response"),
         "probes",
-        "postgres is unhealthy | its probe: no response | inv restart postgres",
+        "postgres is unhealthy | health check: no response | inv restart postgres",
     ),
     "no answer": (
-        sick(healths=(look(State.UNREACHABLE, "connection refused"),)),
+        with_facts(healths=(health(State.UNREACHABLE, "connection refused"),)),
         "health",
         "backend does not answer | connection refused | inv restart backend",
     ),
-    "cannot be asked": (
-        sick(healths=(look(State.UNKNOWN, "its container has no wget"),)),
+    "health unknown": (
+        with_facts(healths=(health(State.UNKNOWN, "its container has no wget"),)),
         "health",
         "the health of backend is unknown | its container has no wget | install wget, curl or",
     ),
     "database down": (
-        but(
+        changed(
             with_replica("postgres", status=Status.EXITED),
-            healths=(look(State.UNHEALTHY, db=False),),
+            healths=(health(State.UNHEALTHY, db=False),),
         ),
         "running",
-        "postgres does not run (exited) | backend gets no answer from it | inv up",
+        "postgres is not running (exited) | backend cannot reach it | inv up",
     ),
     "database stuck": (
-        but(
+        changed(
             with_replica("postgres", health="unhealthy", reason="no response"),
-            healths=(look(State.UNHEALTHY, db=False),),
+            healths=(health(State.UNHEALTHY, db=False),),
         ),
         "probes",
-        "its probe: no response | backend gets no answer from it | inv restart postgres",
+        "health check: no response | backend cannot reach it | inv restart postgres",
     ),
-    "database that nobody has noticed yet": (
-        sick(healths=(look(State.UNHEALTHY, db=False),)),
+    "database down, but its health check still passes": (
+        with_facts(healths=(health(State.UNHEALTHY, db=False),)),
         "health",
-        "no answer from the database | postgres runs, and does not respond | inv restart postgres",
+        "backend cannot reach the database | postgres is running, but does not answer | inv restart postgres",
     ),
     "database elsewhere": (
-        but(variables(DB_HOST="db.example"), healths=(look(State.UNHEALTHY, db=False),)),
+        changed(with_variables(DB_HOST="db.example"), healths=(health(State.UNHEALTHY, db=False),)),
         "health",
-        "no answer from the database | DB_HOST leads there | correct DB_HOST in .env",
+        "backend cannot reach the database | its address is set by DB_HOST | correct DB_HOST in .env",
     ),
     "broker elsewhere": (
-        but(variables(REDIS_URL="redis://r"), healths=(look(State.UNHEALTHY, redis=False),)),
+        changed(
+            with_variables(REDIS_URL="redis://r"), healths=(health(State.UNHEALTHY, redis=False),)
+        ),
         "health",
-        "no answer from Redis | REDIS_URL leads there | correct REDIS_URL in .env",
+        "backend cannot reach Redis | its address is set by REDIS_URL | correct REDIS_URL in .env",
     ),
     "password": (
-        sick(
-            healths=(look(State.UNHEALTHY, db=False),),
+        with_facts(
+            healths=(health(State.UNHEALTHY, db=False),),
             output={
                 "backend": [
                     '[entrypoint] Cause: FATAL:  password authentication failed for user "s"'
@@ -390,36 +414,36 @@ CAUSES = {
             },
         ),
         "health",
-        "put the former POSTGRES_PASSWORD back into .env",
+        "restore the previous POSTGRES_PASSWORD in .env",
     ),
     "waiting": (
-        sick(healths=(look(State.STARTING, phase="migrating", attempt=4, attempts=6),)),
+        with_facts(healths=(health(State.STARTING, phase="migrating", attempt=4, attempts=6),)),
         "health",
         "still starting: migrating, attempt 4",
     ),
-    "silent": (
+    "no heartbeat": (
         with_replica("beat", health="unhealthy", reason="45 s since the last heartbeat"),
         "heartbeats",
-        "beat is silent | 45 s since the last heartbeat | inv restart beat",
+        "beat sends no heartbeat | 45 s since the last heartbeat | inv restart beat",
     ),
     "behind": (
-        sick(
+        with_facts(
             schema=Schema("0001", "0002", ("0002",)),
-            healths=(look(State.DEGRADED, migrations="behind"),),
+            healths=(health(State.DEGRADED, migrations="behind"),),
         ),
         "schema",
         "the schema is behind: 0001, the code needs 0002 | pending: 0002 | inv migrate",
     ),
     "ahead": (
-        sick(
-            schema=Schema("0003", "0002", ()), healths=(look(State.DEGRADED, migrations="ahead"),)
+        with_facts(
+            schema=Schema("0003", "0002", ()), healths=(health(State.DEGRADED, migrations="ahead"),)
         ),
         "schema",
-        "ahead of the code | it is at 0003, the code's newest is 0002",
+        "ahead of the code | it is at 0003, the code needs 0002",
     ),
     "failed": (
-        sick(
-            healths=(look(State.DEGRADED, migrations="failed"),),
+        with_facts(
+            healths=(health(State.DEGRADED, migrations="failed"),),
             output={
                 "backend": [
                     "[entrypoint] Cause: Multiple head revisions are present",
@@ -428,32 +452,32 @@ CAUSES = {
             },
         ),
         "schema",
-        "the migrations failed; they go on being tried | Multiple head revisions are present | alembic merge",
+        "the migrations failed and are being retried | Multiple head revisions are present | alembic merge",
     ),
-    "failed, and current": (
-        sick(failing=Failing("Can't locate revision 'nosuch'", None)),
+    "failed, but current": (
+        with_facts(failing=FailingMigrations("Can't locate revision 'nosuch'", None)),
         "schema",
-        "go on failing, though the schema is current | Can't locate revision 'nosuch' | inv up",
+        "keep failing, although the schema is current | Can't locate revision 'nosuch' | inv up",
     ),
-    "failed, and tried again soon": (
-        sick(
-            healths=(look(State.DEGRADED, migrations="failed"),),
+    "failed, with a next attempt": (
+        with_facts(
+            healths=(health(State.DEGRADED, migrations="failed"),),
             output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
-            failing=Failing("KeyError: 'nope'", moment(10_044)),
+            failing=FailingMigrations("KeyError: 'nope'", moment(10_044)),
         ),
         "schema",
-        "KeyError: 'nope' | so it was at the last attempt; the next comes in 44 s | mend",
+        "KeyError: 'nope' | as of the last attempt; the next one is in 44 s | fix",
     ),
-    "a cause that is another check's": (
-        sick(
-            healths=(look(State.UNHEALTHY, db=False),),
+    "cause of another check": (
+        with_facts(
+            healths=(health(State.UNHEALTHY, db=False),),
             output={"backend": ["[entrypoint] Cause: KeyError: 'nope'"]},
         ),
         "health",
-        "postgres runs, and does not respond | inv restart postgres",
+        "postgres is running, but does not answer | inv restart postgres",
     ),
-    "a database whose clients are told to wait": (
-        but(
+    "database that rejects its clients": (
+        changed(
             with_replica("postgres", status=Status.RESTARTING, reason="exit status 2"),
             output={
                 "postgres": [
@@ -467,26 +491,26 @@ CAUSES = {
         "restarts",
         'exit status 2 | PANIC:  could not open file "global/pg_control"',
     ),
-    "stale": (sick(stale=".env has changed"), "configuration", ".env has changed"),
-    "shell before it": (
-        sick(commands={"backend": "sh -c 'uvicorn app.main:app; echo'"}),
+    "stale": (with_facts(stale=".env has changed"), "configuration", ".env has changed"),
+    "main process is a shell": (
+        with_facts(commands={"backend": "sh -c 'uvicorn app.main:app; echo'"}),
         "signals",
-        "backend does not hear the request to stop: it runs below a shell",
+        "backend never receives SIGTERM: its main process is a shell",
     ),
     "grace": (
         with_replica("worker", grace=10),
         "grace",
-        "the grace period of worker is too short | what it does may take 60 s; after 10 s it is killed",
+        "the grace period of worker is too short | its work may take 60 s; it is killed after 10 s",
     ),
 }
 
 
 @pytest.mark.parametrize("name", CAUSES)
-def test_each_cause_is_named_with_its_evidence_and_its_remedy(name):
-    facts, check, told = CAUSES[name]
-    said = found(facts)
-    assert any(told in each for each in said[check]), said
-    assert not any(each.endswith(" | ") for each in said[check])  # each has a remedy
+def test_finding_has_its_evidence_and_remedy(name):
+    facts, check, expected = CAUSES[name]
+    texts = findings(facts)
+    assert any(expected in text for text in texts[check]), texts
+    assert not any(text.endswith(" | ") for text in texts[check])  # each has a remedy
 
 
 def line(seconds, text):
@@ -495,74 +519,83 @@ def line(seconds, text):
     )
 
 
-def test_what_was_said_before_the_present_start_is_no_evidence():
-    assert causes.began([replica("backend", started_at=moment(9_000))], NOW) == moment(9_000)
+def test_causes_ignore_lines_before_the_current_start():
+    assert causes.relevant_since([replica("backend", started_at=moment(9_000))], NOW) == moment(
+        9_000
+    )
     restarted = replica("backend", started_at=moment(9_990), restarts=2)
-    assert causes.began([restarted], NOW) == moment(9_930)
-    assert causes.began([replica("backend", started_at=moment(0), restarts=2)], NOW) == moment(0)
-    assert causes.began([replica("backend", status=Status.EXITED)], NOW) is None
-    assert causes.last_said([]) == []
-    said = [line(10, "[entrypoint] Cause: old"), line(100, "new"), line(130, "last")]
-    assert [each.text for each in causes.last_said(said)] == ["new", "last"]
+    assert causes.relevant_since([restarted], NOW) == moment(9_930)
+    assert causes.relevant_since(
+        [replica("backend", started_at=moment(0), restarts=2)], NOW
+    ) == moment(0)
+    assert causes.relevant_since([replica("backend", status=Status.EXITED)], NOW) is None
+    assert causes.last_minute([]) == []
+    lines = [line(10, "[entrypoint] Cause: old"), line(100, "new"), line(130, "last")]
+    assert [each.text for each in causes.last_minute(lines)] == ["new", "last"]
 
 
-def test_the_next_attempt_is_known_until_it_comes():
-    told = "[entrypoint] Attempt 7 in the background failed with code 1. Next in 64s..."
-    said = [line(9_900, told), line(9_980, told), line(9_981, "other")]
-    assert next_attempt(said, NOW) == moment(10_044)
-    assert next_attempt(said, moment(10_050)) is None
-    assert next_attempt(said[2:], NOW) is None
+def test_next_attempt_is_known_until_it_begins():
+    text = "[entrypoint] Attempt 7 in the background failed with code 1. Next in 64s..."
+    lines = [line(9_900, text), line(9_980, text), line(9_981, "other")]
+    assert next_attempt(lines, NOW) == moment(10_044)
+    assert next_attempt(lines, moment(10_050)) is None
+    assert next_attempt(lines[2:], NOW) is None
 
 
-def test_no_remedy_builds_where_nothing_is_built():
-    told = {"backend": ["[entrypoint] Cause: KeyError: 'nope'"]}
-    failed = sick(healths=(look(State.DEGRADED, migrations="failed"),), output=told)
-    assert "inv up --build" in found(failed)["schema"][0]
-    assert "--build" not in found(but(failed, runtime="local", in_containers=False))["schema"][0]
-    heads = REVISIONS | {"0005.py": 'revision = "0005"\ndown_revision = "0002"\n'}
-    assert "--build" in found(sick(revisions=heads))["revisions"][0]
+def test_remedy_omits_build_when_the_runtime_builds_no_images():
+    output = {"backend": ["[entrypoint] Cause: KeyError: 'nope'"]}
+    failed = with_facts(healths=(health(State.DEGRADED, migrations="failed"),), output=output)
+    assert "inv up --build" in findings(failed)["schema"][0]
     assert (
         "--build"
-        not in found(sick(revisions=heads, runtime="local", in_containers=False))["revisions"][0]
+        not in findings(changed(failed, runtime="local", in_containers=False))["schema"][0]
+    )
+    heads = REVISIONS | {"0005.py": 'revision = "0005"\ndown_revision = "0002"\n'}
+    assert "--build" in findings(with_facts(revisions=heads))["revisions"][0]
+    assert (
+        "--build"
+        not in findings(with_facts(revisions=heads, runtime="local", in_containers=False))[
+            "revisions"
+        ][0]
     )
 
 
-def test_one_cause_is_told_once():
-    assert list(found(CAUSES["engine that is denied"][0])) == ["engine"]
-    assert list(found(CAUSES["context"][0])) == ["context"]
-    assert list(found(CAUSES["loop"][0])) == ["restarts"]
-    assert list(found(CAUSES["memory"][0])) == ["memory"]
-    assert list(found(CAUSES["silent"][0])) == ["heartbeats"]
-    assert list(found(CAUSES["nothing up"][0])) == ["running"]
-    assert list(found(CAUSES["late"][0])) == ["answers"]
-    assert list(found(CAUSES["database down"][0])) == ["running"]
-    assert list(found(CAUSES["database stuck"][0])) == ["probes"]
-    away = sick(healths=(look(State.UNHEALTHY, db=False, migrations="failed"),))
-    assert list(found(away)) == ["health"]
-    taken = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
-    assert list(found(but(taken, holders={8000: ""}, healths=()))) == ["ports"]
-    assert list(found(but(taken, healths=()))) == ["running"]  # it is free by now
+def test_cause_is_reported_by_one_check_only():
+    assert list(findings(CAUSES["engine: permission denied"][0])) == ["engine"]
+    assert list(findings(CAUSES["context"][0])) == ["context"]
+    assert list(findings(CAUSES["loop"][0])) == ["restarts"]
+    assert list(findings(CAUSES["memory"][0])) == ["memory"]
+    assert list(findings(CAUSES["no heartbeat"][0])) == ["heartbeats"]
+    assert list(findings(CAUSES["stack not up"][0])) == ["running"]
+    assert list(findings(CAUSES["timeout"][0])) == ["answers"]
+    assert list(findings(CAUSES["database down"][0])) == ["running"]
+    assert list(findings(CAUSES["database stuck"][0])) == ["probes"]
+    no_database = with_facts(healths=(health(State.UNHEALTHY, db=False, migrations="failed"),))
+    assert list(findings(no_database)) == ["health"]
+    no_port = with_replica("backend", status=Status.CREATED, reason="Bind: address already in use")
+    assert list(findings(changed(no_port, holders={8000: ""}, healths=()))) == ["ports"]
+    assert list(findings(changed(no_port, healths=()))) == ["running"]  # the port is free again
 
 
-def test_what_is_as_it_should_be_is_no_finding():
+def test_checks_find_nothing_in_valid_variations():
     for facts in (
-        variables(DATABASE_URL="postgresql://u:p@db:5432/d", DB_HOST="db", DB_PORT="5432"),
-        variables(DATABASE_URL="postgresql://u:p%40ss@db/d?sslmode=require"),
-        variables(ALEMBIC_CMD="alembic -x a=b -c 'my alembic.ini' upgrade head"),
-        variables(ALEMBIC_CMD="python -m app.seed"),
+        with_variables(DATABASE_URL="postgresql://u:p@db:5432/d", DB_HOST="db", DB_PORT="5432"),
+        with_variables(DATABASE_URL="postgresql://u:p%40ss@db/d?sslmode=require"),
+        with_variables(ALEMBIC_CMD="alembic -x a=b -c 'my alembic.ini' upgrade head"),
+        with_variables(ALEMBIC_CMD="python -m app.seed"),
         with_replica("backend", restarts=1, started_at=moment(9_999)),
         with_replica("backend", restarts=9, started_at=moment(0)),
-        sick(disks=(Disk("/", 1 << 40, 100 << 30), Disk("/tmp", 64 << 20, 60 << 20))),
-        sick(healths=(look(State.STARTING, phase="migrating", attempt=1),)),
-        sick(
+        with_facts(disks=(Disk("/", 1 << 40, 100 << 30), Disk("/tmp", 64 << 20, 60 << 20))),
+        with_facts(healths=(health(State.STARTING, phase="migrating", attempt=1),)),
+        with_facts(
             commands={"backend": "/bin/sh backend/entrypoint.sh"},
-            healths=(look(phase="migrating"),),
+            healths=(health(phase="migrating"),),
         ),
     ):
-        assert found(facts) == {}
+        assert findings(facts) == {}
 
 
-def test_no_finding_shows_a_password():
+def test_findings_never_show_a_password():
     url = "postgresql://scout:sentinel@ss/w:rd@db:1/d"
     for name, text in (
         ("DATABASE_URL", url),
@@ -570,69 +603,74 @@ def test_no_finding_shows_a_password():
         ("ALEMBIC_CMD", "alembic -x pw=sentinel 'upgrade"),
         ("ALEMBIC_CMD", "x --pw sentinel ; y"),
     ):
-        said = found(but(variables(**{name: text, "DB_HOST": "x"}), missing=(name,)))
-        assert said
-        assert "sentinel" not in str(said)
+        texts = findings(changed(with_variables(**{name: text, "DB_HOST": "x"}), missing=(name,)))
+        assert texts
+        assert "sentinel" not in str(texts)
 
 
-def test_a_service_that_users_have_added_is_missed_too():
-    added = sick(expected_services=(*SERVICES, "mailer"))
-    assert found(added) == {"running": ["mailer is absent | inv up"]}
+def test_running_reports_a_missing_service_that_the_user_added():
+    added = with_facts(expected_services=(*SERVICES, "mailer"))
+    assert findings(added) == {"running": ["mailer is missing | inv up"]}
 
 
-def test_an_unhealthy_backend_is_reported_whatever_the_main_service_is():
-    ill = but(with_replica("backend", health="unhealthy"), service="frontend", healths=(look(),))
-    assert list(found(ill)) == ["probes"]
+def test_probes_report_the_backend_when_it_is_not_the_main_service():
+    facts = changed(
+        with_replica("backend", health="unhealthy"), service="frontend", healths=(health(),)
+    )
+    assert list(findings(facts)) == ["probes"]
 
 
-def test_a_full_disk_is_reported_while_no_engine_answers():
-    full = sick(disk=Disk("/", 100 << 30, 400 << 20), disks=DENIED, engine=DENIED, replicas=DENIED)
-    assert "nearly full: /" in found(full)["disk"][0]
+def test_disk_reports_a_full_disk_when_no_engine_answers():
+    facts = with_facts(
+        disk=Disk("/", 100 << 30, 400 << 20), disks=DENIED, engine=DENIED, replicas=DENIED
+    )
+    assert "nearly full: /" in findings(facts)["disk"][0]
 
 
-def test_another_project_gets_no_checks_of_ours():
-    facts = sick(
+def test_checks_of_another_project_are_only_the_general_ones():
+    facts = with_facts(
         profile=DEFAULT_PROFILE,
         diagnosis=checks.diagnosis_of(DEFAULT_PROFILE),
         service="web",
         replicas=(replica("web", health="unhealthy"),),
         healths=(),
     )
-    names = {each.check for each in checks.examine(facts)}
+    names = {result.check for result in checks.examine(facts)}
     assert names.isdisjoint({"schema", "heartbeats", "alembic-cmd", "entrypoint", "revisions"})
     assert {"engine", "ports", "disk", "running", "memory", "probes"} <= names
-    assert list(found(facts)) == ["probes"]
-    done = replica("job", status=Status.EXITED, exit_code=0, health=None)
-    assert found(but(facts, replicas=(replica("web"), done))) == {}
+    assert list(findings(facts)) == ["probes"]
+    job = replica("job", status=Status.EXITED, exit_code=0, health=None)
+    assert findings(changed(facts, replicas=(replica("web"), job))) == {}
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "expected"),
     [
         ({"0003.py": "revision = '0003'\ndown_revision = '0001'\n"}, "have 2 heads: 0004, 0003"),
         (
             {"0003.py": "revision = '0003'\ndown_revision = '0007'\n"},
-            "the revision 0007 is missing",
+            "revision 0007 is missing",
         ),
         (
             {"0003.py": "revision = '0002'\ndown_revision = '0001'\n"},
-            "two migrations have the name",
+            "two migrations have the revision 0002",
         ),
-        ({"0003.py": "revision = '0003'\ndef upgrade(:\n"}, "0003.py cannot be read | line 2"),
-        ({"0003.py": "def upgrade(): pass\n"}, "0003.py names no revision"),
+        ({"0003.py": "revision = '0003'\ndef upgrade(:\n"}, "0003.py has a syntax error | line 2"),
+        ({"0003.py": "def upgrade(): pass\n"}, "0003.py has no revision"),
     ],
 )
-def test_revisions_that_lead_nowhere(files, told):
-    assert any(told in each for each in found(sick(revisions=REVISIONS | files))["revisions"])
+def test_revisions_reports_broken_chains(files, expected):
+    texts = findings(with_facts(revisions=REVISIONS | files))["revisions"]
+    assert any(expected in text for text in texts)
 
 
-def test_a_merge_of_two_heads_is_one_head():
+def test_revisions_accepts_a_merge_of_two_heads():
     merged = REVISIONS | {
         "0003.py": "revision = '0003'\ndown_revision = '0001'\n",
         "0004.py": "revision = '0004'\ndown_revision = ('0002', '0003')\n",
     }
-    assert found(sick(revisions=merged)) == {}
-    assert checkout.read("x.py", merged["0004.py"]).parents == ("0002", "0003")
+    assert findings(with_facts(revisions=merged)) == {}
+    assert checkout.parse_revision("x.py", merged["0004.py"]).parents == ("0002", "0003")
 
 
 @pytest.mark.parametrize(
@@ -649,30 +687,32 @@ def test_a_merge_of_two_heads_is_one_head():
         (["error " + "x" * 500], ("error " + "x" * 194 + "…",)),
     ],
 )
-def test_the_line_that_tells_the_cause(lines, cause):
-    assert causes.cause(lines) == cause
+def test_find_cause_returns_the_line_with_the_cause(lines, cause):
+    assert causes.find_cause(lines) == cause
 
 
-def test_the_last_words_of_what_has_ended_count_whatever_they_are():
-    assert causes.cause(["one", "two", ""]) == ()
-    assert causes.cause(["one", "two", ""], has_ended=True) == ("two",)
+def test_find_cause_falls_back_to_the_last_line_after_an_exit():
+    assert causes.find_cause(["one", "two", ""]) == ()
+    assert causes.find_cause(["one", "two", ""], has_ended=True) == ("two",)
 
 
-def test_the_program_of_a_command():
+def test_program_returns_the_first_word_of_a_command():
     assert commands.program("alembic upgrade head") == "alembic"
     assert commands.program("'my alembic' x") == "my alembic"
     assert commands.program("") == commands.program("'") == ""
 
 
-def test_what_df_prints():
-    said = "Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 1000 100 850 11% /\n"
-    assert read_df("x", said) == Disk("x", 1000 * 1024, 850 * 1024)
+def test_read_df_parses_the_output_of_df():
+    output = (
+        "Filesystem 1024-blocks Used Available Capacity Mounted on\noverlay 1000 100 850 11% /\n"
+    )
+    assert read_df("x", output) == Disk("x", 1000 * 1024, 850 * 1024)
 
 
-# On the screen
+# Rendering
 
 
-CHECKUPS = [
+CHECK_RESULTS = [
     CheckResult("engine", (Finding("a " * 50, ("b " * 50,), "c " * 50),)),
     CheckResult("env"),
     CheckResult("disk"),
@@ -681,30 +721,30 @@ CHECKUPS = [
 ]
 
 
-def shown(width, **more):
+def rendered(width, **more):
     console = Console(file=io.StringIO(), width=width, **more)
-    print_findings(console, CHECKUPS, "local", 0.25)
+    print_findings(console, CHECK_RESULTS, "local", 0.25)
     return console.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_problems_come_first_and_nothing_is_wider_than_the_terminal(width):
-    text = shown(width, force_terminal=True, color_system=None)
+def test_findings_text_shows_problems_first_and_fits_the_width(width):
+    text = rendered(width, force_terminal=True, color_system=None)
     assert text.startswith("✗ a a")
     assert "\n→ c c" in text
     assert "1 problem (5 checks in 0.2 s, local)" in text
     assert "✓ env" in text
     assert "clock, compose: the local runtime needs no Docker" in text.replace("\n  ", " ")
     assert max(map(len, text.splitlines())) <= width
-    # What goes on in a second line is indented.
+    # Continuation lines are indented.
     assert all(line[:1] in "✗→ ✓-1" for line in text.splitlines() if line)
 
 
-def test_without_a_terminal_each_is_one_line():
-    lines = shown(10_000).splitlines()
+def test_findings_text_uses_one_line_each_without_a_terminal():
+    lines = rendered(10_000).splitlines()
     assert [line[:3] for line in lines] == ["✗ a", "  b", "→ c", "", "1 p", "✓ e", "- c"]
 
 
-def test_every_check_is_in_the_docs():
+def test_checks_are_all_listed_in_the_documentation():
     page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
     assert [check.name for check in DIAGNOSIS.checks if f"`{check.name}`" not in page] == []

@@ -131,7 +131,7 @@ def console(width, height):
 def health(state=State.HEALTHY, at=0.0, latency=5.0, name="backend", **fields):
     if state in (State.HEALTHY, State.DEGRADED):
         health_body = body()
-        details = PROFILE.read(Answer("", 200, health_body, 0.0)).details
+        details = PROFILE.assess(Answer("", 200, health_body, 0.0)).details
         fields = {"details": details, **fields}
     else:
         health_body = {}
