@@ -17,7 +17,7 @@ def checkout(tmp_path_factory):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("logs ,", 2, "',' names no service"),
+        ("logs ,", 2, "no service name in ','"),
         ("health --url=", 2, "invalid value '' for --url"),
         ("scale backend=3 --runtime local", 2, "local cannot scale a service"),
         ("scale nosuch=3 --runtime local", 4, "there are: postgres, redis, backend"),
