@@ -56,7 +56,7 @@ TEMPLATE = """\
 """
 
 # A revision that fails in a typical way, and few retries of it.
-BROKEN = ROOT / "alembic" / "versions" / "0004_shinvoke_stack.py"
+BROKEN = ROOT / "alembic" / "versions" / "0004_shops.py"
 REVISION = """
 from alembic import op
 

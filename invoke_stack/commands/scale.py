@@ -27,7 +27,7 @@ def find_scale(session: Session, service: str, count: int) -> Scale:
     if scale := session.runtime.capabilities.scale:
         return scale
     if service not in (services := session.runtime.expected_services()):
-        raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(services)}")
+        raise OutOfReach(f"no service {service!r}", f"available: {', '.join(services)}")
     number = f"{service}={count}"
     raise BadInput(
         f"the runtime {session.runtime.name} cannot scale a service",

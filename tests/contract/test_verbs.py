@@ -275,8 +275,8 @@ def test_logs_accepts_a_closed_pipe(stack):
 
 
 REFUSED = [
-    ("logs nope", 4, "there are: postgres, redis, backend, "),
-    ("restart nope", 4, "there are: postgres"),
+    ("logs nope", 4, "available: postgres, redis, backend, "),
+    ("restart nope", 4, "available: postgres"),
     ("restart", 2, "inv restart worker"),
     ("logs --tail many", 2, "--tail"),
     ("logs --since yesterday", 2, "--since"),

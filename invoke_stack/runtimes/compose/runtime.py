@@ -230,7 +230,7 @@ class ComposeRuntime(DockerRuntime):
         names = list(dict.fromkeys(_service(container) for container in containers))
         for service in services or ():
             if service not in names:
-                raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(names)}")
+                raise OutOfReach(f"no service {service!r}", f"available: {', '.join(names)}")
         return [c for c in containers if services is None or _service(c) in services]
 
     def _container(self, service: str) -> str:

@@ -123,7 +123,7 @@ def check_context(context: str) -> None:
     if name not in contexts:
         raise Unavailable(
             f"there is no Docker context {name!r}",
-            f"there are: {', '.join(contexts)}; choose with: docker context use NAME",
+            f"available: {', '.join(contexts)}; choose with: docker context use NAME",
         )
 
 

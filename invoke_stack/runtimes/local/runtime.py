@@ -402,7 +402,7 @@ class LocalRuntime:
 
     def _check_name(self, service: str) -> str:
         if service not in SERVICES:
-            raise OutOfReach(f"no service {service!r}", f"there are: {', '.join(SERVICES)}")
+            raise OutOfReach(f"no service {service!r}", f"available: {', '.join(SERVICES)}")
         return service
 
     def _load_state(self) -> stack.StackState:

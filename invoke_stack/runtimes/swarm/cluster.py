@@ -64,7 +64,7 @@ class Cluster:
             )
         for name in names or ():
             if name not in services:
-                raise OutOfReach(f"no service {name!r}", f"there are: {', '.join(services)}")
+                raise OutOfReach(f"no service {name!r}", f"available: {', '.join(services)}")
         return {name: services[name] for name in services if names is None or name in names}
 
     def tasks(self, service: Service) -> list[Task]:

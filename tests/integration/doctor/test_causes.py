@@ -128,7 +128,7 @@ def test_doctor_reports_a_context_that_does_not_exist(checkout, tmp_path):
     more = {"DOCKER_HOST": "", "DOCKER_CONTEXT": "misspelt", "DOCKER_CONFIG": str(tmp_path)}
     findings = examine(checkout, "--runtime", "compose", **more)
     assert findings["context"].startswith(
-        "there is no Docker context 'misspelt' | there are: default"
+        "there is no Docker context 'misspelt' | available: default"
     )
     assert "engine" not in findings  # the same cause
 

@@ -20,7 +20,7 @@ def checkout(tmp_path_factory):
         ("logs ,", 2, "no service name in ','"),
         ("health --url=", 2, "invalid value '' for --url"),
         ("scale backend=3 --runtime local", 2, "local cannot scale a service"),
-        ("scale nosuch=3 --runtime local", 4, "there are: postgres, redis, backend"),
+        ("scale nosuch=3 --runtime local", 4, "available: postgres, redis, backend"),
     ],
 )
 def test_verb_rejects_invalid_arguments_in_two_lines(checkout, arguments, code, message):

@@ -165,7 +165,7 @@ def test_restart_is_degraded_when_the_schema_is_not_current():
 def test_restart_shows_cause_and_lines_of_a_failed_migration():
     boot = [
         *BOOT[:4],
-        line(3.0, '[entrypoint] Cause: 0004_shinvoke_stack.py:9: relation "shops" does not exist'),
+        line(3.0, '[entrypoint] Cause: 0004_shops.py:9: relation "shops" does not exist'),
         line(3.0, "[entrypoint] ✗ Alembic exited with code 1."),
         line(5.0, "[entrypoint] Alembic attempt 2/2 (delay: 4s)..."),
         line(5.5, "[entrypoint] Cause: the same as before."),
@@ -176,7 +176,7 @@ def test_restart_shows_cause_and_lines_of_a_failed_migration():
     answer = (503, body(migrations="failed", ok=True))
     [verdict], _, _ = play(lines=boot, starts=[(1.9, "backend")], answers=[(10.0, answer)])
     assert verdict.outcome is Outcome.DEGRADED
-    assert verdict.reason.endswith('0004_shinvoke_stack.py:9: relation "shops" does not exist')
+    assert verdict.reason.endswith('0004_shops.py:9: relation "shops" does not exist')
     assert "Migrations did not complete" in verdict.evidence[-1].text
     assert "fix the migration" in verdict.remedy
 

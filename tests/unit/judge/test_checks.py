@@ -163,9 +163,9 @@ CAUSES = {
     ),
     "old engine": (with_facts(engine=replace(ENGINE, version="19.03.8")), "engine", "too old"),
     "context": (
-        with_facts(context=OutOfReach("there is no Docker context 'x'", "there are: default")),
+        with_facts(context=OutOfReach("there is no Docker context 'x'", "available: default")),
         "context",
-        "no Docker context 'x' | there are: default",
+        "no Docker context 'x' | available: default",
     ),
     "no compose": (
         with_facts(compose=OutOfReach("Docker has no Compose plugin", "install it")),
