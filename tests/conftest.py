@@ -81,21 +81,21 @@ def _runs_on_engine(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
-    """A running PostgreSQL. Do not stop or freeze it: create another one for that."""
+    """Run a PostgreSQL. Do not stop or freeze it: create another one for that."""
     with servers.running(servers.make_postgres(tmp_path_factory.mktemp("postgres"))) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Redis]:
-    """A running Valkey. Do not stop or freeze it: create another one for that."""
+    """Run a Valkey. Do not stop or freeze it: create another one for that."""
     with servers.running(servers.make_redis(tmp_path_factory.mktemp("redis"))) as server:
         yield server
 
 
 @pytest.fixture
 def database(postgres: servers.Postgres, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of an empty database of the shared server, dropped afterwards."""
+    """Create an empty database on the shared server and yield its name; drop it afterwards."""
     name = f"test_{abs(hash(request.node.nodeid)):x}"
 
     def run(statement: str) -> None:
@@ -112,7 +112,7 @@ def database(postgres: servers.Postgres, request: pytest.FixtureRequest) -> Iter
 def environment(
     postgres: servers.Postgres, redis_server: servers.Redis, database: str, tmp_path: Path
 ) -> dict[str, str]:
-    """A clean environment that points the backend at the shared servers and a fresh database."""
+    """Return a clean environment that points the backend at the shared servers and a fresh database."""
     return servers.clean_environment(
         **postgres.environment(database), **redis_server.environment(), RUN_DIR=str(tmp_path)
     )
@@ -133,7 +133,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """A healthy stack. A test that breaks it must wait until it is healthy again."""
+    """Run a healthy stack. A test that breaks it must wait until it is healthy again."""
     with RUNTIMES[request.param](tmp_path_factory.mktemp("dé al scöut")) as running:
         running.ok("up", "--runtime", request.param, timeout=600)
         yield running

@@ -40,7 +40,7 @@ def with_everything(boot: Boot) -> Boot:
 def test_f02_boot_does_not_wait_forever_for_frozen_postgres(
     boot: Boot, own_postgres: servers.Postgres
 ) -> None:
-    """A frozen server accepts connections and never responds."""
+    # A frozen server accepts connections and never responds.
     own_postgres.freeze()
     try:
         boot.start(DB_PORT=str(own_postgres.port), DB_WAIT_TIMEOUT="3")
@@ -63,7 +63,7 @@ def test_f02_boot_does_not_wait_forever_for_frozen_postgres(
 def test_f07_health_responds_during_migration_of_first_boot(
     boot: Boot, postgres: servers.Postgres, measured
 ) -> None:
-    """The migration holds ACCESS EXCLUSIVE on every table for 20 s."""
+    # The migration holds ACCESS EXCLUSIVE on every table for 20 s.
     with_migrations(boot)
     code = (
         'op.execute("LOCK TABLE deals, alembic_version IN ACCESS EXCLUSIVE MODE")\n'

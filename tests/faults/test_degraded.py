@@ -52,7 +52,7 @@ def test_boot_reports_each_phase_and_becomes_ready(real: Boot, postgres: servers
 
 
 def test_f13_degraded_start_recovers_without_restart(real: Boot) -> None:
-    """A broken revision is removed."""
+    # A broken revision is removed.
     broken = break_a_revision(real.folder)
     real.start(MIGRATE_DELAYS="0.1 0.5").until_it_serves()
     causes = [marker for marker in real.markers if marker.startswith("Cause: ")]

@@ -152,7 +152,7 @@ def test_f25_tail_of_a_gigabyte_is_fast_and_small(tmp_path, measured):
 
 @pytest.mark.engine
 def test_f27_restart_ends_when_container_ignores_sigterm(tmp_path, measured):
-    """The grace period is longer than the default timeout of the SDK."""
+    # The grace period is longer than the default timeout of the SDK.
     script = "trap '' TERM; while :; do sleep 1; done"
     with engines.project(tmp_path / "deaf", service("deaf", script, "35s")) as stack:
         result = stack.inv("restart", "deaf")

@@ -77,7 +77,7 @@ def test_migrations_rebuild_an_invalid_index(environment: dict[str, str], sql: C
 def test_f10_killed_migration_leaves_no_change_and_no_lock(
     environment: dict[str, str], project: Path, tmp_path: Path, sql: Cursor
 ) -> None:
-    """The server also ends the running statement, although it received no cancel request."""
+    # The server also ends the running statement, although it received no cancel request.
     revision = add_revision(
         project,
         "0004_slow",

@@ -52,7 +52,7 @@ def test_f16_port_in_use_is_refused(lone_boot: Boot) -> None:
 
 
 def test_boot_that_is_refused_keeps_the_state_of_the_running_one(lone_boot: Boot) -> None:
-    """A second backend is started by mistake."""
+    # A second backend is started by mistake.
     (lone_boot.folder / "boot").write_text("phase=serving\n")
     with socket.create_server(("127.0.0.1", lone_boot.port)):
         refusal(lone_boot)

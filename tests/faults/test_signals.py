@@ -57,7 +57,7 @@ def test_f14_sigterm_ends_boot_while_alembic_ignores_it(boot: Boot) -> None:
 
 
 def test_f14_sigterm_ends_boot_while_the_application_starts(boot: Boot, shell: str) -> None:
-    """The responder and, after the degraded start, background migrations are still running."""
+    # The responder and, after the degraded start, background migrations are still running.
     boot.stub("alembic", "exit 1")
     boot.use_shell(shell).start(MIGRATE_DELAYS="0.1").until_it_serves()
     servers.wait_until("it started", lambda: "\nuvicorn" in boot.out)
@@ -86,7 +86,7 @@ def test_f14_sigint_ends_boot_of_a_background_job(lone_boot: Boot, shell: str) -
 
 
 def test_f14_sigterm_ends_boot_as_first_process_of_a_container(boot: Boot, shell: str) -> None:
-    """The kernel discards signals that process 1 does not handle."""
+    # The kernel discards signals that process 1 does not handle.
     unshare = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"]).returncode:
         pytest.skip("no namespaces here")

@@ -149,7 +149,7 @@ CHANGED = State(
 
 
 def test_golden_local_changed_configuration(local: LocalStack) -> None:
-    """A variable names a missing program, and no `inv up` has applied it yet."""
+    # A variable names a missing program, and no `inv up` has applied it yet.
     with local.setting("ALEMBIC_CMD=alembik upgrade head"):
         CHANGED.check(local)
 

@@ -48,7 +48,7 @@ DEGRADED_ANSWERS = answers.declare("http/application-degraded")
 
 
 def test_golden_local_degraded(local: LocalStack) -> None:
-    """A migration fails, in the boot and in the background."""
+    # A migration fails, in the boot and in the background.
     revision = local.root / "alembic" / "versions" / "9999_failing.py"
     revision.write_text(FAILING, "utf-8")
     try:
@@ -69,7 +69,7 @@ FAILING_NOW = State("local/failed", "health", "health --json", "status", "status
 
 
 def test_golden_local_failed(local: LocalStack) -> None:
-    """The backend exits as soon as it starts."""
+    # The backend exits as soon as it starts.
     module = local.root / "backend" / "app" / "boot" / "startup.py"
     before = module.read_text("utf-8")
     module.write_text('raise SystemExit("this backend cannot start")\n', "utf-8")
@@ -144,7 +144,7 @@ TIMEOUT = State("local/timeout", "restart worker --timeout 1", "restart worker -
 
 
 def test_golden_local_timeout(local: LocalStack) -> None:
-    """The worker does not stop in time."""
+    # The worker does not stop in time.
     with frozen(local, "worker"):
         TIMEOUT.check(local)
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """The files that `pip install` of the toolkit installs, without its dependencies."""
+    """Return the folder with the files that `pip install` of the toolkit installs, without its dependencies."""
     folder = tmp_path_factory.mktemp("package")
     source = copy_checkout(folder / "source")
     # `.venv` has its own pip only if the Python that created it has none.

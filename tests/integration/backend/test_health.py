@@ -274,7 +274,7 @@ def test_ready_depends_on_the_schema(stack: Stack) -> None:
 def test_ready_recovers_when_invalid_revisions_are_fixed(
     environment: dict[str, str], project: Path, tmp_path: Path, stack: Stack
 ) -> None:
-    """A schema with two heads is never current, but the application serves."""
+    # A schema with two heads is never current, but the application serves.
     processes.migrate(environment)
     other = add_revision(project, "0003_other", "pass", after="0002_deals_checks")
     with processes.serving(environment, tmp_path, cwd=project) as api:
@@ -305,7 +305,7 @@ def test_application_starts_without_postgres_and_redis(tmp_path: Path) -> None:
 
 
 def test_application_stops_the_responder(environment: dict[str, str], tmp_path: Path) -> None:
-    """The responder is a child of the process that becomes Uvicorn."""
+    # The responder is a child of the process that becomes Uvicorn.
     port = servers.free_port()
     script = f"sleep 1000 & export RESPONDER_PID=$!; exec uvicorn app.main:app --port {port}"
     environment["PATH"] = f"{processes.BIN}{os.pathsep}{environment['PATH']}"

@@ -50,7 +50,7 @@ def snapshot(root):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout with no running stack and no engine."""
+    """Create a checkout with no running stack and no engine."""
     environment = clean_environment(DOCKER_HOST=NOWHERE)
     return Stack(copy_checkout(tmp_path / "checkout"), "", environment)
 

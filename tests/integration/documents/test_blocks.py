@@ -106,7 +106,7 @@ def run(stack: Stack, shell: str, command: str, variables: Mapping[str, str]) ->
 
 @pytest.mark.parametrize("block", of("console"), ids=str)
 def test_transcript_is_what_the_verb_prints(block: Block):
-    """Every line is in the verb's golden file, except for numbers and lines left out (`…`)."""
+    # Every line is in the verb's golden file, except for numbers and lines left out (`…`).
     command, *output, _exit_code = block.text.splitlines()
     if not command.startswith("$ inv "):
         pytest.skip("another program's output")

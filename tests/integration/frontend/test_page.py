@@ -59,7 +59,7 @@ def test_page_has_a_valid_head() -> None:
 
 
 def test_page_has_no_inline_scripts_and_styles() -> None:
-    """The content security policy does not allow them."""
+    # The content security policy does not allow them.
     assert not PAGE.all("style")
     assert all(script.get("src") for script in PAGE.all("script"))
     assert re.search(r"<script[^>]*>\s*</script>", HTML)
@@ -175,7 +175,7 @@ def test_colours_have_enough_contrast(theme: str) -> None:
 
 
 def test_animations_respect_reduced_motion() -> None:
-    """Every animation is inside a media query for users without that preference."""
+    # Every animation is inside a media query for users without that preference.
     before, _, after = CSS.partition("@media (prefers-reduced-motion: no-preference)")
     assert "animation:" not in before
     assert after.count("animation:") == 2

@@ -211,7 +211,7 @@ def test_up_names_the_holder_of_the_lock(stack):
 
 @pytest.mark.parametrize("ending", ["timeout", "SIGINT", "SIGTERM", "SIGKILL"])
 def test_restart_is_completed_after_the_verb_has_ended(stack, ending):
-    """A service that was stopped for a restart must be started again in any case."""
+    # A service that was stopped for a restart must be started again in any case.
     before = stack.service("worker")["started_at"]
     worker = stack.pids("worker")[0]
     os.kill(worker, signal.SIGSTOP)  # SIGTERM stays pending until SIGCONT

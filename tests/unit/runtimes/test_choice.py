@@ -178,7 +178,7 @@ def test_record_is_ignored_if_it_cannot_be_read(tmp_path):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A minimal deal-scout checkout that used compose last."""
+    """Create a minimal deal-scout checkout that used compose last."""
     (tmp_path / "backend").mkdir()
     (tmp_path / "backend" / "entrypoint.sh").touch()
     (tmp_path / "docker-compose.yml").write_text("services: {}\n")
@@ -190,7 +190,7 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def no_engine(monkeypatch, tmp_path):
-    """A machine on which nothing points to an engine."""
+    """Simulate a machine on which nothing points to an engine."""
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
