@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -288,7 +289,7 @@ def clients(number: int) -> Iterator[tuple[ThreadPoolExecutor, httpx.Client]]:
             yield pool, client
 
 
-def open_session():  # type: ignore[no-untyped-def]
+def open_session() -> Any:
     """Return a Postgres session that has run one query."""
     session = database.connect(SETTINGS, "capacity", 5)
     session.autocommit = True

@@ -1,0 +1,1 @@
+"""Real servers, engines and stacks for tests and benchmarks."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -115,7 +116,7 @@ class Postgres(Server):
     user: str = "scout"
     password: str = PASSWORD
 
-    def connect(self, dbname: str = "postgres", **options: object):  # type: ignore[no-untyped-def]
+    def connect(self, dbname: str = "postgres", **options: object) -> Any:
         """Connect to a database, in autocommit."""
         import psycopg2
 
@@ -148,7 +149,7 @@ class Redis(Server):
 
     password: str = PASSWORD
 
-    def client(self):  # type: ignore[no-untyped-def]
+    def client(self) -> Any:
         """Return a client of this server."""
         import redis
 

@@ -285,7 +285,7 @@ def test_f44_symbolic_link_is_replaced_and_its_target_kept(checkout, tmp_path, k
 
 
 def test_f44_servers_of_running_stack_stay_when_python_version_changes(checkout):
-    """supervisord restarts them from their path, which contains the version."""
+    # supervisord restarts them from their path, which contains the version.
     server = checkout.venv / "lib" / "python3.2" / "site-packages" / "server"
     server.parent.mkdir(parents=True)
     server.write_text("postgres")
