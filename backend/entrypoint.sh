@@ -112,7 +112,7 @@ migrate() {
     done
     log "⚠️  Migrations did not complete after $# attempts."
     log 'WARNING: Service will start but may have incomplete schema.'
-    log "The background goes on trying, every ${delay}s."
+    log "Retrying in the background every ${delay}s."
     migrations=failed
 }
 

@@ -56,7 +56,7 @@ def test_application_starts_after_six_failed_migrations_in_126_seconds(
     expected += [
         "⚠️  Migrations did not complete after 6 attempts.",
         "WARNING: Service will start but may have incomplete schema.",
-        "The background goes on trying, every 64s.",
+        "Retrying in the background every 64s.",
         "Starting Uvicorn application...",
     ]
     assert boot.from_migrations_on()[: len(expected)] == expected
