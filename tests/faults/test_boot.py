@@ -43,7 +43,7 @@ def test_f02_a_frozen_postgres_holds_no_boot_up(boot: Boot, own_postgres: server
     try:
         boot.start(DB_PORT=str(own_postgres.port), DB_WAIT_TIMEOUT="3")
         began = time.monotonic()
-        boot.listens()
+        boot.wait_until_listening()
         while not any("Postgres did not answer" in marker for marker in boot.markers):
             asked = time.monotonic()
             assert asked - began < 10
@@ -52,7 +52,7 @@ def test_f02_a_frozen_postgres_holds_no_boot_up(boot: Boot, own_postgres: server
             assert time.monotonic() - asked < 2
         assert time.monotonic() - began > 2.5
         assert "Attempt 3/3... (waiting)" in boot.markers
-        boot.until_it_serves()
+        boot.wait_until_serving()
     finally:
         own_postgres.thaw()
 
@@ -140,8 +140,8 @@ def test_f12_revisions_that_cannot_be_applied(
 ) -> None:
     add_revision(with_everything(boot).folder, name, code, after)
     delays = ("0.1", "0.2")
-    boot.start(MIGRATE_DELAYS=" ".join(delays)).until_it_serves()
-    lines = boot.from_migrations_on()
+    boot.start(MIGRATE_DELAYS=" ".join(delays)).wait_until_serving()
+    lines = boot.migration_markers()
     attempts = [line for line in lines if line.startswith("Alembic attempt")]
     assert attempts == [f"Alembic attempt {n}/2 (delay: {d}s)..." for n, d in enumerate(delays, 1)]
     causes = [line for line in lines if line.startswith("Cause: ")]

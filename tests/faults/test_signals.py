@@ -58,7 +58,7 @@ def test_f14_while_alembic_ignores_it(boot: Boot) -> None:
 def test_f14_while_the_application_starts(boot: Boot, shell: str) -> None:
     """The responder still runs, and so does the background after a degraded start."""
     boot.stub("alembic", "exit 1")
-    boot.use_shell(shell).start(MIGRATE_DELAYS="0.1").until_it_serves()
+    boot.use_shell(shell).start(MIGRATE_DELAYS="0.1").wait_until_serving()
     servers.wait_until("it started", lambda: "\nuvicorn" in boot.out)
     code, took = boot.end()
     assert (code, took <= 10) == (-signal.SIGTERM, True)

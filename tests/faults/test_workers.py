@@ -120,7 +120,7 @@ def test_f33_no_request_is_lost_in_the_handover(boot: Boot, shell: str) -> None:
     boot.use_shell(shell).start(
         UVICORN_CMD="uvicorn application:app --fd 3 --workers 2", **UNWATCHED
     )
-    with polling(boot.listens()) as answers:
+    with polling(boot.wait_until_listening()) as answers:
         wait_for_workers(boot)
         count = len(answers)
         servers.wait_until("more answers", lambda: len(answers) > count + 100)
@@ -190,7 +190,7 @@ def test_f33_five_restarts_of_a_command_that_binds_the_port(boot: Boot, workers:
 def test_f33_only_the_port_is_replaced(boot: Boot) -> None:
     boot.start(
         UVICORN_CMD="uvicorn $PORT:${PORT} $PORTAL $PORT_A ${PORTAL} $HOME $$PORT"
-    ).until_it_serves()
+    ).wait_until_serving()
     port = boot.port
     expected = f"uvicorn {port}:{port} $PORTAL $PORT_A ${{PORTAL}} $HOME ${port}"
     servers.wait_until("it runs", lambda: f"\n{expected}\n" in boot.out)
