@@ -22,8 +22,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
-from starlette.datastructures import Headers as RequestHeaders
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -195,9 +194,7 @@ async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
     return await client.send(request, stream=True)
 
 
-def _end_to_end(
-    headers: httpx.Headers | RequestHeaders, excluded: set[str]
-) -> list[tuple[bytes, bytes]]:
+def _end_to_end(headers: httpx.Headers | Headers, excluded: set[str]) -> list[tuple[bytes, bytes]]:
     """Return the end-to-end headers: those of this connection are not forwarded."""
     connection = {name.strip().lower() for name in headers.get("connection", "").split(",")}
     dropped = {name.encode("latin-1") for name in HOP_BY_HOP | excluded | connection}

@@ -45,7 +45,7 @@ def test_f02_boot_does_not_wait_forever_for_frozen_postgres(
     try:
         boot.start(DB_PORT=str(own_postgres.port), DB_WAIT_TIMEOUT="3")
         started_at = time.monotonic()
-        boot.listens()
+        boot.wait_until_listening()
         while not any("Postgres did not answer" in marker for marker in boot.markers):
             requested_at = time.monotonic()
             assert requested_at - started_at < 10
@@ -54,7 +54,7 @@ def test_f02_boot_does_not_wait_forever_for_frozen_postgres(
             assert time.monotonic() - requested_at < 2
         assert time.monotonic() - started_at > 2.5
         assert "Attempt 3/3... (waiting)" in boot.markers
-        boot.until_it_serves()
+        boot.wait_until_serving()
     finally:
         own_postgres.thaw()
 
@@ -142,8 +142,8 @@ def test_f12_broken_revision_is_retried_then_boot_is_degraded(
 ) -> None:
     add_revision(with_everything(boot).folder, name, code, after)
     delays = ("0.1", "0.2")
-    boot.start(MIGRATE_DELAYS=" ".join(delays)).until_it_serves()
-    lines = boot.from_migrations_on()
+    boot.start(MIGRATE_DELAYS=" ".join(delays)).wait_until_serving()
+    lines = boot.migration_markers()
     attempts = [line for line in lines if line.startswith("Alembic attempt")]
     assert attempts == [f"Alembic attempt {n}/2 (delay: {d}s)..." for n, d in enumerate(delays, 1)]
     causes = [line for line in lines if line.startswith("Cause: ")]

@@ -9,8 +9,8 @@ from tests.integration.boot.boots import Boot
 
 @pytest.mark.parametrize("command", ["", "  "])
 def test_f15_empty_command_skips_migrations(boot: Boot, command: str, shell: str) -> None:
-    boot.use_shell(shell).start(ALEMBIC_CMD=command).until_it_serves()
-    assert boot.from_migrations_on()[0] == "ALEMBIC_CMD is empty: migrations skipped."
+    boot.use_shell(shell).start(ALEMBIC_CMD=command).wait_until_serving()
+    assert boot.migration_markers()[0] == "ALEMBIC_CMD is empty: migrations skipped."
     assert not any("Alembic attempt" in marker for marker in boot.markers)
     assert boot.state["migrations"] == "skipped"
 
@@ -18,7 +18,7 @@ def test_f15_empty_command_skips_migrations(boot: Boot, command: str, shell: str
 def test_f15_unknown_program_is_reported_in_one_line(boot: Boot) -> None:
     boot.start(ALEMBIC_CMD="no-such-program upgrade head", MIGRATE_DELAYS="60")
     boot.until("Starting without them")
-    assert boot.from_migrations_on()[1:3] == [
+    assert boot.migration_markers()[1:3] == [
         "Cause: ALEMBIC_CMD: no-such-program: No such file or directory",
         "✗ Alembic exited with code 127.",
     ]

@@ -31,7 +31,7 @@ def break_a_revision(folder: Path) -> Path:
 
 
 def test_boot_reports_each_phase_and_becomes_ready(real: Boot, postgres: servers.Postgres) -> None:
-    real.start().listens()
+    real.start().wait_until_listening()
     servers.wait_until("/ready", lambda: real.ask("/ready")[0] == 200)
     health = real.health()
     assert (health["ok"], health["phase"], health["migrations"]) == (True, "serving", "current")
@@ -54,7 +54,7 @@ def test_boot_reports_each_phase_and_becomes_ready(real: Boot, postgres: servers
 def test_f13_degraded_start_recovers_without_restart(real: Boot) -> None:
     # A broken revision is removed.
     broken = break_a_revision(real.folder)
-    real.start(MIGRATE_DELAYS="0.1 0.5").until_it_serves()
+    real.start(MIGRATE_DELAYS="0.1 0.5").wait_until_serving()
     causes = [marker for marker in real.markers if marker.startswith("Cause: ")]
     assert "9999_broken.py:2: SyntaxError" in causes[0]
     assert causes[1] == "Cause: the same as before."

@@ -59,7 +59,7 @@ def test_f14_sigterm_ends_boot_while_alembic_ignores_it(boot: Boot) -> None:
 def test_f14_sigterm_ends_boot_while_the_application_starts(boot: Boot, shell: str) -> None:
     # The responder and, after the degraded start, background migrations are still running.
     boot.stub("alembic", "exit 1")
-    boot.use_shell(shell).start(MIGRATE_DELAYS="0.1").until_it_serves()
+    boot.use_shell(shell).start(MIGRATE_DELAYS="0.1").wait_until_serving()
     servers.wait_until("it started", lambda: "\nuvicorn" in boot.out)
     code, seconds = boot.end()
     assert (code, seconds <= 10) == (-signal.SIGTERM, True)

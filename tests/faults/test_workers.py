@@ -120,7 +120,7 @@ def test_f33_no_request_is_lost_in_the_handover(boot: Boot, shell: str) -> None:
     boot.use_shell(shell).start(
         UVICORN_CMD="uvicorn application:app --fd 3 --workers 2", **UNWATCHED
     )
-    with polling(boot.listens()) as responses:
+    with polling(boot.wait_until_listening()) as responses:
         wait_for_workers(boot)
         count = len(responses)
         servers.wait_until("more responses", lambda: len(responses) > count + 100)
@@ -190,7 +190,7 @@ def test_f33_command_that_binds_the_port_can_be_restarted(boot: Boot, workers: s
 def test_f33_only_the_port_is_replaced_in_the_command(boot: Boot) -> None:
     boot.start(
         UVICORN_CMD="uvicorn $PORT:${PORT} $PORTAL $PORT_A ${PORTAL} $HOME $$PORT"
-    ).until_it_serves()
+    ).wait_until_serving()
     port = boot.port
     expected = f"uvicorn {port}:{port} $PORTAL $PORT_A ${{PORTAL}} $HOME ${port}"
     servers.wait_until("it runs", lambda: f"\n{expected}\n" in boot.out)

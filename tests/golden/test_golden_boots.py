@@ -143,7 +143,7 @@ def _url(boot: Boot) -> str:
 
 
 def test_golden_responses_while_waiting(lone_boot: Boot) -> None:
-    lone_boot.start(DB_WAIT_TIMEOUT="600").listens()
+    lone_boot.start(DB_WAIT_TIMEOUT="600").wait_until_listening()
     servers.wait_until("the first second", lambda: lone_boot.health().get("attempt"))
     answers.check(WAITING, _url(lone_boot), _placeholders(lone_boot))
 

@@ -108,7 +108,7 @@ class Boot:
             if line.startswith("[entrypoint] ")
         ]
 
-    def from_migrations_on(self) -> list[str]:
+    def migration_markers(self) -> list[str]:
         """Return the markers after the one that announces the migrations."""
         return self.markers[self.markers.index("Running database migrations...") + 1 :]
 
@@ -132,7 +132,7 @@ class Boot:
             raise AssertionError(f"{line!r} not in:\n{self.out}\n{self.err}") from error
         return self
 
-    def until_it_serves(self) -> Boot:
+    def wait_until_serving(self) -> Boot:
         return self.until("Starting Uvicorn application...")
 
     def ask(
@@ -149,7 +149,7 @@ class Boot:
     def health(self) -> dict[str, object]:
         return json.loads(self.ask("/health")[2])
 
-    def listens(self) -> Boot:
+    def wait_until_listening(self) -> Boot:
         servers.wait_until("PORT answers", lambda: servers.is_listening(self.port))
         return self
 

@@ -18,7 +18,7 @@ PHASES = ("database", "migrations", "application")
 
 
 def test_boot_logs_exactly_these_lines(boot: Boot, shell: str) -> None:
-    boot.use_shell(shell).start().until_it_serves()
+    boot.use_shell(shell).start().wait_until_serving()
     servers.wait_until("the application runs", lambda: "\nuvicorn" in boot.out)
     host, port = boot.environ["DB_HOST"], boot.environ["DB_PORT"]
     uvicorn = "app.main:app --fd 3 --no-server-header --timeout-graceful-shutdown 5"
@@ -51,7 +51,7 @@ def test_boot_logs_exactly_these_lines(boot: Boot, shell: str) -> None:
 
 
 def test_wait_counts_seconds_and_continues_without_postgres(lone_boot: Boot, shell: str) -> None:
-    lone_boot.use_shell(shell).start(DB_WAIT_TIMEOUT="2").until_it_serves()
+    lone_boot.use_shell(shell).start(DB_WAIT_TIMEOUT="2").wait_until_serving()
     assert lone_boot.state["database_attempts"] == lone_boot.state["database_limit"] == "2"
     assert lone_boot.state["database_outcome"] == "timed out"
     assert lone_boot.markers[8:13] == [
@@ -110,7 +110,7 @@ def test_database_url_overrides_host_and_port(boot: Boot) -> None:
     password = "p%40ss%2Fw%3Ard%25%23%3F%20%C3%A9"
     port, name = boot.environ["DB_PORT"], boot.environ["POSTGRES_DB"]
     url = f"postgresql+psycopg2://scout:{password}@127.0.0.1:{port}/{name}"
-    boot.start(DATABASE_URL=url, DB_HOST="elsewhere", DB_PORT="1").until_it_serves()
+    boot.start(DATABASE_URL=url, DB_HOST="elsewhere", DB_PORT="1").wait_until_serving()
     assert f"Waiting for Postgres at 127.0.0.1:{port}..." in boot.markers
     assert "✓ DB connectivity check complete." in boot.markers
     assert "postgresql" not in boot.out + boot.err
@@ -118,7 +118,7 @@ def test_database_url_overrides_host_and_port(boot: Boot) -> None:
 
 def test_boot_does_not_log_the_arguments_of_a_custom_command(boot: Boot) -> None:
     boot.start(ALEMBIC_CMD="true\t-x hunter2", UVICORN_CMD="uvicorn x:x --fd 3 --key hunter2")
-    boot.until_it_serves()
+    boot.wait_until_serving()
     assert "ALEMBIC_CMD=true ..." in boot.markers
     assert "UVICORN_CMD=uvicorn ..." in boot.markers
     assert not any("hunter2" in marker for marker in boot.markers)
@@ -126,7 +126,7 @@ def test_boot_does_not_log_the_arguments_of_a_custom_command(boot: Boot) -> None
 
 def test_wait_runs_nc_first(boot: Boot) -> None:
     boot.stub("nc", 'echo "$@" >> $FOLDER/nc-arguments')
-    boot.start().until_it_serves()
+    boot.start().wait_until_serving()
     assert (
         boot.folder / "nc-arguments"
     ).read_text() == f"-z -w 1 127.0.0.1 {boot.environ['DB_PORT']}\n"
@@ -148,7 +148,7 @@ def test_wait_works_without_nc(boot: Boot) -> None:
     for name in ("sh", "sleep", "mv", "date"):
         (boot.bin / name).symlink_to(shutil.which(name))
     boot.stub("python", f'exec {sys.executable} "$@"')
-    boot.start(PATH=str(boot.bin)).until_it_serves()
+    boot.start(PATH=str(boot.bin)).wait_until_serving()
     assert "✓ DB connectivity check complete." in boot.markers
 
 
@@ -167,8 +167,8 @@ def test_wait_exits_when_the_entrypoint_is_killed(lone_boot: Boot) -> None:
 
 
 def test_boot_warns_once_when_run_dir_is_not_writable(boot: Boot) -> None:
-    boot.start(RUN_DIR="/nowhere").listens()
-    boot.until_it_serves()
+    boot.start(RUN_DIR="/nowhere").wait_until_listening()
+    boot.wait_until_serving()
     warnings = [marker for marker in boot.markers if "RUN_DIR" in marker]
     assert warnings == [
         "WARNING: RUN_DIR /nowhere: No such file or directory. Probes cannot report boot progress."
@@ -183,7 +183,7 @@ def test_boot_works_as_an_unknown_user_in_a_read_only_folder(boot: Boot) -> None
     boot.folder.chmod(0o555)
     try:
         del boot.environ["HOME"]
-        boot.start(*unshare).until_it_serves()
+        boot.start(*unshare).wait_until_serving()
     finally:
         boot.folder.chmod(0o755)
     assert any("RUN_DIR" in marker and "denied" in marker for marker in boot.markers)

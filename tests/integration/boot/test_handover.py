@@ -63,7 +63,7 @@ def test_boot_refuses_no_connection(real: Boot) -> None:
 
 
 def test_handover_answers_an_in_flight_request(real: Boot) -> None:
-    real.start(UVICORN_CMD="uvicorn application:app --fd 3").until_it_serves()
+    real.start(UVICORN_CMD="uvicorn application:app --fd 3").wait_until_serving()
     with socket.create_connection(("127.0.0.1", real.port), 5) as client:
         client.sendall(b"GET /live HTTP/1.1\r\n")
         responder = next(
@@ -116,7 +116,7 @@ def test_handover_loses_no_request(lone_boot: Boot) -> None:
 
     command, pipe = [sys.executable, "-c", RESPONDERS], subprocess.PIPE
     with subprocess.Popen(command, env=lone_boot.environ, stdin=pipe, stdout=pipe) as process:
-        lone_boot.listens()
+        lone_boot.wait_until_listening()
         pollers = [threading.Thread(target=poll) for _ in range(4)]
         for poller in pollers:
             poller.start()
@@ -137,7 +137,7 @@ def test_handover_to_a_command_that_binds_the_port(real: Boot) -> None:
     (real.folder / "application.py").write_text(unaware)
     command = "uvicorn application:app --host 127.0.0.1 --port $PORT"
     real.start(UVICORN_CMD=command, **UNWATCHED)
-    real.until_it_serves()
+    real.wait_until_serving()
 
     def is_serving() -> bool:
         # Connections that the responder had accepted are reset when it stops.
@@ -150,7 +150,7 @@ def test_handover_to_a_command_that_binds_the_port(real: Boot) -> None:
 
 
 def test_uvicorn_cmd_expands_port_in_braces(boot: Boot) -> None:
-    boot.start(UVICORN_CMD="uvicorn 'a b' --port=${PORT} $HOME").until_it_serves()
+    boot.start(UVICORN_CMD="uvicorn 'a b' --port=${PORT} $HOME").wait_until_serving()
     servers.wait_until("it runs", lambda: f"\nuvicorn a b --port={boot.port} $HOME\n" in boot.out)
 
 

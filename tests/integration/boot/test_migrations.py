@@ -41,7 +41,7 @@ def test_application_starts_after_six_failed_migrations_in_126_seconds(
     boot.stub("sleep", 'echo "$@" >> $FOLDER/delays')
     boot.stub("alembic", TRACEBACK)
     boot.stub("uvicorn", "exec tail -f /dev/null")
-    boot.use_shell(shell).start().until_it_serves()
+    boot.use_shell(shell).start().wait_until_serving()
     delays = [2, 4, 8, 16, 32, 64]
     assert [int(line) for line in (boot.folder / "delays").read_text().split()] == delays
     assert sum(delays) == 126
@@ -59,15 +59,15 @@ def test_application_starts_after_six_failed_migrations_in_126_seconds(
         "Retrying in the background every 64s.",
         "Starting Uvicorn application...",
     ]
-    assert boot.from_migrations_on()[: len(expected)] == expected
+    assert boot.migration_markers()[: len(expected)] == expected
     assert boot.state["phase"] == "serving"
     assert boot.state["migrations"] == boot.state["migrations_outcome"] == "failed"
 
 
 def test_migrations_are_applied_by_the_second_attempt(boot: Boot) -> None:
     boot.stub("alembic", "[ -e $FOLDER/tried ] || { touch $FOLDER/tried; exit 3; }")
-    boot.start(MIGRATE_DELAYS="0.1 0.2").until_it_serves()
-    assert boot.from_migrations_on()[:-2] == [
+    boot.start(MIGRATE_DELAYS="0.1 0.2").wait_until_serving()
+    assert boot.migration_markers()[:-2] == [
         "Alembic attempt 1/2 (delay: 0.1s)...",
         "Cause: no output",
         "✗ Alembic exited with code 3.",
@@ -81,7 +81,7 @@ def test_migrations_are_applied_by_the_second_attempt(boot: Boot) -> None:
 def test_migrations_log_a_repeated_failure_once_and_other_output_always(boot: Boot) -> None:
     """F12: the log names the cause once, clearly."""
     boot.stub("alembic", INFO + "printf '  FAILED:'; sleep 0.1; echo ' so'\n" + TRACEBACK)
-    boot.start(MIGRATE_DELAYS="0.1 0.1 0.1").until_it_serves()
+    boot.start(MIGRATE_DELAYS="0.1 0.1 0.1").wait_until_serving()
     assert boot.markers.count(f"Cause: {CAUSE}") == 1
     assert boot.out.count("FAILED: so") == 1
     assert boot.err.count('CRATE TABLE x ()")') == 1
@@ -90,7 +90,7 @@ def test_migrations_log_a_repeated_failure_once_and_other_output_always(boot: Bo
 
 def test_migrations_log_each_new_cause(boot: Boot) -> None:
     boot.stub("alembic", f"[ -e $FOLDER/tried ] || {{ touch $FOLDER/tried; exit 3; }}\n{TRACEBACK}")
-    boot.start(MIGRATE_DELAYS="0.1 0.1 0.1").until_it_serves()
+    boot.start(MIGRATE_DELAYS="0.1 0.1 0.1").wait_until_serving()
     causes = [marker for marker in boot.markers if marker.startswith("Cause: ")]
     assert causes[:3] == ["Cause: no output", f"Cause: {CAUSE}", "Cause: the same as before."]
     assert boot.err.count("Traceback") == 2  # one traceback with the exception that caused it
@@ -129,7 +129,7 @@ def test_migrations_relay_output_while_running(boot: Boot) -> None:
 def test_migrations_stop_an_attempt_after_the_timeout(boot: Boot) -> None:
     boot.stub("alembic", "sleep 61 & sleep 61")
     boot.start(MIGRATE_TIMEOUT="0.3", MIGRATE_DELAYS="60").until("Starting without them")
-    assert boot.from_migrations_on()[1:3] == [
+    assert boot.migration_markers()[1:3] == [
         "Cause: stopped after MIGRATE_TIMEOUT, 0.3s",
         "✗ Alembic exited with code 124.",
     ]
@@ -150,7 +150,7 @@ def test_migrations_retry_a_killed_attempt(boot: Boot) -> None:
 
 def test_alembic_does_not_inherit_the_socket(boot: Boot) -> None:
     boot.stub("alembic", "if true 2>/dev/null <&3; then echo open; else echo closed; fi")
-    boot.start().until_it_serves()
+    boot.start().wait_until_serving()
     assert "closed" in boot.out.splitlines()
 
 
@@ -186,7 +186,7 @@ def test_background_migrations_stop_with_the_application(boot: Boot) -> None:
     boot.stub(
         "alembic", "[ -e $FOLDER/boot ] && grep -q serving $FOLDER/boot && exec sleep 63; exit 1"
     )
-    boot.start(MIGRATE_DELAYS="0.1").until_it_serves()
+    boot.start(MIGRATE_DELAYS="0.1").wait_until_serving()
     servers.wait_until("alembic runs", lambda: "sleep 63" in boot.commands())
     boot.process.kill()
     killed_at = time.monotonic()

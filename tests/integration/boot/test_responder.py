@@ -29,7 +29,7 @@ def migrating(boot: Boot) -> Boot:
 @pytest.fixture
 def waiting(lone_boot: Boot) -> Boot:
     """Return a boot that keeps waiting for Postgres."""
-    return lone_boot.start(DB_WAIT_TIMEOUT="600").listens()
+    return lone_boot.start(DB_WAIT_TIMEOUT="600").wait_until_listening()
 
 
 def test_responder_health_while_migrating(migrating: Boot) -> None:
@@ -218,7 +218,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 def test_responder_answers_in_time_with_frozen_servers(
     lone_boot: Boot, frozen: dict[str, str]
 ) -> None:
-    lone_boot.start(**frozen, DB_WAIT_TIMEOUT="600").listens()
+    lone_boot.start(**frozen, DB_WAIT_TIMEOUT="600").wait_until_listening()
 
     def measure(_: int) -> float:
         started_at = time.monotonic()
