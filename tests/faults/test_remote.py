@@ -1,4 +1,4 @@
-"""A remote engine, while a healthy decoy wait_until_listening on the same port of this machine."""
+"""A remote engine, while a healthy decoy listens on the same port of this machine."""
 
 import contextlib
 import http.server

@@ -130,7 +130,7 @@ def serving(env: Mapping[str, str], folder: Path, cwd: Path = ROOT) -> Iterator[
     with running(*command, env=env, log=folder / f"api-{port}.log", cwd=cwd) as process:
         process.until("Application startup complete.")
         servers.wait_until(
-            "the application wait_until_listening", lambda: servers.is_listening(port)
+            "the application listens", lambda: servers.is_listening(port)
         )
         with Api(process, port) as api:
             yield api

@@ -18,7 +18,7 @@ from harness.servers import clean_environment, free_port
 
 ROOT = Path(__file__).parents[3]
 FRONTEND = ROOT / "frontend"
-# Nothing wait_until_listening there, so a client that uses these variables fails.
+# Nothing listens there, so a client that uses these variables fails.
 NOWHERE = "http://127.0.0.1:1"
 PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"), NOWHERE)
 
