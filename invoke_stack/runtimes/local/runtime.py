@@ -276,12 +276,13 @@ class LocalRuntime:
     def execute(self, service: str, command: Sequence[str], timeout: float) -> str:
         """Run a command in the environment of a service and return its output.
 
-        Raises `CommandFailed` if it fails, and `OutOfReach` after `timeout` seconds.
+        Raises `CommandFailed` if it fails, and `OutOfReach` after `timeout` seconds or if the stack
+        is not up.
         """
-        name = self._check_name(service)
+        script = self._script(service)
         try:
             result = subprocess.run(
-                ["/bin/sh", str(self.run / f"{name}.sh"), "run", *command],
+                ["/bin/sh", script, "run", *command],
                 env=supervise.clean_environment(),
                 capture_output=True,
                 text=True,
@@ -305,15 +306,19 @@ class LocalRuntime:
         sink: BinaryIO | None = None,
     ) -> None:
         """Run a command in the environment of a service, with files as its input and output."""
-        script = self.run / f"{self._check_name(service)}.sh"
-        if not self.is_up():
-            raise OutOfReach("the stack is not up", "start it with: inv up")
         pipes.run(
-            ("/bin/sh", str(script), "run", *command),
+            ("/bin/sh", self._script(service), "run", *command),
             env=supervise.clean_environment(),
             source=source,
             sink=sink,
         )
+
+    def _script(self, service: str) -> str:
+        """Return the path of the script that runs commands in the environment of a service."""
+        name = self._check_name(service)
+        if not self.is_up():
+            raise OutOfReach("the stack is not up", "start it with: inv up")
+        return str(self.run / f"{name}.sh")
 
     # Steps of `up` and `down`
 
