@@ -96,14 +96,18 @@ def restart_and_judge(
     begin = clock.monotonic()
     restart = _Restart(runtime, service, criteria, reporter, clock)
     restart.request()
-    while not restart.is_decided():
-        restart.read_lines()
-        if clock.monotonic() - begin > timeout:
-            break
-        if restart.is_poll_due():
-            restart.poll_replicas()
-            restart.check_rollback()
-            reporter.waiting(restart.waits_for(), clock.monotonic() - begin, timeout)
+    try:
+        while not restart.is_decided():
+            restart.read_lines()
+            if clock.monotonic() - begin > timeout:
+                break
+            if restart.is_poll_due():
+                restart.poll_replicas()
+                restart.check_rollback()
+                reporter.waiting(restart.waits_for(), clock.monotonic() - begin, timeout)
+    except (KeyboardInterrupt, SystemExit):
+        reporter.say(f"the restart of {service} was requested and continues; see: inv status")
+        raise
     restart.raise_failed_request()
     restart.wait_for_last_lines()
     return restart.verdicts(begin, timeout)

@@ -225,11 +225,13 @@ def test_restart_is_completed_after_the_verb_has_ended(stack, ending):
     wait_until("the worker is stopping", lambda: process_state(stack, "worker") == "STOPPING")
     if ending != "timeout":
         verb.send_signal(getattr(signal, ending))
-    output, _ = verb.communicate(timeout=30)
+    output, notices = verb.communicate(timeout=30)
     if ending == "timeout":
         assert verb.returncode == 3
         assert "after -" not in output
         assert "the restart continues" in output
+    elif ending != "SIGKILL":
+        assert "the restart of worker was requested and continues" in notices
     assert process_state(stack, "worker") == "STOPPING"
     os.kill(worker, signal.SIGCONT)
     wait_until("the worker runs again", lambda: process_state(stack, "worker") == "RUNNING")
