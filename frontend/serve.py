@@ -184,7 +184,7 @@ async def _read_body(request: Request, timeout: float | None) -> bytes:
 
 
 async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """Return the response without its body. Retries a GET once: the backend may be restarting."""
+    """Return the response without its body. Retries GET and HEAD once: the backend may be restarting."""
     try:
         return await client.send(request, stream=True)
     except (httpx.NetworkError, httpx.RemoteProtocolError):

@@ -43,7 +43,7 @@ def test_doctor_finds_nothing_on_a_healthy_stack(stack):
 
     wait_until("nothing is wrong", is_all_fine, 90)
     output = stack.ok("doctor")
-    assert output.startswith("✓ nothing is wrong (")
+    assert output.startswith("✓ no problems found (")
     assert "✓ heartbeats" in output
     assert "\x1b" not in output
 

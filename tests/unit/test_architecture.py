@@ -135,7 +135,7 @@ def test_toolkit_imports_heavy_modules_only_on_use(heavy):
 
 
 @pytest.mark.parametrize("heavy", ["fastapi", "httpx"])
-def test_worker_does_not_import_the_web_framework(heavy):
+def test_worker_does_not_import_fastapi_or_httpx(heavy):
     code = f"import app.worker.celery, sys; sys.exit('{heavy}' in sys.modules)"
     environ = os.environ | {"PYTHONPATH": str(ROOT / "backend")}
     assert subprocess.run([sys.executable, "-c", code], env=environ).returncode == 0

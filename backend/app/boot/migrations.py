@@ -174,7 +174,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill this child when its parent gets SIGKILL; only Linux can."""
+    """Have the kernel kill this child when its parent ends; only Linux can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

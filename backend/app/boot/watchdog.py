@@ -106,8 +106,8 @@ class RestartCount:
             new.replace(self._file)
         except OSError as error:
             progress.log(
-                f"WARNING: STATE_DIR {self._file.parent}: {error.strerror}. The watchdog cannot"
-                " count its restarts, so its limit does not double."
+                f"WARNING: STATE_DIR {self._file.parent}: {error.strerror}. The watchdog loses"
+                " its count of restarts, so its limit does not double."
             )
 
 

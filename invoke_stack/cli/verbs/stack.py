@@ -135,7 +135,7 @@ def down(
 ) -> None:
     """Stop the stack, and keep its data.
 
-    --volumes also deletes the data for good: the volumes, or with the local
+    --volumes also deletes the data permanently: the volumes, or with the local
     runtime the databases, logs and passwords in .local. It lists them and asks
     for confirmation; without a terminal it needs --yes. Orphans stay.
 
@@ -155,5 +155,5 @@ def down(
         show_plan(plan.down(session, volumes=volumes), session.runtime.name, False)
         return
     if volumes and not yes and (names := list_data(session)):
-        confirm(f"Delete {', '.join(names)} for good?")
+        confirm(f"Delete {', '.join(names)} permanently?")
     take_down(session, volumes=volumes)

@@ -154,4 +154,4 @@ def test_local_runtime_is_not_available_in_other_projects(tmp_path, package):
     no_engine = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
     result = stack.inv("status", env=no_engine)
     assert result.returncode == 4
-    assert "cannot start" not in result.stderr
+    assert "does not support this project" not in result.stderr

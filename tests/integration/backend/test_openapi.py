@@ -50,7 +50,7 @@ def test_openapi_documents_every_response(api: Api, mode: GenerationMode) -> Non
     assert "Traceback" not in api.process.log()
 
 
-def test_requests_get_503_without_the_servers(api_without_servers: Api) -> None:
+def test_requests_without_the_servers_get_no_server_error_but_503(api_without_servers: Api) -> None:
     def check(case: Case) -> None:
         response = case.call()
         assert response.status_code < 500 or response.status_code == 503, response.text

@@ -91,5 +91,7 @@ def test_feed_name_cannot_read_another_file(feed: str) -> None:
 
 
 def test_feed_is_rejected_when_the_server_is_down() -> None:
-    with pytest.raises(scouting.BadFeed, match=r"^download from 127\.0\.0\.1 failed: ConnectError"):
+    with pytest.raises(
+        scouting.BadFeed, match=r"^download from 127\.0\.0\.1 failed: ConnectError$"
+    ):
         scouting.read("http://127.0.0.1:1/feed?key=secret")

@@ -118,7 +118,8 @@ def test_page_shows_a_backend_outage_and_a_boot(page: Page, site: Site) -> None:
     expect(page.locator("#boot-heading")).to_have_text("Last boot")
     assert [row[3] for row in phases(page)] == ["answered", "applied", "serving"]
     # The last phase takes about a second and may fall between two polls.
-    texts = [text for text in announcements(page) if "The application is starting" not in text]
+    fleeting = "Starting. The application is starting."
+    texts = [text for text in announcements(page) if text != fleeting]
     assert texts[1].startswith("Unreachable. Since ")
     assert texts[2:] == [
         "Starting. The backend is waiting for the database.",  # once, not for each attempt

@@ -106,8 +106,10 @@ def run(stack: Stack, shell: str, command: str, variables: Mapping[str, str]) ->
 
 @pytest.mark.parametrize("block", of("console"), ids=str)
 def test_transcript_is_what_the_verb_prints(block: Block):
-    # Every line is in the verb's golden file, except for numbers and lines left out (`…`).
-    command, *output, _exit_code = block.text.splitlines()
+    # Every line is in a golden file of the verb, except for numbers and lines left out (`…`).
+    command, *output, exit_code = block.text.splitlines()
+    assert command.endswith("; echo $?")
+    assert exit_code.isdecimal()
     if not command.startswith("$ inv "):
         pytest.skip("another program's output")
     verb = re.split(r"[ ;]", command.removeprefix("$ inv "))[0]

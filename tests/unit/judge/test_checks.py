@@ -728,7 +728,7 @@ def rendered(width, **more):
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_findings_text_shows_problems_first_and_fits_the_width(width):
+def test_print_findings_shows_problems_first_and_fits_the_width(width):
     text = rendered(width, force_terminal=True, color_system=None)
     assert text.startswith("✗ a a")
     assert "\n→ c c" in text
@@ -740,7 +740,7 @@ def test_findings_text_shows_problems_first_and_fits_the_width(width):
     assert all(line[:1] in "✗→ ✓-1" for line in text.splitlines() if line)
 
 
-def test_findings_text_uses_one_line_each_without_a_terminal():
+def test_print_findings_uses_one_line_each_without_a_terminal():
     lines = rendered(10_000).splitlines()
     assert [line[:3] for line in lines] == ["✗ a", "  b", "→ c", "", "1 p", "✓ e", "- c"]
 
