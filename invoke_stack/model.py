@@ -34,7 +34,7 @@ class State(StrEnum):
     HEALTHY = "healthy"  # /ready answers 200
     DEGRADED = "degraded"  # serving, but the schema is not current
     STARTING = "starting"  # not serving yet
-    UNKNOWN = "unknown"  # the request could not be sent
+    UNKNOWN = "unknown"  # nothing could be found out
     UNHEALTHY = "unhealthy"  # serving, but the database or Redis does not answer
     UNREACHABLE = "unreachable"  # no answer
 
@@ -84,7 +84,7 @@ class Answer:
     body: Mapping[str, Any]
     seconds: float
     problem: str = ""  # why there is no answer
-    was_sent: bool = True  # False: the request could not be sent
+    was_sent: bool = True  # False: nothing is known of the endpoint, `problem` says why
     through_engine: bool = False  # sent from inside a container, where 127.0.0.1 is that container
 
 

@@ -74,7 +74,8 @@ class Runtime(Protocol):
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
         """Send GET to a path of a replica's HTTP port within `timeout` seconds; never raises.
 
-        The request is sent where the replica runs. If it cannot be, `was_sent` is False. Finding
+        The request is sent where the replica runs. If that says nothing about the endpoint,
+        `was_sent` is False. Finding
         the replica through an engine may take a few more seconds.
         """
         ...
@@ -128,7 +129,7 @@ class Runtime(Protocol):
         ...
 
     def orphans(self) -> tuple[str, ...]:
-        """Return the names of the project's services that are in none of its Compose files."""
+        """Return the names of the project's containers or services that are in no Compose file."""
         ...
 
     def data(self) -> tuple[str, ...]:

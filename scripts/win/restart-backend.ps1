@@ -4,7 +4,8 @@ Restarts the backend and gives a verdict on its new start.
 
 .DESCRIPTION
 The same as `inv restart-backend`, for users of the old script of this name.
-Returns its exit code: 0 healthy, 3 not healthy, 4 nothing was changed.
+Returns its exit code: 0 healthy, 3 not healthy, 4 the stack is not up or
+is locked by another command.
 
 .PARAMETER Logs
 Show the log lines of the new start; -Logs:$false hides them.
