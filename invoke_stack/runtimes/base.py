@@ -75,8 +75,7 @@ class Runtime(Protocol):
         """Send GET to a path of a replica's HTTP port within `timeout` seconds; never raises.
 
         The request is sent where the replica runs. If that says nothing about the endpoint,
-        `was_sent` is False. Finding
-        the replica through an engine may take a few more seconds.
+        `was_sent` is False. Finding the replica through an engine may take a few more seconds.
         """
         ...
 

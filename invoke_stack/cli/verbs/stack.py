@@ -100,8 +100,8 @@ def scale(
       inv scale backend=5 --dry-run
 
     Exit codes: 0 ready; 2 invalid value, or the runtime or service cannot be
-    scaled; 3 not ready in time; 4 no such service, no engine answers, or the stack
-    is not up or locked by another command.
+    scaled; 3 not ready in time; 4 no such service, no engine
+    answers, or the stack is not up or locked by another command.
     """
     from invoke_stack.commands import plan
     from invoke_stack.commands.scale import scale_service
