@@ -41,17 +41,17 @@ def explain(error: ParseError, verbs: Iterable[str]) -> str:
     if match := _UNKNOWN.match(text):
         unknown = match[1]
         if unknown.startswith("-") and verb and error.context:
-            hint = _closest(unknown, error.context.flags) or f"see its flags: inv --help {verb}"
+            hint = _closest(unknown, error.context.flags) or f"see: inv --help {verb}"
             return f"unknown flag {unknown} of inv {verb}\n  {hint}"
         if unknown.startswith("-"):
-            return f"unknown flag {unknown}\n  see inv --help"
-        hint = _closest(unknown, verbs) or "see all commands: inv --list"
+            return f"unknown flag {unknown}\n  see: inv --help"
+        hint = _closest(unknown, verbs) or "see: inv --list"
         return f"unknown command '{unknown}'\n  {hint}"
     if match := _NO_VALUE.match(text):
         text = f"--{match[1]} needs a value"
     elif match := _NO_ARGUMENT.match(text):
-        text = f"inv {verb} needs an argument: {match[1]}"
-    return f"{text}\n  see inv --help{f' {verb}' if verb else ''}"
+        text = f"{verb} needs an argument: {match[1]}"
+    return f"{text}\n  see: inv --help{f' {verb}' if verb else ''}"
 
 
 def _closest(unknown: str, known: Iterable[str]) -> str:

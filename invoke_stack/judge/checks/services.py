@@ -168,8 +168,8 @@ def remedy(facts: Facts, service: str, output: str) -> str:
     for part, known_remedy in facts.diagnosis.remedies.items():
         if part in output:
             return without_build(facts, known_remedy)
-    log = f"its log: inv logs {service} --tail 200"
-    return without_build(facts, f"fix this error, then: inv up --build; {log}")
+    log = f"full log: inv logs {service} --tail 200"
+    return without_build(facts, f"fix this error, then: inv up --build ({log})")
 
 
 def without_build(facts: Facts, text: str) -> str:

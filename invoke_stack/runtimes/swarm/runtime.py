@@ -127,7 +127,7 @@ class SwarmRuntime(DockerRuntime):
         expected = self.deployment.derive().content["services"].get(service)
         if not expected or expected["deploy"]["labels"][DIGEST] == current.get(DIGEST):
             return ""
-        return "its image, the Compose files or .env has changed since it was created"
+        return "its image, the Compose files or .env has changed"
 
     def ports(self) -> Mapping[str, tuple[int, ...]]:
         """Return the ports that the stack publishes, by service."""

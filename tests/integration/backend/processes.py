@@ -129,8 +129,6 @@ def serving(env: Mapping[str, str], folder: Path, cwd: Path = ROOT) -> Iterator[
     command = ("uvicorn", "app.main:app", "--port", str(port))
     with running(*command, env=env, log=folder / f"api-{port}.log", cwd=cwd) as process:
         process.until("Application startup complete.")
-        servers.wait_until(
-            "the application listens", lambda: servers.is_listening(port)
-        )
+        servers.wait_until("the application listens", lambda: servers.is_listening(port))
         with Api(process, port) as api:
             yield api

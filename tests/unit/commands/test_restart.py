@@ -24,13 +24,13 @@ class FakeReporter:
     def __init__(self):
         self.lines, self.waits = [], []
 
-    def line(self, line):
+    def show_line(self, line):
         self.lines.append(line.text)
 
-    def say(self, text):
+    def show_notice(self, text):
         raise AssertionError(text)
 
-    def waiting(self, what, seconds, limit):
+    def show_progress(self, what, seconds, limit):
         self.waits.append((what, seconds, limit))
 
 
