@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _RESTART_HELP = {
     "logs": "show the log lines of the new start",
-    "tail": "show at most the first N lines of the new start",
+    "tail": "show only the first N lines of the new start",
     "timeout": TIMEOUT,
     "json": JSON,
     "dry_run": DRY_RUN,
