@@ -98,13 +98,13 @@ _DEPENDENCIES = {
 
 def _dependencies(facts: Facts, health: Health) -> Iterator[Finding]:
     for key, dependency in _DEPENDENCIES.items():
-        if not health.body.get(key) and not _is_in_trouble(facts, dependency.service):
+        if not health.body.get(key) and not _is_reported_elsewhere(facts, dependency.service):
             evidence = find_cause(facts.output_of(health.service), about=dependency.lines)
             what = f"{health.replica or health.service} cannot reach {dependency.title}"
             yield _unreachable(facts, what, dependency, evidence)
 
 
-def _is_in_trouble(facts: Facts, service: str) -> bool:
+def _is_reported_elsewhere(facts: Facts, service: str) -> bool:
     """Return True if another check reports the problem of a dependency."""
     replicas = facts.replicas_of(service)
     return not any(replica.running and replica.health != "unhealthy" for replica in replicas)

@@ -155,7 +155,7 @@ def _cause(facts: Facts, replica: Replica) -> tuple[str, ...]:
 
 
 def _consequence(facts: Facts, service: str) -> tuple[str, ...]:
-    """Return the effect of a dependency in trouble on the main service, if there is one."""
+    """Return the effect of an unavailable dependency on the main service, if there is one."""
     key = facts.profile.dependencies.get(service)
     healths = () if facts.healths.exception() else facts.healths.result()
     if key and any(health.body.get(key) is False for health in healths):
