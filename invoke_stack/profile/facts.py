@@ -63,9 +63,7 @@ class Facts:
     replicas: Future[Sequence[Replica]]
     healths: Future[Sequence[Health]]  # of the running replicas of the main service
     schema: Future[Schema]
-    output: Future[
-        Mapping[str, Sequence[str]]
-    ]  # last log lines of each unhealthy or restarted service
+    output: Future[Mapping[str, Sequence[str]]]  # by unhealthy or restarted service: last log lines
     stale: Future[str]  # why the main service is out of date; empty if it is not
     commands: Future[Mapping[str, str]]  # command line of the main process, by replica
     disk: Future[Disk]  # the disk of the checkout
