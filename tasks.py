@@ -42,7 +42,7 @@ def test(
     Examples:
       inv test                 after every change
       inv test --all           everything that one Docker Engine can run
-      inv test --matrix        by hand, before an issue is closed
+      inv test --matrix        by hand, before a release
       inv test -k restart -x
     """
     if all and matrix:

@@ -106,7 +106,7 @@ migrate() {
         if [ "$attempt" -lt $# ]; then
             log "Retrying in ${delay}s..."
         else
-            log "Starting without them in ${delay}s..."
+            log "Starting without the migrations in ${delay}s..."
         fi
         run sleep "$delay"
     done

@@ -40,5 +40,6 @@ PHASES = PhaseMarkers(
 
 ADVICE = {
     DATABASE: "check the database: inv status, inv logs postgres",
-    MIGRATIONS: "fix the migration named in the log; it is retried automatically: inv migrations",
+    MIGRATIONS: "fix the cause that the log names; the backend retries the migrations."
+    " A changed migration file needs, with Docker: inv up --build",
 }

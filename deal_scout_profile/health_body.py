@@ -19,7 +19,7 @@ def assess(answer: Answer) -> Assessment:
     if "db" not in body:
         if is_ready:
             return Assessment(State.HEALTHY)
-        reason = f"HTTP {answer.status} without a health body: another program answers there"
+        reason = f"another program answers there (HTTP {answer.status} without a health body)"
         return Assessment(State.UNREACHABLE, reason)
     unavailable = [name for key, name in _DEPENDENCIES.items() if not body.get(key)]
     hint = ""
@@ -35,6 +35,7 @@ def assess(answer: Answer) -> Assessment:
         state, reason = State.UNHEALTHY, f"{' and '.join(unavailable)} {verb} not answer"
         if "Redis" in unavailable:
             hint = "check Redis: inv status, inv logs redis"
+    # The status of `/health`, which the JSON reports: `/ready` also answers 503 when degraded.
     return Assessment(state, reason, hint, 503 if unavailable else 200, _details(body))
 
 
@@ -57,5 +58,5 @@ def _details(body: Mapping[str, Any]) -> tuple[Detail, ...]:
         dependency("DB", "db"),
         dependency("Redis", "redis"),
         value("queue", "queue_depth"),
-        value("schema", "migrations"),
+        value("migrations" if body.get("migrations") == "failed" else "schema", "migrations"),
     )

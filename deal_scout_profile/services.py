@@ -18,7 +18,8 @@ from invoke_stack.profile import MainService
 from invoke_stack.profile.facts import Facts, Skipped
 
 HEARTBEATS = ("worker", "beat")
-WORK = {"worker": 60, "backend": 10}  # by service: seconds that a task or request may take
+# By service: how long a task or request may take.
+MAX_WORK_SECONDS = {"worker": 60, "backend": 10}
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "busybox")
 
 REMEDIES = {
@@ -42,12 +43,12 @@ def heartbeats(facts: Facts) -> Iterator[Finding]:
 
 
 def probes(facts: Facts) -> Iterator[Finding]:
-    """Find services whose health check fails, except those of the checks below."""
+    """Find unhealthy services other than the main service, worker and beat (checked elsewhere)."""
     return unhealthy_services(facts, excluded=(*HEARTBEATS, facts.service))
 
 
 def health(facts: Facts) -> Iterator[Finding]:
-    """Find backends that do not answer, are stuck in a start, or lack a dependency."""
+    """Find backends that do not answer, lack a dependency, or keep retrying a step of the start."""
     healths = facts.healths.result()
     if not healths:
         raise Skipped(f"{facts.service} is not running")
@@ -77,13 +78,19 @@ class _Dependency:
 
 _DEPENDENCIES = {
     "db": _Dependency(
-        *("the database", "postgres", "DATABASE_URL", "DB_HOST"),
+        "the database",
+        "postgres",
+        "DATABASE_URL",
+        "DB_HOST",
         re.compile(
             r"postgres|psycopg2|database|password|FATAL|PANIC|server|translate host|connect", re.I
         ),
     ),
     "redis": _Dependency(
-        *("Redis", "redis", "REDIS_URL", "REDIS_HOST"),
+        "Redis",
+        "redis",
+        "REDIS_URL",
+        "REDIS_HOST",
         re.compile(r"redis|valkey|broker|kombu", re.I),
     ),
 }
@@ -91,13 +98,13 @@ _DEPENDENCIES = {
 
 def _dependencies(facts: Facts, health: Health) -> Iterator[Finding]:
     for key, dependency in _DEPENDENCIES.items():
-        if not health.body.get(key) and not _is_in_trouble(facts, dependency.service):
+        if not health.body.get(key) and not _is_reported_elsewhere(facts, dependency.service):
             evidence = find_cause(facts.output_of(health.service), about=dependency.lines)
             what = f"{health.replica or health.service} cannot reach {dependency.title}"
             yield _unreachable(facts, what, dependency, evidence)
 
 
-def _is_in_trouble(facts: Facts, service: str) -> bool:
+def _is_reported_elsewhere(facts: Facts, service: str) -> bool:
     """Return True if another check reports the problem of a dependency."""
     replicas = facts.replicas_of(service)
     return not any(replica.running and replica.health != "unhealthy" for replica in replicas)
@@ -204,7 +211,7 @@ def _failed(
         seconds = max(0.0, (still_failing.next_attempt - facts.now).total_seconds())
         evidence = (*evidence, f"as of the last attempt; the next one is in {seconds:.0f} s")
         if not facts.in_containers:  # the backend reads the checkout itself
-            text = f"wait, or inv migrate, if that is fixed; else {text}"
+            text = f"if the cause is already fixed, wait or run: inv migrate; otherwise {text}"
     return Finding(what, evidence, text)
 
 
@@ -216,11 +223,13 @@ def signals(facts: Facts) -> Iterator[Finding]:
         command = facts.commands.result().get(replica.replica, "")
         is_ours = replica.service in (facts.service, *HEARTBEATS)
         if is_ours and replica.replica not in booting and _is_shell(command):
-            source = "UVICORN_CMD in .env" if replica.service == facts.service else "its command"
+            is_main = replica.service == facts.service
+            compose = f"the `command` of {replica.service} in the Compose file"
+            source = "UVICORN_CMD in .env" if is_main else compose
             yield Finding(
                 f"{replica.replica} never receives SIGTERM: its main process is a shell",
                 (f"its main process: {command[:120]}", "it is killed after its grace period"),
-                f"put exec before the command in {source}, then: inv up",
+                f"put `exec` before the program that the shell starts, in {source}, then: inv up",
             )
 
 
@@ -238,7 +247,7 @@ def grace(facts: Facts) -> Iterator[Finding]:
     periods = {r.service: r.grace for r in replicas if r.grace is not None}
     if not periods:
         raise Skipped("the grace periods are unknown")
-    for service, work in WORK.items():
+    for service, work in MAX_WORK_SECONDS.items():
         if periods.get(service, work) < work:
             what = f"the grace period of {service} is too short"
             evidence = f"its work may take {work} s; it is killed after {periods[service]} s"

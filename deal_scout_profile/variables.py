@@ -49,7 +49,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the README's table: variables that belong together."""
+    """A row of the table in docs/configuration.md: variables that belong together."""
 
     variables: tuple[Variable, ...]
     meaning: str  # for docs/configuration.md

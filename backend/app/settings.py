@@ -97,7 +97,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         except ValueError:
             result = float("nan")
         if not low <= result <= high:
-            raise BadSetting(f"{name} is {value!r}: it must be a number from {low:g} to {high:g}")
+            raise BadSetting(
+                f"invalid value {value!r} for {name}: use a number from {low:g} to {high:g}"
+            )
         return result
 
     db_url = _split("DATABASE_URL", text("DATABASE_URL"), ("postgres", "postgresql"))
@@ -139,7 +141,7 @@ def _split(name: str, url: str, schemes: tuple[str, ...]) -> _Url:
     if not url:
         return _Url()
     invalid = BadSetting(
-        f"{name} is invalid: it must look like {schemes[-1]}://user:password@host:port/name,"
+        f"{name} is invalid: use the form {schemes[-1]}://user:password@host:port/name,"
         " with special characters in the password percent-encoded"
     )
     try:

@@ -75,7 +75,7 @@ def watch_json(poll: Callable[[], Value], dumps: Callable[[Value | StackError], 
     is_failing = False
     for value, _ in _poll_forever(poll):
         if isinstance(value, StackError) and not is_failing:
-            say(f"unreachable: {value.message}; retrying")
+            say(f"cannot check: {value.message}; retrying")
         elif is_failing and not isinstance(value, StackError):
             say("recovered")
         is_failing = isinstance(value, StackError)
@@ -100,7 +100,7 @@ def _print_latest(console: Console, value: Value | StackError, view: View[Value]
     now = datetime.now(UTC)
     console.print(f"at {now:%H:%M:%S} UTC")
     if isinstance(value, StackError):
-        console.print(f"unreachable: {value.message}", markup=False)
+        console.print(f"cannot check: {value.message}", markup=False)
     else:
         for line in view.latest_lines(now, console.width):
             console.print(line)

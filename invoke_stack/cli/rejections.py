@@ -45,18 +45,18 @@ def explain(error: ParseError, verbs: Iterable[str]) -> str:
         unknown = match[2]
         if unknown.startswith("-") and verb and context:
             hint = _closest(unknown, _flags(context, unknown))
-            return f"unknown flag {unknown} of inv {verb}\n  {hint or f'see its flags: inv --help {verb}'}"
+            return f"unknown flag {unknown} of inv {verb}\n  {hint or f'see: inv --help {verb}'}"
         if unknown.startswith("-"):
-            return f"unknown flag {unknown}\n  see inv --help"
-        hint = _closest(unknown, verbs) or "see all commands: inv --list"
+            return f"unknown flag {unknown}\n  see: inv --help"
+        hint = _closest(unknown, verbs) or "see: inv --list"
         if context and "services" in context.args:
             hint = "separate several services with commas"
         return f"unknown command '{unknown}'\n  {hint}"
     if match := _NO_VALUE.match(text):
         text = f"{to_flag(match[1])} needs a value"
     elif match := _NO_ARGUMENT.match(text):
-        text = f"inv {verb} needs an argument: {match[1]}"
-    return f"{text}\n  see inv --help{f' {verb}' if verb else ''}"
+        text = f"{verb} needs an argument: {match[1]}"
+    return f"{text}\n  see: inv --help{f' {verb}' if verb else ''}"
 
 
 def _flags(context: ParserContext, unknown: str) -> list[str]:

@@ -73,7 +73,7 @@ def find_server(session: Session) -> Server:
     database = session.config.profile.database
     if database is None:
         raise BadInput(
-            "the database of this project is unknown to inv",
+            "the profile defines no database",
             "back it up with the database's own tool",
         )
     url = session.config.variables.get(database.url, "")
@@ -190,8 +190,8 @@ def restore_steps(server: Server, archive: Archive, head: str, now: datetime) ->
     """Return the steps of `restore`. Raises `StackError`."""
     name, new, old = _database_names(server, now)
     steps = [
-        Step("create", new, f"{archive.path} is restored into it, while {name} stays in use"),
-        Step("rename", name, f"to {old}: it is kept; open transactions are aborted"),
+        Step("create", new, f"restore {archive.path} into it; {name} stays in use"),
+        Step("rename", name, f"to {old}, which is kept; open transactions are aborted"),
         Step("rename", new, f"to {name}, in the same transaction"),
     ]
     if archive.revision != head:
@@ -200,7 +200,7 @@ def restore_steps(server: Server, archive: Archive, head: str, now: datetime) ->
 
 
 def _database_names(server: Server, now: datetime) -> tuple[str, str, str]:
-    """Return the names of the database, of the restored one, and of the old one after the swap."""
+    """Return the names of the database, of the restored one, and of the previous one after the swap."""
     name = _read(server, "sh", "-c", 'echo "$PGDATABASE"').strip()
     if not re.fullmatch(r"[\w-]+", name):
         raise BadInput(
@@ -225,11 +225,11 @@ def check_archive(session: Session, path: Path) -> tuple[Archive, dict[str, Any]
 def restore_archive(session: Session, archive: Archive, head: str, now: datetime) -> None:
     """Replace the database by an archive, migrate it to `head`, and wait until the stack is ready.
 
-    The old database is kept under another name. Raises `StackError`.
+    The previous database is kept under another name. Raises `StackError`.
     """
     with session.locked("restore"):
         old = replace_database(find_server(session), archive, now, session.say)
-        session.say(f"the old database is kept as {old}; to delete it: DROP DATABASE {old}")
+        session.say(f"the previous database is kept as {old}; to delete it: DROP DATABASE {old}")
         if archive.revision != head:
             session.say(f"the backup is older than the code: migrating it to {head}")
             apply_pending(session)
@@ -237,10 +237,10 @@ def restore_archive(session: Session, archive: Archive, head: str, now: datetime
 
 
 def replace_database(server: Server, archive: Archive, now: datetime, say: Say) -> str:
-    """Replace the database by the archive; return the new name of the old database.
+    """Replace the database by the archive; return the new name of the previous one.
 
-    The archive is restored into a new database while the old one stays in use. Both are renamed in
-    one transaction; a failure before that leaves the old one unchanged. Raises `StackError`.
+    The archive is restored into a new database while the previous one stays in use. Both are renamed in
+    one transaction; a failure before that leaves the previous one unchanged. Raises `StackError`.
     """
     name, new, old = _database_names(server, now)
     say(f"restoring into the new database {new}")

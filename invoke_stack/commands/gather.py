@@ -39,7 +39,7 @@ ShowPending = Callable[[Sequence[str], float], None]
 
 LIMIT = 10.0  # seconds for all facts together
 PROBE_TIMEOUT = 3.0  # seconds for one response of a service
-TAIL = 1000  # log lines that are read of a service in trouble
+TAIL = 1000  # log lines that are read of an unhealthy or restarted service
 
 
 class FactGatherer:
@@ -104,7 +104,7 @@ class FactGatherer:
         if future.done():
             return future
         late: Future[T] = Future()
-        late.set_exception(NoAnswer(f"no answer from {self._names[future]}"))
+        late.set_exception(NoAnswer(f"timed out waiting for {self._names[future]}"))
         return late
 
 
@@ -130,9 +130,11 @@ def gather(
     # The selected runtime, once its engine responds.
     runtime = fact("Docker Engine", lambda runtime: _reachable(runtime, client), selected)
     replicas = fact("the services", lambda runtime: runtime.replicas(), runtime)
-    healths = fact("its health", functools.partial(_healths, config), runtime, replicas)
+    healths = fact(
+        "the health of the main service", functools.partial(_healths, config), runtime, replicas
+    )
     ports = fact("the Compose file", lambda runtime: runtime.ports(), selected)
-    main, diagnosis = _Main(config, runtime, replicas), diagnosis_of(config.profile)
+    main, diagnosis = _MainService(config, runtime, replicas), diagnosis_of(config.profile)
     stack = [runtime, replicas]
     facts: dict[str, Future[Any]] = {
         "context": fact("Docker's context", lambda: _context(environ)),
@@ -140,7 +142,8 @@ def gather(
         "compose": fact("Docker Compose", machine.compose_version),
         "ports": ports,
         "holders": fact(
-            *("the users of the ports", lambda by_service: _holders(by_service, client, replicas)),
+            "the programs that use the ports",
+            functools.partial(_holders, client, replicas),
             ports,
             after=[client, replicas],
         ),
@@ -165,7 +168,11 @@ def gather(
         "disks": fact("the disks", functools.partial(_disks, config, client), *stack),
     }
     more = {
-        name: fact(spec.title, functools.partial(spec.find, main), after=spec.asks_service * stack)
+        name: fact(
+            spec.title,
+            functools.partial(spec.find, main),
+            after=stack if spec.asks_service else (),
+        )
         for name, spec in diagnosis.facts.items()
     }
     late = gatherer.wait(limit, show_pending)
@@ -183,13 +190,13 @@ def gather(
         diagnosis=diagnosis,
         now=datetime.now(UTC),
         timed_out=late,
-        variables=_settings(config, variable_errors, environ),
+        variables=_stack_variables(config, variable_errors, environ),
         **{name: gatherer.done_or_failed(future) for name, future in facts.items()},
         extra={name: gatherer.done_or_failed(future) for name, future in more.items()},
     )
 
 
-class _Main:
+class _MainService:
     """Implements `profile.MainService`. Its methods wait for the facts that they need."""
 
     def __init__(
@@ -248,28 +255,28 @@ def _healths(config: Config, runtime: Runtime, replicas: Sequence[Replica]) -> l
     return [check_replica(runtime, r, PROBE_TIMEOUT, config.readiness) for r in running]
 
 
-def _schema(config: Config, main: _Main) -> Schema:
+def _schema(config: Config, main: _MainService) -> Schema:
     if not config.profile.schema:
-        raise Skipped("the project has no schema that inv knows")
+        raise Skipped("the profile defines no schema")
     return schema_of(main.answers(config.profile.schema.path)[0])
 
 
 def _output(
     config: Config,
     diagnosis: Diagnosis,
-    main: _Main,
+    main: _MainService,
     health_future: Future[list[Health]],
     runtime: Runtime,
     replicas: Sequence[Replica],
 ) -> dict[str, list[str]]:
-    """Return the last log lines of each service in trouble, since its start."""
-    in_trouble = {r.service for r in replicas if not is_ready(r) or r.restarts}
+    """Return the last log lines of each unhealthy or restarted service, since its start."""
+    affected = {r.service for r in replicas if not is_ready(r) or r.restarts}
     error = health_future.exception()
     healths = [] if error else health_future.result()
     if error or any(health.state is not State.HEALTHY for health in healths):
-        in_trouble.add(config.service)
+        affected.add(config.service)
     output = {}
-    for service in sorted(in_trouble):
+    for service in sorted(affected):
         began = causes.relevant_since(
             [r for r in replicas if r.service == service], datetime.now(UTC)
         )
@@ -288,9 +295,9 @@ def _commands(runtime: Runtime, replicas: Sequence[Replica]) -> dict[str, str]:
 
 
 def _holders(
-    ports: Mapping[str, Sequence[int]],
     client: Future[engine.Client],
     replicas: Future[list[Replica]],
+    ports: Mapping[str, Sequence[int]],
 ) -> dict[int, str]:
     """Return what uses the ports of services that are not running."""
     if not ports:
@@ -335,7 +342,7 @@ def _disks(
     return []
 
 
-def _settings(
+def _stack_variables(
     config: Config, variable_errors: Sequence[BadInput], environ: Mapping[str, str]
 ) -> StackVariables:
     required: list[str] = []

@@ -23,7 +23,7 @@ def read_schema(session: Session) -> dict[str, Any]:
         if schema.folder not in error.message:
             raise
         raise NotHealthy(
-            error.message, "fix the revision that it names, or check out the version before it"
+            error.message, "fix that file, or check out a version without it"
         ) from None
     return dict(json.loads(output))
 
@@ -32,13 +32,13 @@ def _schema(session: Session) -> SchemaAccess:
     if schema := session.config.profile.schema:
         return schema
     raise BadInput(
-        f"the schema of {session.config.service} is unknown to inv",
+        "the profile defines no schema",
         "migrate it with the project's own tool",
     )
 
 
 def apply_pending(session: Session) -> None:
-    """Run Alembic beside the service, under its own lock, and check that the schema is current.
+    """Run Alembic in the environment of the service, under its own lock, and check that the schema is current.
 
     Raises `NotHealthy` if a migration failed or is still pending.
     """
@@ -46,12 +46,12 @@ def apply_pending(session: Session) -> None:
         session.runtime.pipe(session.config.service, _schema(session).upgrade)
     except CommandFailed:
         raise NotHealthy(
-            "a migration failed, see Alembic's output above; its changes were rolled back",
-            "fix it and try again: inv migrate",
+            "a migration failed and was rolled back; Alembic's output is above",
+            "fix it, then: inv migrate (with Docker, first: inv up --build)",
         ) from None
     schema = read_schema(session)
     if schema["pending"]:
         raise NotHealthy(
             f"still pending: {', '.join(schema['pending'])}", "see: inv logs --grep entrypoint"
         )
-    session.say(f"the schema is at its head, {schema['head']}")
+    session.say(f"the schema is at head, {schema['head']}")

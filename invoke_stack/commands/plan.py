@@ -42,7 +42,7 @@ def _for_service(runtime: Runtime, name: str, replicas: Sequence[Replica]) -> St
         return Step("recreate", name, reason)
     ended = [replica for replica in ours if not replica.running]
     if ended:
-        return Step("start", name, f"it is {ended[0].status}")
+        return Step("start", name, f"its state is {ended[0].status}")
     return Step("leave", name, "it is running and up to date")
 
 
@@ -52,7 +52,7 @@ def down(session: Session, *, volumes: bool) -> list[Step]:
     runtime.expected_services()
     try:
         steps = [
-            Step("stop" if each.running else "remove", each.replica, f"it is {each.status}")
+            Step("stop" if each.running else "remove", each.replica, f"its state is {each.status}")
             for each in _replicas(runtime)
         ]
     except Unsupervised as error:
@@ -65,13 +65,11 @@ def down(session: Session, *, volumes: bool) -> list[Step]:
 def restart(session: Session, service: str) -> list[Step]:
     """Return the steps of `restart`. Raises `OutOfReach` if there is no such service."""
     steps = [
-        Step("restart" if each.running else "start", each.replica, f"it is {each.status}")
+        Step("restart" if each.running else "start", each.replica, f"its state is {each.status}")
         for each in session.runtime.replicas(service, probe=False)
     ]
     if reason := session.runtime.staleness(service):
-        steps.append(
-            Step("leave", service, f"as it was created, though {reason}; inv up applies it")
-        )
+        steps.append(Step("leave", service, f"it stays out of date: {reason}; inv up applies it"))
     return steps
 
 

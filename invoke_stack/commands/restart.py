@@ -24,15 +24,15 @@ LAST_LINES_TIMEOUT = 1.0  # seconds to wait for the log lines of a start that ha
 class Reporter(Protocol):
     """Shows the progress of a restart."""
 
-    def line(self, line: LogLine) -> None:
+    def show_line(self, line: LogLine) -> None:
         """Show a line of the new start."""
         ...
 
-    def waiting(self, what: str, seconds: float, limit: float) -> None:
+    def show_progress(self, what: str, seconds: float, limit: float) -> None:
         """Show what the restart waits for, and how many of at most `limit` seconds have passed."""
         ...
 
-    def say(self, text: str) -> None:
+    def show_notice(self, text: str) -> None:
         """Show a notice."""
         ...
 
@@ -50,7 +50,7 @@ class RestartResult:
     """The result of a restart."""
 
     verdicts: Sequence[Verdict]  # one for each replica
-    stale: str  # why the service is not what `up` would start, in a few command; empty if it is
+    stale: str  # why the service differs from what `up` would start; empty if it does not
 
     @property
     def worst(self) -> Verdict:
@@ -104,9 +104,11 @@ def restart_and_judge(
             if restart.is_poll_due():
                 restart.poll_replicas()
                 restart.check_rollback()
-                reporter.waiting(restart.waits_for(), clock.monotonic() - begin, timeout)
+                reporter.show_progress(restart.waits_for(), clock.monotonic() - begin, timeout)
     except (KeyboardInterrupt, SystemExit):
-        reporter.say(f"the restart of {service} was requested and continues; see: inv status")
+        reporter.show_notice(
+            f"the restart of {service} was requested and continues; see: inv status"
+        )
         raise
     restart.raise_failed_request()
     restart.wait_for_last_lines()
@@ -131,15 +133,15 @@ class _Restart:
             self._judges[old.replica] = self._judge(old)
         self._next_poll = clock.monotonic()
         self._lines: Iterator[LogLine | None] = runtime.follow(
-            [service], tail=0, since=None, say=reporter.say
+            [service], tail=0, since=None, say=reporter.show_notice
         )
         next(self._lines)  # skips the earlier lines; no line is missed from here on
 
     def _judge(self, old: Replica | None) -> StartJudge:
-        return StartJudge(old, self._criteria, self._reporter.line)
+        return StartJudge(old, self._criteria, self._reporter.show_line)
 
     def request(self) -> None:
-        """Request the restart on a thread: the call returns once the old process has stopped."""
+        """Request the restart on a thread: the call may block until the new process has started."""
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -194,7 +196,7 @@ class _Restart:
         self._next_poll = self._clock.monotonic() + POLL_EVERY
 
     def check_rollback(self) -> None:
-        """Tell the judges if the runtime has rolled the restart back."""
+        """Fail the start of every replica if the runtime rolled the restart back."""
         rollback_reason = self._runtime.capabilities.rollback_reason
         if rollback_reason and self._has_returned() and (reason := rollback_reason(self._service)):
             for judge in self._judges.values():

@@ -30,7 +30,7 @@ def find_scale(session: Session, service: str, count: int) -> Scale:
         raise OutOfReach(f"no service {service!r}", f"available: {', '.join(services)}")
     number = f"{service}={count}"
     raise BadInput(
-        f"the runtime {session.runtime.name} cannot scale a service",
+        f"the {session.runtime.name} runtime cannot scale services",
         f"with Docker: inv scale {number} --runtime swarm,"
         f" or docker compose up --detach --no-recreate --scale {number}",
     )

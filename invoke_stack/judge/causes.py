@@ -1,4 +1,4 @@
-"""Find the log lines that explain why a service is in trouble. Pure."""
+"""Find the log lines that explain why a service is unhealthy or was restarted. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PATTERNS = (
 def find_cause(
     lines: Sequence[str], *, has_ended: bool = False, about: re.Pattern[str] | None = None
 ) -> tuple[str, ...]:
-    """Return the line that explains the trouble, or nothing.
+    """Return the line that explains the problem, or nothing.
 
     If no line does, and the service `has_ended`, return its last line. With `about`, only lines
     that match it count.
@@ -54,7 +54,7 @@ def _shorten(text: str) -> str:
 
 
 def relevant_since(replicas: Sequence[Replica], now: datetime) -> datetime | None:
-    """Return from when on a service's lines are about its present trouble; None if it is down.
+    """Return from when on a service's lines are about its present problem; None if it is down.
 
     That is its start, or shortly before it if the service was restarted recently.
     """

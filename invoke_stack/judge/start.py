@@ -1,4 +1,4 @@
-"""Judge the new start of one replica. Pure: replicas, lines and healths in, a Verdict out.
+"""Judge the new start of one replica. Pure: replicas, log lines and health checks in, a Verdict out.
 
 Times are seconds on the caller's clock.
 """
@@ -64,7 +64,7 @@ class StartJudge:
         self._lines_by_phase: dict[str, deque[LogLine]] = {}  # the last ones of each
         self._last_phase_at: float | None = None  # when the last phase began
         self._served_at: float | None = None  # when the application first answered
-        self._ended_at: float | None = None  # time of the observation that the verdict rests on
+        self._decided_at: float | None = None  # time of the last poll, or of the one that decided
 
     @property
     def needs_evidence(self) -> bool:
@@ -89,7 +89,7 @@ class StartJudge:
         """Add the current state of the replica; return True if its health is needed to decide."""
         if self.outcome:
             return False
-        self._ended_at = now
+        self._decided_at = now
         if self.new is None:
             if not self._is_new(replica):
                 return False
@@ -107,7 +107,7 @@ class StartJudge:
 
     def add_health(self, health: Health, now: float) -> None:
         """Add the health of the new start, and decide if possible."""
-        self._health, self._ended_at = health, now
+        self._health, self._decided_at = health, now
         if health.state is not self._state_since[0]:
             self._state_since = (health.state, now)
         state, since = self._state_since
@@ -116,10 +116,10 @@ class StartJudge:
         duration = now - since
         match state:
             case State.HEALTHY if duration >= self._stable:
-                self._ended_at = since  # the wait since then is not the service's
+                self._decided_at = since  # do not count the stability window
                 self._decide(Outcome.HEALTHY, "")
             case State.DEGRADED if duration >= self._stable:
-                self._ended_at = since
+                self._decided_at = since
                 self._decide(Outcome.DEGRADED, health.reason)
             case State.UNKNOWN if duration >= self._stable:
                 self._decide(Outcome.UNKNOWN, health.reason)
@@ -164,7 +164,7 @@ class StartJudge:
             outcome=outcome,
             previous_started_at=self.old.started_at if self.old else None,
             started_at=self.new.started_at if self.new else None,
-            total_seconds=round((self._ended_at or now) - begin, 3),
+            total_seconds=round((self._decided_at or now) - begin, 3),
             phases=progress.phases,
             health=self._health,
             reason=reason,

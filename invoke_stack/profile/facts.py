@@ -63,7 +63,7 @@ class Facts:
     replicas: Future[Sequence[Replica]]
     healths: Future[Sequence[Health]]  # of the running replicas of the main service
     schema: Future[Schema]
-    output: Future[Mapping[str, Sequence[str]]]  # last log lines of each service in trouble
+    output: Future[Mapping[str, Sequence[str]]]  # by unhealthy or restarted service: last log lines
     stale: Future[str]  # why the main service is out of date; empty if it is not
     commands: Future[Mapping[str, str]]  # command line of the main process, by replica
     disk: Future[Disk]  # the disk of the checkout
@@ -75,7 +75,7 @@ class Facts:
         return [replica for replica in self.replicas.result() if replica.service == service]
 
     def output_of(self, service: str) -> Sequence[str]:
-        """Return the last log lines of a service in trouble; empty if they are unknown."""
+        """Return the last log lines of an unhealthy or restarted service; empty if unknown."""
         return () if self.output.exception() else self.output.result().get(service, ())
 
 

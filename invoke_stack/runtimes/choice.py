@@ -16,7 +16,7 @@ _DESCRIPTIONS = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class ChoiceFacts:
     """What the choice depends on: this project's stack in each runtime, and this machine."""
 
     presence: Mapping[str, Presence | StackError]
@@ -36,7 +36,7 @@ class Choice:
     reason: str
 
 
-def choose(facts: Facts) -> Choice:
+def choose(facts: ChoiceFacts) -> Choice:
     """Return the runtime that has the project's stack, else the one to start it in.
 
     Raises `OutOfReach` if that is ambiguous, so that no second, empty stack is ever started.
@@ -60,7 +60,7 @@ def choose(facts: Facts) -> Choice:
     return _choose_first(facts)
 
 
-def _last_presence(facts: Facts) -> Presence:
+def _last_presence(facts: ChoiceFacts) -> Presence:
     presence = facts.presence[facts.last_used]
     if isinstance(presence, Unavailable):
         alternative = "" if facts.local_obstacle else "; or work without it: --runtime local"
@@ -73,7 +73,7 @@ def _last_presence(facts: Facts) -> Presence:
     return presence
 
 
-def _choose_existing(facts: Facts, name: str, reason: str = "") -> Choice:
+def _choose_existing(facts: ChoiceFacts, name: str, reason: str = "") -> Choice:
     presence = facts.presence[name]
     assert isinstance(presence, Presence)
     notes = [reason + _DESCRIPTIONS[presence]]
@@ -86,7 +86,7 @@ def _choose_existing(facts: Facts, name: str, reason: str = "") -> Choice:
     return Choice(name, "; ".join(notes))
 
 
-def _choose_first(facts: Facts) -> Choice:
+def _choose_first(facts: ChoiceFacts) -> Choice:
     """Return the runtime to start the project's first stack in."""
     compose = facts.presence["compose"]
     if isinstance(compose, Unavailable):

@@ -42,7 +42,7 @@ def select_for_doctor(config: Config) -> Runtime:
     return runtimes.get(name) or _create(name, config)
 
 
-def _collect_facts(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
+def _collect_facts(config: Config) -> tuple[dict[str, Runtime], choice.ChoiceFacts]:
     """Query every runtime for this project's stack; also return the runtimes that could be."""
     from invoke_stack.runtimes.local.runtime import LocalRuntime
 
@@ -71,7 +71,7 @@ def _collect_facts(config: Config) -> tuple[dict[str, Runtime], choice.Facts]:
             compose, swarm = pool.map(presence, ("compose", "swarm"))
     else:
         compose = swarm = engine.no_engine_error()
-    return runtimes, choice.Facts(
+    return runtimes, choice.ChoiceFacts(
         {"compose": compose, "local": local.presence(), "swarm": swarm},
         compose_obstacle=compose_obstacle,
         local_obstacle=local.obstacle(),

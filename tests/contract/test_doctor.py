@@ -87,7 +87,7 @@ def test_doctor_finds_a_variable_that_is_not_applied_yet(stack):
     with stack.setting("ALEMBIC_CMD=alembik upgrade head"):
         result = findings(stack)
         assert "program not found: alembik" in result["alembic-cmd"]
-        assert "has changed since it was created" in result["configuration"]
+        assert "has changed" in result["configuration"]
 
 
 def test_doctor_finds_a_hanging_worker(stack):

@@ -22,9 +22,9 @@ def state_of(stack):
 PLANS = {
     "up": "leave +backend +it is running and up to date",
     "up --build": "build +the images",
-    "down": "stop +beat +it is running",
+    "down": "stop +beat +its state is running",
     "down --volumes": r"delete +\S*postgres\S* +permanently",
-    "restart-backend": "restart +backend +it is running",
+    "restart-backend": "restart +backend +its state is running",
     "restart worker": "restart +worker",
 }
 

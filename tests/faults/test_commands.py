@@ -17,7 +17,7 @@ def test_f15_empty_command_skips_migrations(boot: Boot, command: str, shell: str
 
 def test_f15_unknown_program_is_reported_in_one_line(boot: Boot) -> None:
     boot.start(ALEMBIC_CMD="no-such-program upgrade head", MIGRATE_DELAYS="60")
-    boot.until("Starting without them")
+    boot.until("Starting without the migrations")
     assert boot.migration_markers()[1:3] == [
         "Cause: ALEMBIC_CMD: no-such-program: No such file or directory",
         "✗ Alembic exited with code 127.",

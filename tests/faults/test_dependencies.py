@@ -32,7 +32,7 @@ def test_f01_health_responds_while_postgres_is_frozen(stack, backend, measured):
             slowest = max(slowest, health.seconds, live.seconds)
     assert slowest <= MAX_SECONDS
     recovery = wait_until("it is healthy again", lambda: backend.has_status(200), 10)
-    measured(f"100 of 100 probes within {slowest:.1f} s, 200 after {recovery:.1f} s")
+    measured(f"100 of 100 probes within {slowest:.2f} s, 200 after {recovery:.1f} s")
 
 
 def test_f03_health_responds_while_redis_is_frozen(stack, backend, measured):
@@ -46,7 +46,7 @@ def test_f03_health_responds_while_redis_is_frozen(stack, backend, measured):
             slowest = max(slowest, health.seconds)
     assert slowest <= MAX_SECONDS
     recovery = wait_until("it is healthy again", lambda: backend.has_status(200), 10)
-    measured(f"503 within {slowest:.1f} s, 200 after {recovery:.1f} s")
+    measured(f"503 within {slowest:.2f} s, 200 after {recovery:.1f} s")
 
 
 # Not on local: it uses the loopback of this machine, where others would lose packets, too.

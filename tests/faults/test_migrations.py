@@ -147,7 +147,7 @@ def test_migrations_wait_for_the_lock_and_name_its_holder(
     [
         ({"DB_PORT": "1"}, "cannot reach the database at 127.0.0.1:1: "),
         ({"POSTGRES_PASSWORD": "wrong"}, "password authentication failed"),
-        ({"DB_PORT": "x"}, "DB_PORT is 'x': it must be a number"),
+        ({"DB_PORT": "x"}, "invalid value 'x' for DB_PORT: use a number"),
     ],
 )
 def test_migrations_report_an_unusable_database_in_one_line(

@@ -155,7 +155,7 @@ def test_f35_health_is_unknown_without_a_client_in_the_container(remote, decoy, 
         result = stack.inv("health")
         assert result.returncode == 3
         reason = "its container has no curl, wget or python to send requests"
-        assert f"web is unknown ({reason})" in result.stdout
+        assert f"web is unknown: {reason}" in result.stdout
         health = stack.json("health")
         assert (health["state"], health["http_status"]) == ("unknown", None)
         assert health["reason"] == reason

@@ -38,7 +38,7 @@ SERVING = (200, "serving")
 COUNTER = "deal_scout_http_request_seconds_count"
 UNWATCHED = {"HEALTH_RESTART_AFTER": "0", "LIVE_RESTART_AFTER": "0"}
 
-START = 90.0  # seconds in which two workers start, even on a busy machine
+START_TIMEOUT = 90.0  # seconds in which two workers start, even on a busy machine
 
 Response = tuple[int, str | None] | str
 
@@ -80,7 +80,7 @@ def wait_for_workers(boot: Boot, starts: int = 2) -> None:
     servers.wait_until(
         f"{starts} workers serve",
         lambda: boot.err.count("Application startup complete") >= starts,
-        START,
+        START_TIMEOUT,
     )
 
 
@@ -114,7 +114,7 @@ def test_f33_every_request_reaches_the_application(
     measured(f"1000 of 1000 requests; ended after {seconds:.1f} s")
 
 
-def test_f33_no_request_is_lost_in_the_handover(boot: Boot, shell: str) -> None:
+def test_f33_handover_loses_no_request(boot: Boot, shell: str) -> None:
     """In each shell: the socket never refuses or resets a connection."""
     (boot.bin / "uvicorn").unlink()
     boot.use_shell(shell).start(
@@ -165,7 +165,7 @@ def test_f33_metrics_count_all_workers_since_the_start(boot: Boot) -> None:
 
 def test_f33_sigterm_ends_boot_while_workers_start(boot: Boot) -> None:
     with_everything(boot).start(WEB_CONCURRENCY="2")
-    servers.wait_until("they start", lambda: "Started parent process" in boot.err, START)
+    servers.wait_until("they start", lambda: "Started parent process" in boot.err, START_TIMEOUT)
     code, seconds = boot.end()
     assert code in (0, 143, -signal.SIGTERM)
     assert seconds <= 10
@@ -178,7 +178,7 @@ def test_f33_command_that_binds_the_port_can_be_restarted(boot: Boot, workers: s
     command = f"uvicorn application:app --host 127.0.0.1 --port $PORT{workers}"
     for _ in range(5):
         boot.start(UVICORN_CMD=command, **UNWATCHED)
-        servers.wait_until("it serves", lambda: ask(boot) == SERVING, START)
+        servers.wait_until("it serves", lambda: ask(boot) == SERVING, START_TIMEOUT)
         client = socket.create_connection(("127.0.0.1", boot.port))
         client.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")  # the client keeps it open
         assert client.recv(1)
@@ -187,7 +187,7 @@ def test_f33_command_that_binds_the_port_can_be_restarted(boot: Boot, workers: s
     assert boot.process.returncode in (0, -signal.SIGTERM)
 
 
-def test_f33_only_the_port_is_replaced_in_the_command(boot: Boot) -> None:
+def test_f33_uvicorn_cmd_expands_port_only(boot: Boot) -> None:
     boot.start(
         UVICORN_CMD="uvicorn $PORT:${PORT} $PORTAL $PORT_A ${PORTAL} $HOME $$PORT"
     ).wait_until_serving()
@@ -229,7 +229,7 @@ except OSError:
 def test_f33_full_disk_does_not_kill_a_worker(boot: Boot) -> None:
     unshare = ("unshare", "--user", "--map-root-user", "--mount")
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"]).returncode:
-        pytest.skip("no namespaces here")
+        pytest.skip("user namespaces are not available")
     result = subprocess.run(
         [*unshare, sys.executable, "-c", FULL_DISK_SCRIPT, str(boot.folder)],
         env=boot.environ | {"ENTRYPOINT_PID": "1"},
@@ -253,7 +253,7 @@ def test_f33_workers_restart_on_the_local_runtime(
             servers.wait_until(
                 "a new start", lambda: stack.service("backend")["started_at"] != started_at
             )
-            servers.wait_until("it is healthy", stack.is_healthy, START)
+            servers.wait_until("it is healthy", stack.is_healthy, START_TIMEOUT)
             assert stack.service("backend")["restarts"] == 1
             assert not any(psutil.pid_exists(pid) for pid in processes)
             measured(f"restart-backend with two workers {restart['total_seconds']:.1f} s")

@@ -3,9 +3,9 @@
 After a change of the output, update the files and review their diff:
 
     UPDATE_GOLDEN=1 inv test --all -k golden
+    UPDATE_GOLDEN=1 inv test --matrix -k golden    those of the `compose` runtime
 
-UPDATE_GOLDEN also removes files that no test uses. The files of the `compose` runtime need an
-engine; without one they are not updated.
+UPDATE_GOLDEN also removes files that no test uses.
 """
 
 from __future__ import annotations

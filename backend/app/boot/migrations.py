@@ -52,12 +52,12 @@ class Parent:
         self._is_signalled = True
 
     def stop_grace(self) -> float:
-        """Return how many seconds Alembic gets to stop; infinite while it may run."""
+        """Return how many seconds Alembic gets to stop; infinity unless it must stop."""
         if os.getppid() != self._pid:
             return ORPHAN_STOP_GRACE
         return STOP_GRACE if self._is_signalled else math.inf
 
-    def is_waiting(self) -> bool:
+    def needs_result(self) -> bool:
         """Return True until the parent has exited, or this process got a signal to stop."""
         return self.stop_grace() == math.inf
 
@@ -131,7 +131,7 @@ def attempt(run_dir: Path, parent: Parent) -> int:
         code, cause = 128 - code, f"killed by signal {-code}"
     for relay in relays:
         relay.finish(is_repeated=code != 0 and cause == last_cause)
-    if code and parent.is_waiting():
+    if code and parent.needs_result():
         _log_cause(run_dir, cause, last_cause)
     return code
 
@@ -207,21 +207,21 @@ def _log_cause(run_dir: Path, cause: str, last_cause: str) -> None:
 
 def retry_in_background(run_dir: Path, parent: Parent, delay: str, attempts: int) -> None:
     """Retry until an attempt succeeds or the application has exited."""
-    while parent.is_waiting():
+    while parent.needs_result():
         attempts += 1
         code = attempt(run_dir, parent)
         if code == 0:
             with contextlib.suppress(OSError):
                 progress.append(run_dir, migrations="applied")
             progress.log("✓ Migrations applied successfully.")
-            progress.log(f"It was attempt {attempts}, in the background.")
+            progress.log(f"Background attempt {attempts} succeeded.")
             return
-        if parent.is_waiting():
+        if parent.needs_result():
             progress.log(
                 f"Attempt {attempts} in the background failed with code {code}. Next in {delay}s..."
             )
         next_attempt_at = time.monotonic() + float(delay)
-        while parent.is_waiting() and time.monotonic() < next_attempt_at:
+        while parent.needs_result() and time.monotonic() < next_attempt_at:
             time.sleep(min(POLL_INTERVAL, float(delay)))
 
 

@@ -128,12 +128,10 @@ def _check_variables() -> None:
     for name, (pattern, form) in rules.items():
         value = os.environ[name]
         if not re.fullmatch(pattern, value, re.ASCII):
-            raise BadSetting(f"{name} is {value!r}: it must be {form}")
+            raise BadSetting(f"invalid value {value!r} for {name}: use {form}")
     command_line.split("ALEMBIC_CMD")
     if not command_line.split("UVICORN_CMD"):
-        raise BadSetting(
-            "UVICORN_CMD is blank: it must be a command, such as uvicorn app.main:app --fd 3"
-        )
+        raise BadSetting("UVICORN_CMD is blank: use a command, such as uvicorn app.main:app --fd 3")
 
 
 def _listen(config: Settings) -> socket.socket:
@@ -155,7 +153,9 @@ def _bind_error(error: int | None, config: Settings) -> str:
         )
     if error == errno.EACCES:
         return f"PORT {config.port}: permission denied; set a port above 1023, such as 8000"
-    return f"HOST is {config.host!r}: it must be an address of this machine, such as 0.0.0.0"
+    return (
+        f"invalid value {config.host!r} for HOST: use an address of this machine, such as 0.0.0.0"
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class QoS(redis.QoS):
     """The unacknowledged tasks of a channel."""
 
     def append(self, message: Message, delivery_tag: str) -> None:
-        """Record a task as unacknowledged and remove it from the list, in one transaction."""
+        """Record a task as unacknowledged and remove it from `taken`, in one transaction."""
         source = message.delivery_info
         record = dumps([message._raw, source["exchange"], source["routing_key"]])
         with self.pipe_or_acquire() as pipe:
@@ -61,7 +61,7 @@ class Channel(redis.Channel):
 
     QoS = QoS
     priority_steps = (0,)
-    in_delivery: bytes | None = None  # the task in delivery, exactly as in the list
+    in_delivery: bytes | None = None  # the task in delivery, exactly as in `taken`
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(1)
@@ -72,7 +72,11 @@ class Channel(redis.Channel):
         self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
         self._in_poll.send_command(
-            *("BLMOVE", self._polled_queue, IN_DELIVERY, "RIGHT", "LEFT"),
+            "BLMOVE",
+            self._polled_queue,
+            IN_DELIVERY,
+            "RIGHT",
+            "LEFT",
             timeout or self.brpop_timeout,
         )
 

@@ -32,7 +32,7 @@ _OUTCOME_STYLE = {
 def print_health(console: Console, health: Health, runtime: str) -> None:
     """Print the state of a replica in one line, then its details and the address checked."""
     colour, sign = STATE_STYLE[health.state]
-    reason = f" ({health.reason})" if health.reason else ""
+    reason = f": {health.reason}" if health.reason else ""
     name = health.service if health.replica in ("", health.service) else health.replica
     console.print(f"[{colour}]{sign} {escape(name)} is {health.state}[/]{escape(reason)}")
     if health.details:

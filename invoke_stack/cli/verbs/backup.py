@@ -26,14 +26,15 @@ def backup(context: Context, runtime: str = "") -> None:
     """Back up the database to a file in backups/, and verify it.
 
     Uses the custom format of PostgreSQL's pg_dump. Only you can read the file.
-    Its checksum is written next to it. Only the path is printed to stdout.
+    Writes a checksum file beside it, and prints the path to stdout.
 
     Examples:
       inv backup
       file=$(inv backup)
 
     Exit codes: 0 saved and verified; 2 the database is not part of this stack; 4
-    the stack is not up, or the disk is full.
+    the stack is not up, is locked by another command or belongs to another
+    checkout, or the disk is full.
     """
     from invoke_stack.commands.backup import back_up
 
@@ -62,8 +63,9 @@ def restore(
       inv restore backups/deal_scout-20260131T120000Z-0003.dump --yes
 
     Exit codes: 0 restored and ready; 2 the file cannot be used; 3 the restore
-    failed, or the backend is not ready afterwards; 4 the stack is not up; 130
-    not confirmed.
+    failed, or the backend is not ready afterwards; 4 the stack is not up,
+    is locked by another command or belongs to another checkout; 130 not
+    confirmed.
     """
     from invoke_stack.commands.backup import (
         check_archive,
@@ -76,7 +78,7 @@ def restore(
     archive, schema = check_archive(session, Path(file))
     say(f"{archive.path}: {_describe(archive)}; the database is at {schema['current']}")
     if not archive.has_checksum:
-        say(f"note: no {archive.path.name}.sha256, so minor damage would go unnoticed")
+        say(f"notice: no {archive.path.name}.sha256, so minor damage would go unnoticed")
     if dry_run:
         plan = restore_steps(find_server(session), archive, schema["head"], datetime.now(UTC))
         show_plan(plan, session.runtime.name, False)

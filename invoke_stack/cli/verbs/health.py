@@ -48,9 +48,9 @@ def health(
 
     Queries /ready once, where the backend runs. The state is healthy, starting,
     degraded (it serves, but the schema is not current), unhealthy (the database
-    or Redis does not answer), unreachable, or unknown if it cannot be queried
-    there. --watch polls every second and shows latency and state changes; q
-    quits.
+    or Redis does not answer), unreachable (no answer), or unknown (no way to
+    send the request). --watch polls every second and shows latency and state
+    changes; q quits.
 
     Examples:
       inv health

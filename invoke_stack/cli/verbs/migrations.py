@@ -21,15 +21,16 @@ from invoke_stack.render import documents
 def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
     """Show the schema revision and the pending migrations.
 
-    Runs next to the backend, so it works even if the backend does not answer.
+    Runs in the backend's environment, and works even if the backend does not
+    answer.
 
     Examples:
       inv migrations
       inv migrations --json | jq -r '.pending[]'
 
-    Exit codes: 0 shown, even if some are pending; 2 no migrations are known for
-    this project; 3 a revision cannot be read; 4 the stack is not up, or the
-    database does not answer.
+    Exit codes: 0 shown, even if some are pending; 2 the profile defines no
+    schema; 3 a revision cannot be read; 4 the stack is not up, or the database
+    does not answer.
     """
     from rich.markup import escape
 
@@ -59,7 +60,8 @@ def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
       inv migrate
 
     Exit codes: 0 at head; 3 a migration failed or is still pending, or the
-    schema is newer than the code; 4 the stack is not up.
+    schema is newer than the code; 4 the stack is not up, is locked by another
+    command or belongs to another checkout.
     """
     from invoke_stack.commands.migrations import apply_pending, read_schema
 

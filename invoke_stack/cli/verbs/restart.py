@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _RESTART_HELP = {
     "logs": "show the log lines of the new start",
-    "tail": "maximum number of log lines",
+    "tail": "show only the first N lines of the new start",
     "timeout": TIMEOUT,
     "json": JSON,
     "dry_run": DRY_RUN,
@@ -53,9 +53,9 @@ def restart_backend(
     """Restart the backend, and report how its new start went.
 
     Shows the log lines of the new process and waits until it is ready or has
-    failed. Log lines and responses of the old process never count. The verdict
-    lists the duration of each phase; after a failure also the last log lines and
-    what to do next. A changed image or .env is not applied; inv up does that.
+    failed. Ignores log lines and responses of the old process. The verdict lists
+    the duration of each phase; after a failure also the last log lines and what
+    to do next. A changed image or .env is not applied; inv up does that.
 
     Examples:
       inv restart-backend
@@ -125,7 +125,7 @@ def _restart(
     with _Reporter(console, output.max_lines, session.config.phases.prefix) as reporter:
         result = restart_service(session, name, timeout=timeout, reporter=reporter)
     if result.stale:
-        say(f"note: {result.stale}; a restart does not apply that, inv up does")
+        say(f"notice: {name} is out of date: {result.stale}\n  apply the change with: inv up")
     if output.json:
         document = documents.verdict_json(result.verdicts, result.worst, session.runtime.name)
         print(documents.dumps(document))
@@ -160,7 +160,7 @@ class _Reporter:
         if self.status:
             stop_status(self.status)
 
-    def line(self, line: LogLine) -> None:
+    def show_line(self, line: LogLine) -> None:
         if self.remaining:
             self.remaining -= 1
             text = self.printer.text(line._replace(text=plain(line.text)))
@@ -168,10 +168,10 @@ class _Reporter:
             if not self.remaining and self.max_lines:
                 self.console.print("[dim]… the rest: inv logs[/]")
 
-    def say(self, text: str) -> None:
+    def show_notice(self, text: str) -> None:
         say(text)
 
-    def waiting(self, what: str, seconds: float, limit: float) -> None:
+    def show_progress(self, what: str, seconds: float, limit: float) -> None:
         text = f"waiting for {what}: {seconds:.0f} s of at most {limit:.0f} s"
         if self.status:
             self.status.update(text)

@@ -36,7 +36,7 @@ def up(
     runtime: str = "",
     remove_orphans: bool = False,  # last, so that -r is --runtime as in every verb
 ) -> None:
-    """Start the stack, and wait until it is ready.
+    """Start the stack, and wait until its health checks pass.
 
     Starts services that are not running, and recreates those whose image,
     Compose file or .env has changed. Leaves everything else alone, so it is safe
@@ -100,8 +100,8 @@ def scale(
       inv scale backend=5 --dry-run
 
     Exit codes: 0 ready; 2 invalid value, or the runtime or service cannot be
-    scaled; 3 not ready in time; 4 no such service, no engine
-    answers, or the stack is not up or locked by another command.
+    scaled; 3 not ready in time; 4 no such service, no engine answers, or the
+    stack is locked by another command or belongs to another checkout.
     """
     from invoke_stack.commands import plan
     from invoke_stack.commands.scale import scale_service
@@ -146,7 +146,8 @@ def down(
       inv down --volumes --yes
 
     Exit codes: 0 stopped; 2 cannot ask for confirmation; 4 no engine answers, or
-    the stack belongs to another checkout; 130 not confirmed.
+    the stack is locked by another command or belongs to another checkout; 130
+    not confirmed.
     """
     from invoke_stack.commands import plan
     from invoke_stack.commands.down import list_data, take_down

@@ -85,18 +85,18 @@ def ports(facts: Facts) -> Iterator[Finding]:
         for port in service_ports:
             if port in services:
                 what = f"{services[port]} and {service} both use port {port}"
-                yield Finding(what, (), _free_port_hint(facts, service, port))
+                yield Finding(what, (), f"{_other_port_hint(facts, service, port)}; then: inv up")
             elif port in holders:
                 holder = holders[port] or "a process that this user cannot see"
                 what = f"port {port} of {service} is already in use"
-                yield Finding(what, (f"used by {holder}",), _free_port_hint(facts, service, port))
+                hint = f"stop it, or {_other_port_hint(facts, service, port)}; then: inv up"
+                yield Finding(what, (f"used by {holder}",), hint)
             services[port] = service
 
 
-def _free_port_hint(facts: Facts, service: str, port: int) -> str:
+def _other_port_hint(facts: Facts, service: str, port: int) -> str:
     variable = facts.profile.port_variables.get(service)
-    other = f"set {variable}={port + 1} in .env" if variable else "publish another port"
-    return f"stop it, or {other}; then: inv up"
+    return f"set {variable}={port + 1} in .env" if variable else "publish another port"
 
 
 def disks(facts: Facts) -> Iterator[Finding]:

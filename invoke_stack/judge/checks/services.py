@@ -155,7 +155,7 @@ def _cause(facts: Facts, replica: Replica) -> tuple[str, ...]:
 
 
 def _consequence(facts: Facts, service: str) -> tuple[str, ...]:
-    """Return the effect of a dependency in trouble on the main service, if there is one."""
+    """Return the effect of an unavailable dependency on the main service, if there is one."""
     key = facts.profile.dependencies.get(service)
     healths = () if facts.healths.exception() else facts.healths.result()
     if key and any(health.body.get(key) is False for health in healths):
@@ -168,8 +168,8 @@ def remedy(facts: Facts, service: str, output: str) -> str:
     for part, known_remedy in facts.diagnosis.remedies.items():
         if part in output:
             return without_build(facts, known_remedy)
-    log = f"its log: inv logs {service} --tail 200"
-    return without_build(facts, f"fix this error, then: inv up --build; {log}")
+    log = f"full log: inv logs {service} --tail 200"
+    return without_build(facts, f"fix this error, then: inv up --build ({log})")
 
 
 def without_build(facts: Facts, text: str) -> str:

@@ -159,7 +159,7 @@ class ComposeRuntime(DockerRuntime):
         report_orphans(orphans, say, removed=remove_orphans)
         arguments = ["up", "--detach", *(["--build"] if build else [])]
         arguments += ["--remove-orphans"] if remove_orphans else []
-        say(f"docker compose {' '.join(arguments)}")
+        say(f"running: docker compose {' '.join(arguments)}")
         record.write(self.config.state, self.name)
         self.project.record_start()
         self.project.compose(arguments, show_output=True)
@@ -171,7 +171,7 @@ class ComposeRuntime(DockerRuntime):
             self.data()  # raises if the data may belong to another checkout
         report_orphans(orphans, say)
         arguments = ["down", *(["--volumes"] if volumes else [])]
-        say(f"docker compose {' '.join(arguments)}")
+        say(f"running: docker compose {' '.join(arguments)}")
         self.project.compose(arguments, show_output=True)
 
     def ports(self) -> dict[str, tuple[int, ...]]:
@@ -193,10 +193,10 @@ class ComposeRuntime(DockerRuntime):
                 inspected = self.client.inspect_container(container["Id"])
                 image_ids = self.client.images(inspected["Config"]["Image"], quiet=True)
             if image_ids and inspected["Image"] not in image_ids:
-                return "its image has been rebuilt since it was created"
+                return "its image has been rebuilt"
             expected = self.project.compose(["config", "--hash", service]).split()[-1:]
             if expected and expected[0] != container["Labels"].get(f"{LABEL}.config-hash"):
-                return "docker-compose.yml or .env has changed since it was created"
+                return "docker-compose.yml or .env has changed"
         return ""
 
     # Containers

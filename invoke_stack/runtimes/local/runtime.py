@@ -54,10 +54,10 @@ class LocalRuntime:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.state = config.state
-        self.run = self.state / "run"
+        self.state_dir = config.state
+        self.run_dir = self.state_dir / "run"
         self.node = platform.node() or "localhost"
-        self.supervisor = supervise.Supervisor(self.run)
+        self.supervisor = supervise.Supervisor(self.run_dir)
 
     def is_up(self) -> bool:
         """Return True if the stack's supervisord responds."""
@@ -66,7 +66,7 @@ class LocalRuntime:
     def has_been_up(self) -> bool:
         """Return True if an earlier `up` left data or passwords."""
         # The folder alone is no proof: it also holds the lock and the record of the last runtime.
-        data = (self.state / "stack.json", self.state / "postgres")
+        data = (self.state_dir / "stack.json", self.state_dir / "postgres")
         return sys.platform != "win32" and any(path.exists() for path in data)
 
     def presence(self) -> Presence:
@@ -107,7 +107,7 @@ class LocalRuntime:
             if probe:
                 raise
             stack_state = stack.StackState({}, "", "")  # passwords are needed for probes only
-        events = Events.read(self.run / "supervisord.log")
+        events = Events.read(self.run_dir / "supervisord.log")
 
         def replica(name: str) -> Replica:
             return self._replica(name, processes[name], stack_state, events, probe)
@@ -131,7 +131,7 @@ class LocalRuntime:
         reason = events.last_exit.get(name, "") if not running else ""
         health = None
         if running and probe:
-            reason = probes.problem(name, stack_state, self.run, self.config.profile.readiness)
+            reason = probes.problem(name, stack_state, self.run_dir, self.config.profile.readiness)
             health = "healthy" if not reason else "starting" if is_new else "unhealthy"
         port = stack_state.ports.get(name)
         return Replica(
@@ -152,7 +152,7 @@ class LocalRuntime:
         # The service's script touches this file, by the same clock as the log lines; supervisord
         # reports whole seconds only.
         with suppress(FileNotFoundError):
-            return datetime.fromtimestamp((self.run / f"{name}.started").stat().st_mtime, UTC)
+            return datetime.fromtimestamp((self.run_dir / f"{name}.started").stat().st_mtime, UTC)
         return None
 
     def get(self, replica: Replica, path: str, timeout: float) -> Answer:
@@ -176,7 +176,7 @@ class LocalRuntime:
 
     def _followers(self, services: Sequence[str]) -> list[journal.Follower]:
         names = [self._check_name(service) for service in services]
-        folder = self.state / "logs"
+        folder = self.state_dir / "logs"
         if not folder.is_dir():
             raise OutOfReach("the stack has never been started here", "start it with: inv up")
         return [journal.Follower(folder, name, self.node) for name in names]
@@ -202,9 +202,9 @@ class LocalRuntime:
         """Return why a running service differs from what `up` would start; empty if it does not."""
         for program in self._programs(self._load_state()):
             if program.name == service:
-                script = stack.script(program, self.run / "pipes")
-                if script != (self.run / f"{service}.sh").read_text("utf-8"):
-                    return ".env or the environment has changed since it was created"
+                script = stack.script(program, self.run_dir / "pipes")
+                if script != (self.run_dir / f"{service}.sh").read_text("utf-8"):
+                    return ".env or the environment has changed"
         return ""
 
     def will_write_env(self) -> bool:
@@ -222,22 +222,22 @@ class LocalRuntime:
 
     def _data_paths(self) -> list[Path]:
         names = ("postgres", "postgres.new", "redis", "logs", "run", "stack.json")
-        return [self.state / name for name in names]
+        return [self.state_dir / name for name in names]
 
     def up(self, *, build: bool, remove_orphans: bool, say: Say) -> None:
         """Start what does not run and restart what changed, without waiting for readiness."""
         if obstacle := self.obstacle():
             raise OutOfReach(obstacle, "install Docker and run: inv up --runtime compose")
-        with writing(self.state):
+        with writing(self.state_dir):
             self._up(say)
 
     def _up(self, say: Say) -> None:
         self._create_folders()
         is_running = self.supervisor.is_responding()
         if not is_running:
-            self._stop_orphans(say)
+            self._stop_leftovers(say)
         stack_state = self._load_or_create_state(is_running, say)
-        record.write(self.state, self.name)
+        record.write(self.state_dir, self.name)
         if is_running:
             self._write_files(stack_state)
             for name in self.supervisor.apply(SERVICES):
@@ -246,7 +246,7 @@ class LocalRuntime:
             stack_state = self._replace_taken_ports(stack_state, say)
             self._create_cluster(stack_state, say)
             self._write_files(stack_state)
-            supervise.launch(self.run, str(self.state))
+            supervise.launch(self.run_dir, str(self.state_dir))
         self.supervisor.start(supervise.COLLECTOR)
         for name in SERVICES:
             self.supervisor.start(name)
@@ -261,8 +261,8 @@ class LocalRuntime:
             self.supervisor.stop(*APPLICATION)
             self.supervisor.stop(*DATA)
             self.supervisor.shut_down()
-            orphans.stop_orphans(self.state)
-        elif not self._stop_orphans(say):
+            orphans.stop_orphans(self.state_dir)
+        elif not self._stop_leftovers(say):
             say("the stack is not up")
         paths = [path for path in self._data_paths() if path.exists()]
         if volumes and paths:
@@ -271,7 +271,7 @@ class LocalRuntime:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
-            say("deleted its data, logs and passwords")
+            say("deleted the data, logs and passwords")
 
     def execute(self, service: str, command: Sequence[str], timeout: float) -> str:
         """Run a command in the environment of a service and return its output.
@@ -318,36 +318,42 @@ class LocalRuntime:
         name = self._check_name(service)
         if not self.is_up():
             raise OutOfReach("the stack is not up", "start it with: inv up")
-        return str(self.run / f"{name}.sh")
+        return str(self.run_dir / f"{name}.sh")
 
     # Steps of `up` and `down`
 
-    def _stop_orphans(self, say: Say) -> bool:
+    def _stop_leftovers(self, say: Say) -> bool:
         """Stop what a killed supervisord left running; return True if there was anything."""
-        count = orphans.stop_orphans(self.state) if self.state.is_dir() else 0
+        count = orphans.stop_orphans(self.state_dir) if self.state_dir.is_dir() else 0
         if count:
-            say(f"stopped {count} processes that a killed supervisord left behind")
+            processes = "process" if count == 1 else "processes"
+            say(f"stopped {count} {processes} left by a killed supervisord")
         return count > 0
 
     def _create_folders(self) -> None:
-        for folder in (self.state, self.run, self.run / "pipes", self.state / "logs"):
+        for folder in (
+            self.state_dir,
+            self.run_dir,
+            self.run_dir / "pipes",
+            self.state_dir / "logs",
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.state / "redis").mkdir(mode=0o700, exist_ok=True)
+        (self.state_dir / "redis").mkdir(mode=0o700, exist_ok=True)
 
     def _load_or_create_state(self, is_running: bool, say: Say) -> stack.StackState:
-        file = self.state / "stack.json"
+        file = self.state_dir / "stack.json"
         stack_state = stack.load(file)
         if stack_state is None:
             stack_state = stack.create()
-            if (self.state / "postgres").exists():
+            if (self.state_dir / "postgres").exists():
                 if is_running:
                     raise OutOfReach(
-                        f"{file} is missing; it held the passwords of the running services",
+                        f"{file} is missing: the passwords of the running services are lost",
                         "create new passwords (data is kept): inv down, then inv up",
                     )
                 say(f"{file} is missing: the database gets a new password")
                 embedded.set_password(
-                    self.state / "postgres",
+                    self.state_dir / "postgres",
                     user=stack.DATABASE_USER,
                     password=stack_state.postgres_password,
                 )
@@ -365,11 +371,11 @@ class LocalRuntime:
             say(f"port {old[name]} is taken: {name} moves to {free[name]}")
         ports = {name: free[name] if name in conflicts else port for name, port in old.items()}
         changed = stack.StackState(ports, stack_state.postgres_password, stack_state.redis_password)
-        changed.save(self.state / "stack.json")
+        changed.save(self.state_dir / "stack.json")
         return changed
 
     def _create_cluster(self, stack_state: stack.StackState, say: Say) -> None:
-        data = self.state / "postgres"
+        data = self.state_dir / "postgres"
         if not data.exists():
             say("creating the database cluster (about 2 s)")
             embedded.create_cluster(
@@ -382,28 +388,31 @@ class LocalRuntime:
     def _write_files(self, stack_state: stack.StackState) -> None:
         """Write every file that the services start from, readable by their owner only."""
         programs = self._programs(stack_state)
-        pipes = self.run / "pipes"
+        pipe_dir = self.run_dir / "pipes"
         _write_private(
-            self.state / "redis" / "valkey.conf",
-            stack.redis_configuration(self.state / "redis", stack_state),
+            self.state_dir / "redis" / "valkey.conf",
+            stack.redis_configuration(self.state_dir / "redis", stack_state),
         )
         for program in programs:
             for stream in ("stdout", "stderr"):
                 with suppress(FileExistsError):
-                    os.mkfifo(pipes / f"{program.name}.{stream}", 0o600)
-            _write_private(self.run / f"{program.name}.sh", stack.script(program, pipes))
+                    os.mkfifo(pipe_dir / f"{program.name}.{stream}", 0o600)
+            _write_private(self.run_dir / f"{program.name}.sh", stack.script(program, pipe_dir))
         module = "invoke_stack.runtimes.local.collector"
-        command = shlex.join((sys.executable, "-m", module, str(pipes), str(self.state / "logs")))
+        command = shlex.join(
+            (sys.executable, "-m", module, str(pipe_dir), str(self.state_dir / "logs"))
+        )
         root = shlex.quote(str(Path(__file__).parents[3]))
         _write_private(
-            self.run / f"{supervise.COLLECTOR}.sh", f"cd {root} || exit 1\nexec {command}\n"
+            self.run_dir / f"{supervise.COLLECTOR}.sh", f"cd {root} || exit 1\nexec {command}\n"
         )
         _write_private(
-            self.run / "supervisord.conf", supervisord_conf.configuration(self.run, programs)
+            self.run_dir / "supervisord.conf",
+            supervisord_conf.configuration(self.run_dir, programs),
         )
 
     def _programs(self, stack_state: stack.StackState) -> list[stack.Program]:
-        return stack.programs(self.config.root, self.state, stack_state, self.config.variables)
+        return stack.programs(self.config.root, self.state_dir, stack_state, self.config.variables)
 
     def _check_name(self, service: str) -> str:
         if service not in SERVICES:
@@ -411,7 +420,7 @@ class LocalRuntime:
         return service
 
     def _load_state(self) -> stack.StackState:
-        stack_state = stack.load(self.state / "stack.json")
+        stack_state = stack.load(self.state_dir / "stack.json")
         if stack_state is None:
             raise OutOfReach("the stack is not up", "start it with: inv up")
         return stack_state

@@ -53,8 +53,8 @@ class Deployment:
         stack_file = self._derive(model)
         self._label_data_node(stack_file, say)
         for key in sorted({entry.partition(": ")[2] for entry in stack_file.unsupported}):
-            say(f"note: Swarm does not support {key}; see docs/scaling.md")
-        say(f"docker stack deploy {self.project.name}")
+            say(f"notice: Swarm does not support {key}; see docs/scaling.md")
+        say(f"running: docker stack deploy {self.project.name}")
         with tempfile.TemporaryDirectory() as folder:  # readable by its owner only
             for name, value in stack_file.secrets.items():
                 (Path(folder) / name).write_text(value, "utf-8")

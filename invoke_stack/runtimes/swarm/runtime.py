@@ -116,9 +116,9 @@ class SwarmRuntime(DockerRuntime):
         state = (details.get("UpdateStatus") or {}).get("State", "")
         if not state.startswith(("rollback", "paused")):
             return ""
-        failed = [task for task in self.cluster.tasks(details) if slots.error(task)]
+        failed = [task for task in self.cluster.tasks(details) if slots.error_message(task)]
         last = max(failed, key=slots.created_at, default=None)
-        reason = slots.error(last) if last else details["UpdateStatus"].get("Message", "")
+        reason = slots.error_message(last) if last else details["UpdateStatus"].get("Message", "")
         return f"the update was rolled back: {reason}"
 
     def staleness(self, service: str) -> str:
@@ -127,7 +127,7 @@ class SwarmRuntime(DockerRuntime):
         expected = self.deployment.derive().content["services"].get(service)
         if not expected or expected["deploy"]["labels"][DIGEST] == current.get(DIGEST):
             return ""
-        return "its image, the Compose files or .env has changed since it was created"
+        return "its image, the Compose files or .env has changed"
 
     def ports(self) -> Mapping[str, tuple[int, ...]]:
         """Return the ports that the stack publishes, by service."""

@@ -93,7 +93,7 @@ def is_running(task: Task) -> bool:
 
 
 def is_current(service: Service, task: Task) -> bool:
-    """Return True if a task has the service's current spec, and does not wait for an update."""
+    """Return True if the task has the service's current spec."""
     template, spec = service["Spec"]["TaskTemplate"], task["Spec"]
     return all(template.get(key) == spec.get(key) for key in {*template, *spec} - {"Runtime"})
 
@@ -140,21 +140,21 @@ def _ports(task: Task, node: Node | None) -> Iterable[str]:
 def _reason(task: Task, failed: list[Task], current: bool) -> str:
     if not current:
         return "waiting for its update"
-    reason = "" if task["Status"]["State"] == "running" else error(task)
+    reason = "" if task["Status"]["State"] == "running" else error_message(task)
     if failed and not reason:
         failed_at = timestamps.parse(failed[-1]["Status"]["Timestamp"])
-        reason = f"it replaced a task that failed at {failed_at:%H:%M:%S} UTC: {error(failed[-1])}"
+        reason = f"it replaced a task that failed at {failed_at:%H:%M:%S} UTC: {error_message(failed[-1])}"
     return reason
 
 
-def error(task: Task) -> str:
+def error_message(task: Task) -> str:
     """Return the first line of Swarm's error message for a task; empty if there is none."""
     text = str(task["Status"].get("Err") or "")
     return text.removeprefix("task: ").strip().splitlines()[0][:200] if text else ""
 
 
 def with_readiness_reason(replica: Replica, readiness: Readiness) -> Replica:
-    """Return the replica; a readiness body printed by its health check becomes a short reason."""
+    """Return the replica with a readiness body in its reason replaced by a short text."""
     if not readiness.url:
         return replica
     try:

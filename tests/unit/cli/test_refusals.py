@@ -19,7 +19,7 @@ def checkout(tmp_path_factory):
     [
         ("logs ,", 2, "no service name in ','"),
         ("health --url=", 2, "invalid value '' for --url"),
-        ("scale backend=3 --runtime local", 2, "local cannot scale a service"),
+        ("scale backend=3 --runtime local", 2, "the local runtime cannot scale services"),
         ("scale nosuch=3 --runtime local", 4, "available: postgres, redis, backend"),
     ],
 )
@@ -35,24 +35,24 @@ def test_verb_rejects_invalid_arguments_in_two_lines(checkout, arguments, code, 
     [
         ("helth", "unknown command 'helth'\n  did you mean health?\n"),
         ("--help helth", "unknown command 'helth'\n  did you mean health?\n"),
-        ("xyz", "unknown command 'xyz'\n  see all commands: inv --list\n"),
-        ("--xyz", "unknown flag --xyz\n  see inv --help\n"),
+        ("xyz", "unknown command 'xyz'\n  see: inv --list\n"),
+        ("--xyz", "unknown flag --xyz\n  see: inv --help\n"),
         ("health --jsn", "unknown flag --jsn of inv health\n  did you mean --json?\n"),
         ("restart --no-log", "unknown flag --no-log of inv restart\n  did you mean --no-logs?\n"),
         (
             "down --no-volume",
-            "unknown flag --no-volume of inv down\n  see its flags: inv --help down\n",
+            "unknown flag --no-volume of inv down\n  see: inv --help down\n",
         ),
         (
             "restart worker beat",
             "unknown command 'beat'\n  separate several services with commas\n",
         ),
-        ("status it's", "unknown command 'it's'\n  see all commands: inv --list\n"),
-        ("test -k", "-k needs a value\n  see inv --help test\n"),
-        ("--help x\x1b[31m", "unknown command 'x'\n  see all commands: inv --list\n"),
-        ("health --xyz", "unknown flag --xyz of inv health\n  see its flags: inv --help health\n"),
-        ("logs worker --tail", "--tail needs a value\n  see inv --help logs\n"),
-        ("restore", "inv restore needs an argument: 'file'\n  see inv --help restore\n"),
+        ("status it's", "unknown command 'it's'\n  see: inv --list\n"),
+        ("test -k", "-k needs a value\n  see: inv --help test\n"),
+        ("--help x\x1b[31m", "unknown command 'x'\n  see: inv --list\n"),
+        ("health --xyz", "unknown flag --xyz of inv health\n  see: inv --help health\n"),
+        ("logs worker --tail", "--tail needs a value\n  see: inv --help logs\n"),
+        ("restore", "restore needs an argument: 'file'\n  see: inv --help restore\n"),
     ],
 )
 def test_invalid_command_line_is_rejected_with_a_hint(checkout, arguments, message):

@@ -24,13 +24,13 @@ class FakeReporter:
     def __init__(self):
         self.lines, self.waits = [], []
 
-    def line(self, line):
+    def show_line(self, line):
         self.lines.append(line.text)
 
-    def say(self, text):
+    def show_notice(self, text):
         raise AssertionError(text)
 
-    def waiting(self, what, seconds, limit):
+    def show_progress(self, what, seconds, limit):
         self.waits.append((what, seconds, limit))
 
 
@@ -90,23 +90,23 @@ def test_restart_times_out_when_the_request_does_not_return():
 
 def test_restart_fails_with_the_last_lines_when_the_start_ends_at_once():
     [verdict], _, _ = play(
-        lines=[line(2.0, "PORT is 'abc'")],
+        lines=[line(2.0, "invalid value 'abc' for PORT")],
         starts=[(1.9, "backend")],
         ends=[(2.2, "backend", 2)],
     )
     assert verdict.outcome is Outcome.FAILED
     assert verdict.reason == "it exited with code 2"
-    assert [entry.text for entry in verdict.evidence] == ["PORT is 'abc'"]
+    assert [entry.text for entry in verdict.evidence] == ["invalid value 'abc' for PORT"]
     assert verdict.remedy
 
 
 def test_restart_waits_for_the_last_lines_of_a_start_that_ended_at_once():
     [verdict], _, _ = play(
-        lines=[line(2.4, "PORT is 'abc'")],
+        lines=[line(2.4, "invalid value 'abc' for PORT")],
         starts=[(1.9, "backend")],
         ends=[(1.9001, "backend", 2)],
     )
-    assert [entry.text for entry in verdict.evidence] == ["PORT is 'abc'"]
+    assert [entry.text for entry in verdict.evidence] == ["invalid value 'abc' for PORT"]
 
 
 @pytest.mark.parametrize("restarts_itself", [True, False])

@@ -22,7 +22,7 @@ NO_IMAGE = "Docker is running, but the image x cannot be pulled"
 
 def facts(compose=NOTHING, local=NOTHING, swarm=NO_MANAGER, **more):
     presence = {"compose": compose, "local": local, "swarm": swarm}
-    return choice.Facts(presence, **{"compose_obstacle": lambda: "", **more})
+    return choice.ChoiceFacts(presence, **{"compose_obstacle": lambda: "", **more})
 
 
 def choose(*presences, **more):

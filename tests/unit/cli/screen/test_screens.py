@@ -266,7 +266,7 @@ def test_health_shows_the_reason_of_the_unknown_state():
     console = Console(file=io.StringIO(), width=80)
     summary.print_health(console, unknown, "compose")
     assert console.file.getvalue().splitlines() == [
-        "? backend is unknown (no program)",
+        "? backend is unknown: no program",
         "  not checked, compose",
     ]
     document = documents.health_json([unknown], unknown, "compose")
