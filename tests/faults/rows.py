@@ -123,7 +123,7 @@ ROWS = {
     ),
     "F28": Row(
         "engine socket missing, not permitted, wrong context",
-        "with `--runtime compose`, a record of it, or `DOCKER_HOST`/`DOCKER_CONTEXT` set: exit 4 in ≤ 2 s, a fix in the message",
+        "if Compose is required (by `--runtime`, the last `up`, `DOCKER_HOST` or `DOCKER_CONTEXT`): exit 4 in ≤ 2 s, with a fix",
     ),
     "F29": Row(
         "container stopped by hand, then a restart of `dockerd`",
@@ -131,7 +131,7 @@ ROWS = {
     ),
     "F30": Row(
         "`kill -9` of the worker during a task; two beats",
-        "task redelivered within a configured 120 s (Redis's default visibility timeout is an hour; tasks are limited to 60 s); one schedule",
+        "task redelivered within 120 s (after the visibility timeout of 100 s; Celery's default is an hour); one schedule",
     ),
     "F31": Row(
         "a sentinel password through every path: logs, health, metrics, errors, `--debug`, process list",
@@ -142,20 +142,19 @@ ROWS = {
         "exit 130 without traceback, terminal restored",
     ),
     "F33": Row(
-        "`WEB_CONCURRENCY=2` or `UVICORN_CMD='uvicorn app.main:app --fd 3 --workers 2'`: the startup responder kept accepting, a quarter of all requests got 503 forever while everything was reported healthy",
+        "`WEB_CONCURRENCY=2`, or `--workers 2` in `UVICORN_CMD`",
         '1,000 of 1,000 requests answered by the application; `/ready` never flaps; `/metrics` counts all workers; restart and SIGTERM as with one worker. In `UVICORN_CMD`, `$PORT` and `${PORT}` are replaced (nothing else), and `--port $PORT` restarts without "port in use"',
     ),
     "F35": Row(
-        "engine on another machine (`tcp://`, `ssh://`, a context) or in another network namespace, while something else answers on 127.0.0.1:PORT here: health and restart said *healthy* with the remote database stopped",
+        "engine on another machine (`tcp://`, `ssh://`, a context) or in another network namespace, while another program answers on 127.0.0.1:PORT here, and the remote database is stopped",
         "health is checked where the service runs; the decoy is never contacted; `ssh://` works with what we install, or one line says what is missing",
     ),
     "F36": Row(
-        "images built, base images and registry gone: `auto` silently started an empty `local` stack",
+        "images built, then the base images deleted and the registry unreachable",
         "the Compose stack with its data; `auto` never starts an empty stack while another one of this project exists",
     ),
     "F39": Row(
-        "two checkouts with the same folder name on one engine: verbs acted on the other's containers,"
-        " the hint `inv down --volumes` deleted its data",
+        "two checkouts with the same folder name on one engine",
         "refused (exit 4) with the other folder's path and a fix that deletes"
         " nothing; a checkout that was moved (on this machine's engine, the other folder is gone) gets"
         " a message that says so, with the `COMPOSE_PROJECT_NAME=…` line for `.env` that adopts the"
@@ -170,7 +169,7 @@ ROWS = {
         "never removed without `--remove-orphans`; listed first",
     ),
     "F44": Row(
-        "Python or the lock changed, no network: any verb deleted `.venv`, and the running stack's servers with it",
+        "Python or the lock changed, no network, while the local stack runs from `.venv`",
         "the old environment stays until the new one is complete",
     ),
 }
