@@ -192,8 +192,9 @@ def markdown_table() -> str:
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for row in ROWS:
         names = ", ".join(f"`{variable.name}`" for variable in row.variables)
-        defaults = ", ".join(f"`{v.default}`" if v.default else "" for v in row.variables)
-        lines.append(f"| {names} | {defaults.strip()} | {row.meaning} |".replace("|  |", "| |"))
+        no_default = "none" if len(row.variables) > 1 else ""
+        defaults = ", ".join(f"`{v.default}`" if v.default else no_default for v in row.variables)
+        lines.append(f"| {names} | {defaults} | {row.meaning} |".replace("|  |", "| |"))
     return "\n".join(lines) + "\n"
 
 
