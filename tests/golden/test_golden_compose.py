@@ -8,9 +8,6 @@ from harness.servers import wait_until
 from harness.stacks import Stack
 from tests.support.goldens import State
 
-# Not proven stable yet: the files come from a single run.
-pytestmark = pytest.mark.matrix
-
 READING = ("health", "health --json", "status", "status --json", "doctor", "doctor --json")
 GOING_DOWN = State("compose/going-down", "down --dry-run", "down")
 DOWN = State(
