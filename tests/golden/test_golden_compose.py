@@ -20,7 +20,6 @@ DOWN = State(
     "down",
     "down --dry-run",
 )
-COMING_UP = State("compose/coming-up", "up")
 UP = State(
     "compose/up",
     *READING,
@@ -48,7 +47,8 @@ def test_golden_compose(stack: Stack) -> None:
     try:
         DOWN.check(stack)
     finally:
-        COMING_UP.check(stack)
+        # No golden file: the last lines depend on whether the application serves by then.
+        stack.ok("up")
     wait_until("all services are healthy", lambda: _is_fully_healthy(stack), 120)
     UP.check(stack)
 

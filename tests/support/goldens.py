@@ -3,7 +3,6 @@
 After a change of the output, update the files and review their diff:
 
     UPDATE_GOLDEN=1 inv test --all -k golden
-    UPDATE_GOLDEN=1 inv test --matrix -k golden    those of the `compose` runtime
 
 UPDATE_GOLDEN also removes files that no test uses.
 """

@@ -52,7 +52,7 @@ _RULES: tuple[tuple[re.Pattern[str], Any], ...] = tuple(
         # Sizes
         (r"\b\d+(\.\d+)? (KiB|MiB|GiB)\b", r"{size} \2"),
         # Process ids, addresses of objects, container ids; ports that are not configured
-        (r"\[\d{2,}\]", "[{pid}]"),
+        (r"\[\d{2,}\]|(?<= process )\[\d\]", "[{pid}]"),  # small numbers in containers
         (r"\b\d+:(?=[CMS] )", "{pid}:"),  # Valkey
         (r"\b(process|pid) \d{2,}\b", r"\1 {pid}"),
         (r"\b0x[0-9a-f]{6,}\b", "{address}"),
