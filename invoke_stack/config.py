@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -225,18 +225,31 @@ def seconds(flag: str, text: str) -> float:
     return value
 
 
+_AGE = re.compile(r"(?:\d{1,9}(?:\.\d+)?[smhd])+|\d{1,8}", re.ASCII)
+_EPOCH = re.compile(r"\d{9,11}(?:\.\d{1,9})?", re.ASCII)
+
+
 def since(flag: str, text: str, now: datetime) -> str:
-    """Return a time as in `LogLine.time`, from an age (`10m`) or an RFC 3339 time."""
+    """Return a time as in `LogLine.time`, from what `docker logs --since` accepts.
+
+    That is an age (`10m`, `1h30m`; also `1d`, and seconds without a unit), Unix seconds of nine or
+    more digits, or a date or time (`2026-01-31`, `2026-01-31T12:00`), which without an offset is
+    local.
+    """
     try:
-        if text[:1].isdigit() and "T" in text:
-            moment = timestamps.parse(text)
+        if _AGE.fullmatch(text):
+            parts = re.findall(r"([\d.]+)([smhd]?)", text)
+            age = sum(float(number) * _UNITS[unit] for number, unit in parts)
+            moment = now - timedelta(seconds=age)
+        elif _EPOCH.fullmatch(text):
+            moment = datetime.fromtimestamp(float(text), UTC)
         else:
-            moment = now - timedelta(seconds=seconds(flag, text))
+            moment = datetime.fromisoformat(text)
         return timestamps.log_time(moment)
-    except (BadInput, ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         raise BadInput(
             f"invalid value {text!r} for {flag}",
-            f"use an age or a time: {flag} 10m or {flag} 2026-01-31T12:00:00Z",
+            f"use an age or a time: {flag} 10m or {flag} 2026-01-31T12:00",
         ) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class LogOptions:
     """Which lines to read."""
 
     services: Sequence[str]
-    tail: int  # how many of the last lines, over all services together
+    tail: int  # how many of the last lines, over all services together, that match `grep`
     since: str | None  # a time as in `LogLine.time`
     follow: bool
     grep: re.Pattern[str] | None
@@ -33,8 +34,12 @@ def read_logs(session: Session, options: LogOptions) -> Iterator[LogLine | None]
     runtime = session.runtime
     read = runtime.follow if options.follow else runtime.history
     services = list(dict.fromkeys(options.services))
-    lines = read(services, tail=options.tail, since=options.since, say=session.say)
-    return filter_lines(lines, options.grep)
+    if options.grep is None:
+        lines = read(services, tail=options.tail, since=options.since, say=session.say)
+        return filter_lines(lines, None)
+    # The last matches may be anywhere in the log.
+    lines = read(services, tail=None, since=options.since, say=session.say)
+    return skip_to_tail(filter_lines(lines, options.grep), options.tail)
 
 
 def last_lines(
@@ -46,6 +51,19 @@ def last_lines(
         lines = runtime.history([service], tail=tail, since=since, say=lambda _: None)
         result.extend(line for line in filter_lines(lines, None) if line)
     return result
+
+
+def skip_to_tail(lines: Iterable[LogLine | None], tail: int) -> Iterator[LogLine | None]:
+    """Skip all but the last `tail` of the lines so far, which end with the first None."""
+    lines = iter(lines)
+    so_far: deque[LogLine] = deque(maxlen=tail)
+    for line in lines:
+        if line is None:
+            break
+        so_far.append(line)
+    yield from so_far
+    yield None
+    yield from lines
 
 
 def filter_lines(

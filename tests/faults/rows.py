@@ -172,6 +172,14 @@ ROWS = {
         "Python or the lock changed, no network, while the local stack runs from `.venv`",
         "the old environment stays until the new one is complete",
     ),
+    "F45": Row(
+        "`inv logs --grep TEXT` after hundreds of other lines",
+        "the last 100 *matches*",
+    ),
+    "F50": Row(
+        "`--since 2026-11-25T14:00` in Berlin, `2026-11-25`, Unix seconds, `1h30m`",
+        "as `docker logs`: local time without an offset",
+    ),
 }
 
 # Rows that no test can inject on this machine, with the reason for the table.

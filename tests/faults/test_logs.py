@@ -46,3 +46,12 @@ def test_f26_logs_remove_escape_sequences(tmp_path, tty):
     assert output.strip().startswith("red ")
     assert "\x1b" not in output
     assert "\x07" not in output
+
+
+def test_f45_grep_shows_the_last_matches_of_the_whole_log(tmp_path, measured):
+    script = "echo match 1; echo match 2; seq 1000; exec sleep 1000"
+    with engines.project(tmp_path / "long", service("long", script)) as stack:
+        wait_until("the last line", lambda: "1000" in stack.ok("logs", "long"))
+        assert stack.ok("logs", "long", "--grep", "match").split() == ["match", "1", "match", "2"]
+        assert stack.ok("logs", "long", "--grep", "match", "--tail", "1") == "match 2\n"
+    measured("found before 1,000 other lines")

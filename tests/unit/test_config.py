@@ -1,5 +1,6 @@
 """Invalid flags and files are rejected with a hint before anything happens."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -115,16 +116,32 @@ def test_any_text_is_a_count_or_refused(text):
         assert "--tail" in error.message
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows does not read TZ")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("10m", "2026-01-31T11:50:00.000000000Z"),
+        ("90", "2026-01-31T11:58:30.000000000Z"),
+        ("1h30m", "2026-01-31T10:30:00.000000000Z"),
+        ("1.5h", "2026-01-31T10:30:00.000000000Z"),
+        ("1d", "2026-01-30T12:00:00.000000000Z"),
+        ("1769853600", "2026-01-31T10:00:00.000000000Z"),
+        ("1769853600.5", "2026-01-31T10:00:00.500000000Z"),
         ("2026-01-31T10:00:00Z", "2026-01-31T10:00:00.000000000Z"),
+        ("2026-01-31T10:00:00.123456789Z", "2026-01-31T10:00:00.123456000Z"),
         ("2026-01-31T10:00:00+02:00", "2026-01-31T08:00:00.000000000Z"),
+        ("2026-01-31T10:00", "2026-01-31T09:00:00.000000000Z"),
+        ("2026-01-31", "2026-01-30T23:00:00.000000000Z"),
     ],
 )
-def test_since_parses_ages_and_times(text, expected):
-    assert config.since("--since", text, NOW) == expected
+def test_f50_since_accepts_what_docker_logs_accepts(text, expected, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        assert config.since("--since", text, NOW) == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.text(max_size=30))

@@ -22,9 +22,9 @@ from invoke_stack.errors import BadInput
 
 @verb(
     services="comma-separated services; default: backend",
-    tail="number of last lines, over all services",
+    tail="number of last lines, of all services together",
     follow="keep showing new lines, across restarts",
-    since="only lines since this age or time, such as 10m",
+    since="only lines since an age or time: 10m, 2026-01-31T12:00",
     grep="only lines that match this regular expression",
     json=JSON,
     timestamps="prefix each line with its time (UTC)",

@@ -37,6 +37,16 @@ def test_filter_lines_matches_plain_text_and_passes_none_through():
     assert [match and match.text for match in matches] == ["error", None]
 
 
+@pytest.mark.parametrize(("tail", "expected"), [(2, ["1", "2"]), (0, []), (9, ["0", "1", "2"])])
+def test_f45_skip_to_tail_keeps_the_last_lines_and_all_new_ones(tail, expected):
+    lines = [line(0, "0"), line(1, "1"), line(2, "2"), None, line(3, "new"), None]
+    texts = [entry and entry.text for entry in logs.skip_to_tail(lines, tail)]
+    assert texts == [*expected, None, "new", None]
+    assert [entry for entry in logs.skip_to_tail(lines[:3], tail) if entry] == lines[
+        3 - len(expected) : 3
+    ]
+
+
 def test_line_printer_shows_the_service_only_among_several():
     several = LinePrinter(["backend", "db"], timestamps=True, colour=False)
     assert several.text(line(1, "x")) == "2026-01-01T00:00:01.000Z backend | x"
