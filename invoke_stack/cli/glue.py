@@ -19,6 +19,7 @@ from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from invoke_stack import config
+from invoke_stack.cli.closed_pipe import continue_at_closed_pipe, end_at_closed_pipe
 from invoke_stack.errors import BadInput, StackError
 from invoke_stack.profile import DEFAULT_PROFILE
 from invoke_stack.text import plain_lines
@@ -52,12 +53,16 @@ class Verb(Task[Callable[..., None]]):
             self.help = help_texts
 
 
-def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
+def verb(
+    *, changes: bool = False, **help_of_flags: str
+) -> Callable[[Callable[..., None]], Task[Any]]:
     """Return a decorator that makes a function a verb, with the help text of each flag.
 
     An error ends the verb with one or two lines on stderr and the exit code of its type, without
-    a traceback.
+    a traceback. If nobody reads its output any more, a verb that `changes` something still
+    completes; any other ends.
     """
+    at_closed_pipe = continue_at_closed_pipe if changes else end_at_closed_pipe
 
     def decorate(body: Callable[..., None]) -> Task[Any]:
         @functools.wraps(body)
@@ -67,7 +72,8 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
             sys.unraisablehook = _ignore_late_interrupt
             sys.excepthook = _print_traceback
             try:
-                body(context, **flags)
+                with at_closed_pipe():
+                    body(context, **flags)
             except StackError as error:
                 if _is_debug():
                     raise
@@ -76,10 +82,6 @@ def verb(**help_of_flags: str) -> Callable[[Callable[..., None]], Task[Any]]:
             except KeyboardInterrupt:
                 _show_cursor()
                 raise Exit("interrupted", 130) from None
-            except BrokenPipeError:
-                # The reader has closed the pipe, as in `inv logs | head`.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise Exit(code=0) from None
             except Exception as error:
                 if _is_debug() or isinstance(error, Exit):
                     raise

@@ -10,6 +10,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.context import ParserContext, to_flag
 from invoke.program import Program
 
+from invoke_stack.cli.closed_pipe import end_at_closed_pipe
 from invoke_stack.text import plain_lines
 
 # The texts of invoke/parser/parser.py and invoke/program.py.
@@ -30,7 +31,8 @@ def install(program: Program) -> None:
 def _translated(program: Program, parse: Callable[[Program], None]) -> Callable[[], None]:
     def parse_or_exit() -> None:
         try:
-            parse(program)
+            with end_at_closed_pipe():
+                parse(program)
         except ParseError as error:
             raise Exit(plain_lines(explain(error, program.parser.contexts)), 1) from None
 

@@ -180,6 +180,10 @@ ROWS = {
         "`--since 2026-11-25T14:00` in Berlin, `2026-11-25`, Unix seconds, `1h30m`",
         "as `docker logs`: local time without an offset",
     ),
+    "F59": Row(
+        "the output of a command piped into `head -1`",
+        "no traceback; a reading command ends with 0, a changing one completes and keeps its code",
+    ),
 }
 
 # Rows that no test can inject on this machine, with the reason for the table.

@@ -35,3 +35,7 @@ class PlainConsole(Console):
         if options.get("markup") is not False:
             text = _CONTROL.sub("\ufffd", text)
         return super().render_str(text, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the verb what a closed pipe means; Rich would exit with code 1."""
+        raise BrokenPipeError

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from invoke_stack.commands.backup import Archive
 
 
-@verb(runtime=RUNTIME)
+@verb(changes=True, runtime=RUNTIME)
 def backup(context: Context, runtime: str = "") -> None:
     """Back up the database to a file in backups/, and verify it.
 
@@ -44,6 +44,7 @@ def backup(context: Context, runtime: str = "") -> None:
 
 
 @verb(
+    changes=True,
     file="a file written by inv backup",
     yes="do not ask for confirmation",
     dry_run=DRY_RUN,

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 from invoke_stack import config
+from invoke_stack.cli.closed_pipe import has_reader
 from invoke_stack.cli.glue import (
     JSON,
     RUNTIME,
@@ -80,6 +81,8 @@ def logs(
     for line in lines:
         if line is None:
             flush()
+            if not has_reader(sys.stdout):
+                return
         else:
             write(format_line(line) + "\n")
     flush()

@@ -48,7 +48,7 @@ def migrations(context: Context, json: bool = False, runtime: str = "") -> None:
         console.print(f"  pending: {escape(revision)}")
 
 
-@verb(dry_run=DRY_RUN, runtime=RUNTIME)
+@verb(changes=True, dry_run=DRY_RUN, runtime=RUNTIME)
 def migrate(context: Context, dry_run: bool = False, runtime: str = "") -> None:
     """List the pending migrations, then apply them.
 

@@ -40,7 +40,7 @@ _RESTART_HELP = {
 }
 
 
-@verb(**_RESTART_HELP)
+@verb(changes=True, **_RESTART_HELP)
 def restart_backend(
     context: Context,
     logs: bool = True,
@@ -71,7 +71,7 @@ def restart_backend(
     _restart(context, runtime, None, config.seconds("--timeout", timeout), output)
 
 
-@verb(services="the service to restart", **_RESTART_HELP)
+@verb(changes=True, services="the service to restart", **_RESTART_HELP)
 def restart(
     context: Context,
     services: str = "",

@@ -20,6 +20,7 @@ from invoke_stack.errors import BadInput
 
 
 @verb(
+    changes=True,
     build="build the images first",
     remove_orphans="remove containers not in any Compose file",
     timeout=TIMEOUT,
@@ -75,6 +76,7 @@ def up(
 
 
 @verb(
+    changes=True,
     services="service and number of replicas: backend=5",
     timeout=TIMEOUT,
     json=JSON,
@@ -122,6 +124,7 @@ def scale(
 
 
 @verb(
+    changes=True,
     volumes="delete the data as well",
     yes="do not ask for confirmation",
     dry_run=DRY_RUN,
