@@ -6,8 +6,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -72,32 +72,39 @@ def verb(
             sys.unraisablehook = _ignore_late_interrupt
             sys.excepthook = _print_traceback
             try:
-                with at_closed_pipe():
+                with _exit_on_error(body.__name__), at_closed_pipe():
                     body(context, **flags)
-            except StackError as error:
-                if _is_debug():
-                    raise
-                message = error.message + (f"\n  {error.hint}" if error.hint else "")
-                raise Exit(plain_lines(message), error.exit_code) from None
             except KeyboardInterrupt:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 _show_cursor()
                 raise Exit("interrupted", 130) from None
-            except Exception as error:
-                if _is_debug() or isinstance(error, Exit):
-                    raise
-                summary = f"unexpected error: {type(error).__name__}: {error}".splitlines()[0]
-                command = f"inv --debug {body.__name__}"
-                raise Exit(f"{plain_lines(summary)}\n  show the traceback: {command}", 1) from error
-            finally:
-                # The verb is done, so Ctrl-C could only interrupt the interpreter's shutdown. Ignore
-                # it: Python removes any other handler before the shutdown is complete.
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
         names = {flag.replace("_", "-"): text for flag, text in help_of_flags.items()}
         name = body.__name__.replace("_", "-")
         return Verb(run, name=name, help={k.replace("-", "_"): v for k, v in names.items()})
 
     return decorate
+
+
+@contextmanager
+def _exit_on_error(function: str) -> Iterator[None]:
+    try:
+        yield
+    except StackError as error:
+        if _is_debug():
+            raise
+        message = error.message + (f"\n  {error.hint}" if error.hint else "")
+        raise Exit(plain_lines(message), error.exit_code) from None
+    except Exception as error:
+        if _is_debug() or isinstance(error, Exit):
+            raise
+        summary = f"unexpected error: {type(error).__name__}: {error}".splitlines()[0]
+        command = f"inv --debug {function}"
+        raise Exit(f"{plain_lines(summary)}\n  show the traceback: {command}", 1) from error
+    finally:
+        # The verb is done, so Ctrl-C could only interrupt the interpreter's shutdown. Ignore it:
+        # Python removes any other handler before the shutdown is complete.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

@@ -166,7 +166,7 @@ def test_migrate_reports_a_failing_migration(stack):
     bad.write_text(f'revision = "0009_bad"\ndown_revision = "{HEAD}"\ndef upgrade(: pass\n')
     try:
         result = stack.inv("migrations")
-        assert (result.returncode, "fix the revision" in result.stderr) == (3, True)
+        assert (result.returncode, "fix that file" in result.stderr) == (3, True)
         bad.write_text(
             f'revision = "0009_bad"\ndown_revision = "{HEAD}"\ndef upgrade():\n    1 / 0\n'
         )

@@ -189,7 +189,7 @@ def test_restart_reports_a_changed_configuration(stack):
         with stack.setting("MIGRATE_DELAYS=1 2"):
             result = stack.inv("restart-backend", "--no-logs")
             assert "has changed" in result.stderr
-            assert "inv up does" in result.stderr
+            assert "apply the change with: inv up" in result.stderr
             stack.ok("up")
             assert "has changed" not in stack.inv("restart-backend", "--no-logs").stderr
     finally:

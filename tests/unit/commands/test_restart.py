@@ -178,7 +178,7 @@ def test_restart_shows_cause_and_lines_of_a_failed_migration():
     assert verdict.outcome is Outcome.DEGRADED
     assert verdict.reason.endswith('0004_shops.py:9: relation "shops" does not exist')
     assert "Migrations did not complete" in verdict.evidence[-1].text
-    assert "fix the migration" in verdict.remedy
+    assert "fix the cause" in verdict.remedy
 
 
 def test_restart_ignores_a_schema_that_is_briefly_unknown():
