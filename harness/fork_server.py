@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import time
 
 LIBRARIES = ("docker", "psutil", "rich.console", "rich.live", "rich.table", "xmlrpc.client")
 
@@ -50,6 +51,7 @@ def _become_command(request: bytes, fds: list[int]) -> None:
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(environment)
+    time.tzset()
     os.chdir(folder)
     sys.path[0] = folder
     # argv[0] as `python -m invoke` sets it.

@@ -1,6 +1,9 @@
 """Logs that contain invalid UTF-8, long lines and escape sequences."""
 
+import json
 import os
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -55,3 +58,26 @@ def test_f45_grep_shows_the_last_matches_of_the_whole_log(tmp_path, measured):
         assert stack.ok("logs", "long", "--grep", "match").split() == ["match", "1", "match", "2"]
         assert stack.ok("logs", "long", "--grep", "match", "--tail", "1") == "match 2\n"
     measured("found before 1,000 other lines")
+
+
+def test_f50_since_means_what_docker_logs_means(tmp_path, measured):
+    script = "for i in 1 2 3; do echo line $i; sleep 1; done; exec sleep 1000"
+    berlin = {"TZ": "Europe/Berlin"}
+    with engines.project(tmp_path / "timed", service("timed", script)) as stack:
+        wait_until("the last line", lambda: "line 3" in stack.ok("logs", "timed"))
+        last = json.loads(stack.ok("logs", "timed", "--tail", "1", "--json"))
+        moment = datetime.fromisoformat(last["time"]) - timedelta(seconds=0.5)
+        local = moment.astimezone(ZoneInfo("Europe/Berlin"))
+        for since, lines in {
+            f"{local:%Y-%m-%dT%H:%M:%S.%f}": 1,
+            f"{moment.timestamp():.3f}": 1,
+            moment.isoformat(): 1,
+            f"{local - timedelta(days=1):%Y-%m-%d}": 3,
+            "1h30m": 3,
+        }.items():
+            command = ("logs", "--since", since, *stack.containers("timed"))
+            theirs = dockerized.docker(*command, env={**os.environ, **berlin}).stdout
+            ours = stack.ok("logs", "timed", "--since", since, env=berlin)
+            assert ours == theirs, since
+            assert len(ours.splitlines()) == lines
+    measured("the lines of `docker logs` for five kinds of times")

@@ -134,7 +134,7 @@ def test_any_text_is_a_count_or_refused(text):
         ("2026-01-31", "2026-01-30T23:00:00.000000000Z"),
     ],
 )
-def test_f50_since_accepts_what_docker_logs_accepts(text, expected, monkeypatch):
+def test_since_accepts_what_docker_logs_accepts(text, expected, monkeypatch):
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     try:
