@@ -19,7 +19,8 @@ def end_at_closed_pipe() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            if sys.stdout:  # None if it was closed from the start
+                sys.stdout.flush()
     except BrokenPipeError:
         _discard(sys.stdout)
         raise Exit(code=0) from None
@@ -28,6 +29,9 @@ def end_at_closed_pipe() -> Iterator[None]:
 @contextmanager
 def continue_at_closed_pipe() -> Iterator[None]:
     """Drop output whose reader has gone, so that a change is completed and keeps its exit code."""
+    if not (sys.stdout and sys.stderr):  # None if it was closed from the start
+        yield
+        return
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _LossyStream(sys.stdout), _LossyStream(sys.stderr)
     try:

@@ -52,7 +52,8 @@ def explain(error: ParseError, verbs: Iterable[str]) -> str:
             return f"unknown flag {unknown}\n  see: inv --help"
         hint = _closest(unknown, verbs) or "see: inv --list"
         if context and "services" in context.args:
-            hint = "separate several services with commas"
+            commas = "separate several services with commas"
+            hint = commas if verb == "logs" else f"see: inv --help {verb}"
         return f"unknown command '{unknown}'\n  {hint}"
     if match := _NO_VALUE.match(text):
         text = f"{to_flag(match[1])} needs a value"
