@@ -216,16 +216,24 @@ def count(flag: str, text: str) -> int:
 
 
 def seconds(flag: str, text: str) -> float:
-    """Return the positive number of seconds in `10`, or with a unit: `10s`, `5m`, `2h`, `1d`."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)(s|m|h|d|)", text, re.ASCII)
-    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if value <= 0:
+    """Return the positive number of seconds in `10`, or with units: `10s`, `5m`, `1h30m`, `1d`."""
+    value = _duration(text)
+    if not value:
         hint = f"use a positive time: {flag} 30 or {flag} 10m"
         raise BadInput(f"invalid value {text!r} for {flag}", hint)
     return value
 
 
-_AGE = re.compile(r"(?:\d{1,9}(?:\.\d+)?[smhd])+|\d{1,8}", re.ASCII)
+_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d+)?[smhd])+|\d{1,9}(?:\.\d+)?", re.ASCII)
+
+
+def _duration(text: str) -> float | None:
+    if not _DURATION.fullmatch(text):
+        return None
+    parts = re.findall(r"([\d.]+)([smhd]?)", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
 _EPOCH = re.compile(r"\d{9,11}(?:\.\d{1,9})?", re.ASCII)
 
 
@@ -237,12 +245,10 @@ def since(flag: str, text: str, now: datetime) -> str:
     local.
     """
     try:
-        if _AGE.fullmatch(text):
-            parts = re.findall(r"([\d.]+)([smhd]?)", text)
-            age = sum(float(number) * _UNITS[unit] for number, unit in parts)
-            moment = now - timedelta(seconds=age)
-        elif _EPOCH.fullmatch(text):
+        if _EPOCH.fullmatch(text):
             moment = datetime.fromtimestamp(float(text), UTC)
+        elif (age := _duration(text)) is not None:
+            moment = now - timedelta(seconds=age)
         else:
             moment = datetime.fromisoformat(text)
         return timestamps.log_time(moment)

@@ -22,7 +22,8 @@ def end_at_closed_pipe() -> Iterator[None]:
             if sys.stdout:  # None if it was closed from the start
                 sys.stdout.flush()
     except BrokenPipeError:
-        _discard(sys.stdout)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            _discard(stream)
         raise Exit(code=0) from None
 
 

@@ -59,8 +59,8 @@ def verb(
     """Return a decorator that makes a function a verb, with the help text of each flag.
 
     An error ends the verb with one or two lines on stderr and the exit code of its type, without
-    a traceback. If nobody reads its output any more, a verb that `changes` something still
-    completes; any other ends.
+    a traceback. When the reader of its output closes the pipe, a verb that `changes` something
+    completes, and any other ends.
     """
     at_closed_pipe = continue_at_closed_pipe if changes else end_at_closed_pipe
 

@@ -9,6 +9,7 @@ from typing import Any
 from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.main import program
+from invoke.parser.context import to_flag
 from invoke.tasks import Task
 
 from invoke_stack import config
@@ -69,13 +70,13 @@ def _name_services(collection: Collection) -> None:
     if not command_line:  # imported, not run by `inv`
         return
     verbs = {
-        name: {flag: arg.takes_value for arg in task.get_arguments() for flag in _flags(arg.names)}
+        name: {
+            flag: arg.takes_value
+            for arg in task.get_arguments()
+            for flag in map(to_flag, arg.names)
+        }
         for name, task in collection.tasks.items()
         # Only a `Verb` keeps the help of its flags when `get_arguments` is called early.
         if isinstance(task, Verb) and any("services" in arg.names for arg in task.get_arguments())
     }
     command_line.unparsed[:] = service_arguments.name_services(command_line.unparsed, verbs)
-
-
-def _flags(names: tuple[str, ...]) -> list[str]:
-    return [f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}" for name in names]

@@ -72,7 +72,7 @@ class FactGatherer:
                 future.set_exception(error)
             except Exception as error:
                 # A broken machine fails in unexpected ways; the other checks continue.
-                message = f"unexpected: {type(error).__name__}: {error}"
+                message = f"unexpected error: {type(error).__name__}: {error}"
                 future.set_exception(StackError(message))
 
         # A daemon thread, so that a fact that hangs does not keep the process alive.

@@ -20,7 +20,7 @@ class LogOptions:
     """Which lines to read."""
 
     services: Sequence[str]
-    tail: int  # how many of the last lines, over all services together, that match `grep`
+    tail: int  # how many of the last matching lines, over all services together
     since: str | None  # a time as in `LogLine.time`
     follow: bool
     grep: re.Pattern[str] | None
