@@ -316,8 +316,7 @@ class LocalRuntime:
     def _script(self, service: str) -> str:
         """Return the path of the script that runs commands in the environment of a service."""
         name = self._check_name(service)
-        if not self.is_up():
-            raise OutOfReach("the stack is not up", "start it with: inv up")
+        self.supervisor.call("supervisor.getPID")  # raises the reason if the stack is not up
         return str(self.run_dir / f"{name}.sh")
 
     # Steps of `up` and `down`
